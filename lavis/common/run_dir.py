@@ -21,12 +21,18 @@ FOLDERS = {"compromised": "original", "clean": "clean", "retrained": "retrained"
 def run_folder(run: Any, backbone: str, task: str) -> Path:
     """`output/original/<backbone>/<task>` for references, `output/unlearn-<method>/…/<df_size>` for methods.
 
-    The reference that depends on Df (retrained) has the df_size too; `run.seed_folder` adds `seed-<seed>`.
+    The reference that depends on Df (retrained) has the df_size too; below it come `run.subfolder` and, with
+    `run.seed_folder`, `seed-<seed>`. Raises ConfigError for a subfolder that leads elsewhere.
     """
     name = f"unlearn-{run.method}" if run.method else FOLDERS[run.reference]
     folder = Path(run.output_dir) / name / backbone / task
     if run.method or run.reference == "retrained":
         folder /= str(run.df_size)
+    if Path(run.subfolder).is_absolute() or ".." in Path(run.subfolder).parts:
+        raise ConfigError(
+            f"run.subfolder is '{run.subfolder}'; a folder below the run folder is needed, as in budget-5"
+        )
+    folder /= run.subfolder
     return folder / f"seed-{run.seed}" if run.seed_folder else folder
 
 

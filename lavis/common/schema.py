@@ -69,6 +69,7 @@ class RunConfig:
     output_dir: str = "output"
     seed: int = 42
     seed_folder: bool = False  # put the run into a folder seed-<seed> of its own
+    subfolder: str = ""  # put the run into this folder below its usual one: budget-5, init_lr-1e-4
     device: str = "auto"  # auto | cpu | cuda | cuda:<n> | mps
     threads: int | None = None  # CPU threads of torch; None: torch's own choice
 
@@ -76,6 +77,7 @@ class RunConfig:
     df_seed: int = 42  # which forget list
     dr_max_ratio: int = 5  # evaluate at most this many times |Df| rows of Dr
     train_on_holdout: bool = False  # train.py only: references that have seen the holdout splits
+    read_holdouts: bool = True  # false: holdout splits count as absent, while settings are being chosen
 
     lr_sched: str = "linear_warmup_cosine_lr"  # registered schedule
     init_lr: float = 1e-7

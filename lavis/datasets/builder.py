@@ -90,12 +90,19 @@ class PairBuilder:
                     raise MissingFile(f"annotation file {path} of split '{split}' does not exist; {self.hint}")
 
     def has_split(self, split: str) -> bool:
-        """True when the split is configured and its files exist."""
+        """True when the split is configured, its files exist, and run.read_holdouts does not close it."""
+        if self._closed(split):
+            return False
         files = self._files.get(split)
         return bool(files) and all(Path(path).is_file() for path in files)
 
+    def _closed(self, split: str) -> bool:
+        return split in HOLDOUTS and not self.run.read_holdouts
+
     def entries(self, split: str) -> list[Entry]:
-        """The entries of a split. Raises ConfigError (unknown split), MissingFile, DataError."""
+        """The entries of a split. Raises ConfigError (unknown or closed split), MissingFile, DataError."""
+        if self._closed(split):
+            raise ConfigError(f"split '{split}' is a holdout split, and run.read_holdouts=false keeps it unread")
         if split not in self._entries:
             self._entries[split] = read_annotations(self._paths(split), self.hint)
         return self._entries[split]
@@ -130,6 +137,10 @@ class PairBuilder:
         """
         if kind not in REFERENCES:
             raise ConfigError(f"run.reference is '{kind}'; {suggest(kind, REFERENCES)}")
+        if self.run.train_on_holdout and not self.run.read_holdouts:
+            raise ConfigError(
+                "run.train_on_holdout=true needs the holdout splits, and run.read_holdouts=false closes them"
+            )
         if kind == "clean":
             listed = set(read_forget_list(self.forget_path, hint=self.hint))
             kept = [e for e in self.train_entries(allow_holdout=True) if e.image not in listed]

@@ -157,3 +157,17 @@ def test_an_image_that_a_holdout_split_names_is_refused_wherever_it_lies(build, 
         DataError, match="1 training images .* the first: retain_synth/019"
     ):
         build().train_entries()
+
+
+def test_closed_holdouts_count_as_absent(build, world):
+    (world.notes / "holdout_identity.json").write_text("not JSON: whoever opens this fails")
+    builder = build(read_holdouts=False)
+    assert builder.splits == ["train", "test"]
+    assert set(builder.evaluation_entries()) == {"test", "df", "dr"}
+    assert len(builder.partition().df) == 10
+    with pytest.raises(ConfigError, match="'holdout_identity' is a holdout split, and run.read_holdouts=false"):
+        builder.entries("holdout_identity")
+    with pytest.raises(ConfigError, match="run.train_on_holdout=true needs the holdout splits"):
+        build(read_holdouts=False, train_on_holdout=True).reference_entries("compromised")
+    with pytest.raises(DataError, match="holdout_identity.json"):
+        build().evaluation_entries()
