@@ -12,11 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -28,6 +24,8 @@ import torch.nn.functional as F
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.common import alternate, child, finish, peak_mib, say, where  # noqa: E402
+from lavis.evaluation.membership import mia_auc, pair_scores  # noqa: E402
 from lavis.evaluation.retrieval import recall_summary, retrieval_metrics_from_features  # noqa: E402
 
 KINDS = ("features", "full", "blocked")
@@ -37,19 +35,13 @@ NOISE = 6.0  # length of the noise beside the image's unit vector: at 30,468 pai
 def main() -> None:
     args = _arguments()
     if args.child:
-        sys.stdout.write(json.dumps(measure(args.child, args.n, args.dim)) + "\n")
+        say(json.dumps(measure(args.child, args.n, args.dim)))
         return
-    runs: dict[str, list[dict]] = {kind: [] for kind in KINDS}
-    for repeat in range(args.repeats):
-        for kind in KINDS:
-            runs[kind].append(_child(kind, args.n, args.dim))
-            seconds, peak = runs[kind][-1]["seconds"], runs[kind][-1]["peak_mib"]
-            sys.stdout.write(f"{repeat + 1}/{args.repeats} {kind}: {seconds:.1f} s, peak {peak:.0f} MiB\n")
-            sys.stdout.flush()
-    result = summary(runs, args)
-    sys.stdout.write(json.dumps(result, indent=1) + "\n")
-    if args.out:
-        Path(args.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if args.scaling:
+        finish(scaling(args.scaling, args.dim), args.out)
+        return
+    runs = alternate(KINDS, args.repeats, lambda kind: _child(kind, args.n, args.dim))
+    finish(summary(runs, args), args.out)
 
 
 def measure(kind: str, n: int, dim: int) -> dict:
@@ -62,10 +54,16 @@ def measure(kind: str, n: int, dim: int) -> dict:
         recall = full_sort(image, text, phases)
     if kind == "blocked":
         recall = retrieval_metrics_from_features(image, text, torch.arange(n))
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
+    start = time.perf_counter()
+    if kind == "blocked":
+        own = pair_scores((image * text).sum(dim=1))
+        mia_auc(own[: n // 6], own[n // 6 :])
     return {
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": time.process_time() - cpu,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "membership_seconds": time.perf_counter() - start,
+        "peak_mib": peak_mib(),
         "phases": phases,
         "recall": recall,
         "threads": torch.get_num_threads(),
@@ -112,8 +110,6 @@ def summary(runs: dict[str, list[dict]], args: argparse.Namespace) -> dict:
         "n": args.n,
         "dim": args.dim,
         "repeats": args.repeats,
-        "command": ["python", *sys.argv],
-        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "threads": runs["blocked"][0]["threads"],
         "features_only_peak_mib": base,
     }
@@ -126,7 +122,35 @@ def summary(runs: dict[str, list[dict]], args: argparse.Namespace) -> dict:
         "sort_of_rows_alone_over_blocked_time": full["phases"]["sort_rows"] / blocked["seconds"],
     }
     result["recall_equal"] = all(run["recall"] == runs["full"][0]["recall"] for run in runs["full"] + runs["blocked"])
-    return result | {"machine": _machine(), "versions": _versions(), "commit": _commit()}
+    return result | where()
+
+
+def scaling(sizes: list[int], dim: int) -> dict:
+    """Ours alone at several n: seconds by n², memory by n. The product is n² · dim multiplications and additions."""
+    rows = []
+    for n in sizes:
+        base, run = _child("features", n, dim)["peak_mib"], _child("blocked", n, dim)
+        rows.append(
+            {
+                "n": n,
+                "seconds": run["seconds"],
+                "nanoseconds_per_pair": run["seconds"] / n**2 * 1e9,
+                "gflops_of_the_product_alone": 2 * dim * n**2 / run["seconds"] / 1e9,
+                "mib_beyond_features": run["peak_mib"] - base,
+                "membership_seconds": run["membership_seconds"],
+            }
+        )
+        say(json.dumps(rows[-1]))
+    return {
+        "what": "blocked ranking at several n",
+        "dim": dim,
+        "threads": torch.get_num_threads(),
+        "rows": rows,
+    } | where()
+
+
+def _child(kind: str, n: int, dim: int) -> dict:
+    return child(__file__, "--child", kind, "--n", n, "--dim", dim)
 
 
 def _medians(runs: list[dict], base: float) -> dict:
@@ -140,42 +164,12 @@ def _medians(runs: list[dict], base: float) -> dict:
     }
 
 
-def _child(kind: str, n: int, dim: int) -> dict:
-    command = [sys.executable, __file__, "--child", kind, "--n", str(n), "--dim", str(dim)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"the measurement of '{kind}' failed ({done.returncode}):\n{done.stderr}")
-    return json.loads(done.stdout)
-
-
-def _machine() -> dict:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(memory, 1),
-        "system": platform.system(),
-        "load_average_at_end": os.getloadavg(),
-    }
-
-
-def _versions() -> dict:
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-
-
-def _commit() -> str | None:
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=30468, help="images, and texts (default: SALMU's forget split)")
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--scaling", type=int, nargs="+", metavar="N", help="time ours at these n instead")
     parser.add_argument("--out", help="JSON file to write")
     parser.add_argument("--child", choices=KINDS, help=argparse.SUPPRESS)
     return parser.parse_args()

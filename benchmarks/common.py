@@ -1,0 +1,97 @@
+"""What the benchmarks share: children of their own (for their own peak memory), medians, and where it was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow")
+
+
+def child(script: str, *arguments: object) -> dict[str, Any]:
+    """Run `script` with arguments in a process of its own; returns the JSON object of its last line of output."""
+    done = subprocess.run([sys.executable, script, *map(str, arguments)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{Path(script).name} {' '.join(map(str, arguments))} failed ({done.returncode}):\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def alternate(kinds: Sequence[str], repeats: int, measure: Callable[[str], dict[str, Any]]) -> dict[str, list[dict]]:
+    """Measure every kind in turn, `repeats` times, so that a slow minute of the machine meets all of them."""
+    runs: dict[str, list[dict]] = {kind: [] for kind in kinds}
+    for repeat in range(repeats):
+        for kind in kinds:
+            runs[kind].append(measure(kind))
+            shown = {k: round(v, 3) for k, v in runs[kind][-1].items() if isinstance(v, float)}
+            say(f"{repeat + 1}/{repeats} {kind}: {shown}")
+    return runs
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Median, and all the values it was taken of."""
+    return {"median": statistics.median(values), "all": list(values)}
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def where() -> dict[str, Any]:
+    """Command, commit, machine and versions of a measurement."""
+    return {
+        "command": ["python", *sys.argv],
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "commit": _commit(),
+        "machine": _machine(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+    }
+
+
+def finish(result: dict[str, Any], out: str | None) -> None:
+    """Show the result, and write it to `out` where one is named."""
+    text = json.dumps(result, indent=1) + "\n"
+    say(text)
+    if out:
+        Path(out).write_text(text, encoding="utf-8")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _machine() -> dict[str, Any]:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory, 1),
+        "system": platform.system(),
+        "load_average_at_end": os.getloadavg(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
