@@ -1,0 +1,213 @@
+"""How far a model is from exact retraining, and which of SALMUBench's three failure modes it shows, by written rules.
+
+The failure modes are those of Selvas-Sala, Kang and Gomez, "SALMUBench", CVPR 2026, arXiv 2603.26316; the distance and
+the thresholds are ours. docs/verdicts.md states every rule with its reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lavis.common.errors import ConfigError, suggest
+
+CATASTROPHIC, INEFFECTIVE, OVER_GENERALISED = "catastrophic", "ineffective", "over-generalised"
+NONE, NOT_MEASURED, BROKEN = "none", "not measured", "broken"
+MODES = (CATASTROPHIC, INEFFECTIVE, OVER_GENERALISED)  # the first that holds names the verdict
+SPLITS = ("", "_holdout_identity", "_holdout_association")
+D15 = (
+    *("salmubench_assoc_str", "salmubench_inter_id_sim", "salmubench_intra_id_sim"),
+    *(f"salmubench_{name}{split}" for name in ("pool_mrr", "x_mrr", "acs") for split in SPLITS),
+    *("dr_txt_r1", "salmubench_gen_know_shape", "salmubench_gen_know_colour"),
+)
+ENOUGH = 0.8  # share of the names that must be measured for both models
+SMALL = 0.01  # references closer than this leave nothing to measure by
+PERCENT = re.compile(r"_(r1|r5|r10|r_mean|agg_metrics)$")
+FRACTION = re.compile(r"^salmubench_")
+
+# What each rule reads: the first of a line that all models concerned have.
+RECALLS = (("salmubench_x_mrr_whole", "salmubench_retfail_mrr_whole", "salmubench_retfail_mrr", "df_txt_r1"),)
+UTILITIES = (("salmubench_imagenet", "salmubench_gen_know"), ("dr_txt_r1",))
+HOLDOUTS = (
+    ("salmubench_inter_id_sim", "holdout_identity_cosine"),
+    ("salmubench_intra_id_sim", "holdout_association_cosine"),
+)
+HOLDOUT_RANKS = (("salmubench_x_mrr_holdout_identity",), ("salmubench_x_mrr_holdout_association",))
+ASSOCIATIONS = (("salmubench_assoc_str", "df_cosine"),)
+READ = tuple(name for line in (*RECALLS, *UTILITIES, *HOLDOUTS, *HOLDOUT_RANKS, *ASSOCIATIONS) for name in line)
+Metrics = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class VerdictRules:
+    """Thresholds, all shares of a difference between references; a sweep file's key `verdict` sets them."""
+
+    utility_loss: float = 0.10  # catastrophic: general knowledge or retain recall has lost more than this share
+    recall_left: float = 0.10  # ineffective: more than this share of what there was to forget is still found
+    holdout_loss: float = 0.25  # over-generalised: a holdout has lost more than this share of what it should keep
+    below_clean: float = 0.10  # over-generalised: forget similarity is this share of its range under Clean's
+
+    def __post_init__(self) -> None:
+        for key, value in dataclasses.asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+                raise ConfigError(f"verdict.{key} is {value!r}; a number between 0 and 1 is needed")
+
+    @classmethod
+    def from_dict(cls, given: Any, source: str = "sweep") -> VerdictRules:
+        """Rules from a file's mapping. Raises ConfigError (naming file and key) on what they do not have."""
+        names = [entry.name for entry in dataclasses.fields(cls)]
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"{source}: verdict must map {', '.join(names)} to numbers, found {given!r}")
+        for key in given:
+            if key not in names:
+                raise ConfigError(f"{source}: verdict has no '{key}'; {suggest(str(key), names)}")
+        try:
+            return cls(**given)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`name`: one of MODES, NONE, NOT_MEASURED, BROKEN. `reasons`: every finding in words, the name's own first."""
+
+    name: str
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A model beside its references."""
+
+    own: Metrics
+    clean: Metrics | None
+    compromised: Metrics
+    retrained: Metrics | None
+
+    def found(self, names: Sequence[str], *others: Metrics | None) -> tuple[str, list[float]] | None:
+        """The first name that the model and all the others have, with the values; None where there is none."""
+        for name in names:
+            values = [_finite(metrics, name) for metrics in (self.own, *others) if metrics is not None]
+            known = [value for value in values if value is not None]
+            if len(known) == len(values):
+                return name, known
+        return None
+
+
+def distance(metrics: Metrics, reference: Metrics, names: Sequence[str] = D15) -> float | None:
+    """Mean absolute difference over the names that both models have; percentages count as fractions.
+
+    None when fewer than ENOUGH (80 %) of the names are there, or when one of them has no finite value in `metrics`
+    (a broken model is not near anything). `compared` says which names count.
+    """
+    used = compared(metrics, reference, names)
+    if not used or len(used) < ENOUGH * len(names):
+        return None
+    gaps = [abs(_unit(metrics, name) - _unit(reference, name)) for name in used]
+    return sum(gaps) / len(gaps)
+
+
+def compared(metrics: Metrics, reference: Metrics, names: Sequence[str] = D15) -> list[str]:
+    """The names that `distance` averages over: measured in both; none at all when `metrics` has one without value."""
+    shared = [name for name in names if name in metrics and _finite(reference, name) is not None]
+    return shared if all(_finite(metrics, name) is not None for name in shared) else []
+
+
+def verdict(
+    metrics: Metrics,
+    clean: Metrics | None,
+    compromised: Metrics,
+    retrained: Metrics | None = None,
+    rules: VerdictRules | None = None,
+) -> Verdict:
+    """The verdict on a model by the metrics of it and of its references (means over seeds, where there are several).
+
+    The first of MODES that holds is the name, and every one that holds is among the reasons. A metric without a
+    finite value gives BROKEN, whatever else holds; a rule that cannot be applied gives NOT_MEASURED unless another
+    finds a failure: NONE needs all three rules. Names of metrics as in docs/results_schema.md.
+    """
+    broken = [name for name in READ if name in metrics and _finite(metrics, name) is None]
+    if broken:
+        return Verdict(BROKEN, tuple(f"{BROKEN}: {name} has no finite value" for name in broken))
+    case, rules = _Case(metrics, clean, compromised, retrained), rules or VerdictRules()
+    checks = (_catastrophic, _ineffective, _over_generalised)
+    found = {mode: list(check(case, rules)) for mode, check in zip(MODES, checks, strict=True)}
+    failures = [f"{mode}: {text}" for mode, findings in found.items() for text, failed in findings if failed]
+    missing = [text for findings in found.values() for text, failed in findings if failed is None]
+    reasons = tuple(failures + [f"{NOT_MEASURED}: {text}" for text in missing])
+    if failures:
+        return Verdict(next(mode for mode in MODES if any(failed for _, failed in found[mode])), reasons)
+    return Verdict(NOT_MEASURED if missing else NONE, reasons)
+
+
+Finding = tuple[str, bool | None]  # in words; whether it is a failure, None where it could not be measured
+
+
+def _catastrophic(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
+    """General knowledge or retain recall against the lower of compromised's and retrained's."""
+    found = [hit for names in UTILITIES if (hit := case.found(names, case.compromised, case.retrained))]
+    for name, (own, *references) in found:
+        before = max(min(references), SMALL)
+        share = 1 - own / before
+        yield f"{name} {own:.4g}, {share:.0%} below {before:.4g}", share > rules.utility_loss
+    if not found:
+        yield f"{_either(UTILITIES)} of the model and its references", None
+
+
+def _ineffective(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
+    """How much of compromised's recall of Df is left above the target's, retrained's or else clean's."""
+    target = case.retrained or case.clean
+    hit = case.found(RECALLS[0], case.compromised, target) if target else None
+    if hit is None or hit[1][1] - hit[1][2] < SMALL * hit[1][1]:
+        yield f"{_either(RECALLS)} of the model, compromised and a target below it", None
+        return
+    name, (own, start, aim) = hit
+    left = (own - aim) / (start - aim)
+    yield f"{name} {own:.4g}, {left:.0%} left between {aim:.4g} and {start:.4g}", left > rules.recall_left
+
+
+def _over_generalised(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
+    """Holdouts that were lost with Df, and a forget similarity under Clean's."""
+    for names in (*HOLDOUTS, *HOLDOUT_RANKS):
+        hit = case.found(names, case.retrained or case.compromised, case.clean)
+        finding = _lost(*hit, rules) if hit else None
+        if finding:
+            yield finding
+        elif names in HOLDOUTS:
+            yield f"{_either((names,))} of the model and its references", None
+    low = case.clean or case.retrained
+    hit = case.found(ASSOCIATIONS[0], low, case.compromised) if low else None
+    if hit and hit[1][2] - hit[1][1] >= SMALL:
+        name, (own, floor, start) = hit
+        under = (floor - own) / (start - floor)
+        yield f"{name} {own:.4g} lies below Clean's {floor:.4g}", under > rules.below_clean
+
+
+def _lost(name: str, values: list[float], rules: VerdictRules) -> Finding | None:
+    """The share that a holdout has lost on the way from the expected value to Clean's (0 without Clean)."""
+    own, expected, floor = (*values, 0.0)[:3]
+    if expected - floor < SMALL:
+        return None
+    share = (expected - own) / (expected - floor)
+    return f"{name} {own:.4g}, {share:.0%} lost between {expected:.4g} and {floor:.4g}", share > rules.holdout_loss
+
+
+def _either(names: Sequence[Sequence[str]]) -> str:
+    return " or ".join(name for line in names for name in line)
+
+
+def _finite(metrics: Metrics, name: str) -> float | None:
+    value = metrics.get(name)
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if usable else None
+
+
+def _unit(metrics: Metrics, name: str) -> float:
+    """A finite metric as a fraction: recalls of the retrieval suite are given in percent."""
+    value = _finite(metrics, name)
+    assert value is not None
+    return value / 100 if PERCENT.search(name) and not FRACTION.match(name) else value
