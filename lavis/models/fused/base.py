@@ -1,0 +1,115 @@
+"""What every fused encoder does alike: inputs, loading under the public names, position tables, tied weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+
+from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
+from lavis.common.errors import CheckpointError, ConfigError, DataError, MissingFile
+from lavis.models.base import BaseModel
+from lavis.models.fused.config import FusedConfig, check_sizes
+from lavis.models.fused.tokens import Tokenizer, Tokens
+from lavis.models.fused.vision import build_vision, resize_positions
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+Inputs = dict[str, Any]
+
+
+class FusedModel(BaseModel):
+    """An image encoder and a text tower with cross-attention.
+
+    Subclasses set `arch` and `family`, build their parts under the public names, and write `represent` and
+    `objective`. Their `__init__` ends with `self.ready(config)`.
+    """
+
+    config_class = FusedConfig
+    arch: ClassVar[str]
+    extra_tokens: ClassVar[tuple[str, ...]] = ()
+    visual_encoder: nn.Module
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        check_sizes(config)
+        self.config = config
+        self.tokenizer = Tokenizer(config.tokenizer, config.vocab_size, self.extra_tokens)
+        self.visual_encoder = build_vision(config)
+        self.register_buffer("image_mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+
+    @classmethod
+    def from_config(cls, config: Any, *, load_pretrained: bool = True) -> Self:
+        """Build the configured sizes; `config.pretrained` is loaded strictly, else `config.pretraining` where set."""
+        model = cls(config)
+        if load_pretrained and config.pretrained:
+            model.load_weights(config.pretrained)
+        elif load_pretrained and config.pretraining:
+            model.load_pretraining(config.pretraining)
+        return model
+
+    def prepare(self, rows: Inputs) -> Inputs:
+        """Rows as a data set gives them, plus "tokens" (B, L) and "mask" (B, L) of their captions."""
+        if any(not text.strip() for text in rows["captions"]):
+            raise DataError("a row's text is empty; each image needs a caption, question or statement")
+        found = self.encode_texts(rows["captions"])
+        return {**rows, "tokens": found.ids, "mask": found.mask}
+
+    def encode_texts(self, texts: list[str], max_length: int | None = None) -> Tokens:
+        """Token ids and mask, cut after `max_length` (default model.max_txt_len) tokens."""
+        return self.tokenizer(texts, max_length or self.config.max_txt_len)
+
+    def permute_text(self, inputs: Inputs, order: torch.Tensor) -> Inputs:
+        """The same images beside each other's texts: row i gets the text of row order[i]."""
+        return {**inputs, "tokens": inputs["tokens"][order], "mask": inputs["mask"][order]}
+
+    def image_states(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 pixels (B, 3, S, S) to the image encoder's states (B, N, H), [CLS] first."""
+        return self.visual_encoder(self.normalise(images))
+
+    def load_weights(self, source: str | Path) -> None:
+        """Load a LAVIS file or one of this project's, strictly; position tables are resized.
+
+        Raises MissingFile, and CheckpointError naming missing, unexpected and differing keys.
+        """
+        state = self.read_state(source)
+        own = self.state_dict()
+        difference = describe_mismatch(own, state, source)
+        if difference:
+            raise CheckpointError(f"{difference}. The model is {self.arch}: is the file one of it, at these sizes?")
+        torn = [
+            names for names in self.tie_groups() if any(not torch.equal(state[names[0]], state[n]) for n in names[1:])
+        ]
+        if torn:
+            raise CheckpointError(
+                f"checkpoint {source}: {' and '.join(torn[0])} are one tensor, but differ in the file"
+            )
+        self.load_state_dict(state)
+
+    def load_pretraining(self, source: str | Path) -> None:
+        """Start from the weights of the pretraining stage: what both have is loaded, the rest stays fresh.
+
+        Raises CheckpointError when a part that pretraining gives is missing from the file or has another shape.
+        """
+        raise ConfigError(
+            f"model.pretraining: {self.arch} has no pretraining stage to start from; use model.pretrained"
+        )
+
+    def read_state(self, source: str | Path) -> dict[str, torch.Tensor]:
+        """A file's state dict, its position tables resized to this model's images."""
+        if str(source).startswith(("http://", "https://")):
+            raise MissingFile(f"{source} is an address; download the file and give its path")
+        state = weights_of(load_file(source), source)
+        for name, own in self.state_dict().items():
+            if name.rsplit(".", 1)[-1] == "pos_embed" and name in state and state[name].ndim == own.ndim:
+                state[name] = resize_positions(state[name], own.shape[1])
+        return state
+
+    def tie_groups(self) -> list[list[str]]:
+        """Names of the state dict that are one parameter, sorted."""
+        groups: dict[int, list[str]] = {}
+        for name, parameter in self.named_parameters(remove_duplicate=False):
+            groups.setdefault(id(parameter), []).append(name)
+        return sorted(sorted(names) for names in groups.values() if len(names) > 1)

@@ -1,0 +1,126 @@
+"""Momentum copies of a model's parts, and the queue of their features (ALBEF, arXiv 2107.07651, section 3.2)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+
+from lavis.common.distributed import world_size
+from lavis.losses.itc import distillation_weight
+from lavis.models.fused.base import FusedModel
+
+if TYPE_CHECKING:
+    from lavis.models.base import Progress
+
+
+def frozen_copy(module: nn.Module) -> nn.Module:
+    """A copy with the same values (ties among them kept) that no optimiser moves."""
+    return copy.deepcopy(module).requires_grad_(False)
+
+
+@torch.no_grad()
+def follow(pairs: Iterable[tuple[nn.Module, nn.Module]], decay: float) -> None:
+    """m ← decay·m + (1−decay)·p for every parameter of each (online, momentum copy) pair; ties are moved once."""
+    for online, slow in pairs:
+        values = [p.detach() for p in online.parameters()]
+        averages = [p.detach() for p in slow.parameters()]
+        torch._foreach_mul_(averages, decay)
+        torch._foreach_add_(averages, values, alpha=1 - decay)
+
+
+class MomentumModel(FusedModel):
+    """A fused encoder with momentum copies `<name>_m` of some of its parts."""
+
+    _followed: tuple[str, ...] = ()
+    _step: tuple[int, int] | None = None
+
+    def add_momentum(self, *names: str) -> None:
+        """Copies of the named parts, equal to them at first."""
+        self._followed = names
+        for name in names:
+            setattr(self, f"{name}_m", frozen_copy(getattr(self, name)))
+
+    @torch.no_grad()
+    def begin_step(self, progress: Progress) -> bool:
+        """Let the copies follow, once per optimiser step (micro-batches of a step share them); True if they did."""
+        step = (progress.epoch, progress.step)
+        if step == self._step:
+            return False
+        self._step = step
+        follow(((getattr(self, n), getattr(self, f"{n}_m")) for n in self._followed), self.config.momentum)
+        return True
+
+    def soft_share(self, progress: Progress, ramp_epochs: int) -> float:
+        """Weight of the momentum targets at this step; 0 without distillation."""
+        alpha = self.config.alpha if self.config.use_distill else 0.0
+        return distillation_weight(alpha, progress.epoch, progress.step, progress.steps_per_epoch, ramp_epochs)
+
+
+class FeatureQueue:
+    """The ring buffers `image_queue`, `text_queue` (D, K), `idx_queue` (1, K) and `queue_ptr` (1,) of a model.
+
+    The buffers are the model's own, under the public names. Features put in during one optimiser step are written
+    when the next begins (or the state is saved), so that all micro-batches of a step, in one process or in
+    several, see the same queue. Any batch size will do: writing wraps around.
+    """
+
+    NAMES = ("image_queue", "text_queue", "idx_queue", "queue_ptr")
+
+    def __init__(self, owner: nn.Module, dim: int, size: int) -> None:
+        self.owner, self.size = owner, size
+        for name in ("image_queue", "text_queue"):
+            owner.register_buffer(name, F.normalize(torch.randn(dim, size), dim=0))
+        owner.register_buffer("idx_queue", torch.full((1, size), -100))
+        owner.register_buffer("queue_ptr", torch.zeros(1, dtype=torch.long))
+        self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+
+    @property
+    def images(self) -> torch.Tensor:
+        return self.owner.get_buffer("image_queue")
+
+    @property
+    def texts(self) -> torch.Tensor:
+        return self.owner.get_buffer("text_queue")
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """(K,); −100 where nothing was written yet."""
+        return self.owner.get_buffer("idx_queue")[0]
+
+    @torch.no_grad()
+    def put(self, images: torch.Tensor, texts: torch.Tensor, ids: torch.Tensor) -> None:
+        """Features (B, D) and ids (B,), of every process in the order of their ranks."""
+        self._waiting.append((gather_rows(images), gather_rows(texts), gather_rows(ids)))
+
+    @torch.no_grad()
+    def flush(self) -> None:
+        """Write what waits."""
+        pointer = self.owner.get_buffer("queue_ptr")
+        for images, texts, ids in self._waiting:
+            images, texts, ids = (part[-self.size :] for part in (images, texts, ids))
+            columns = (pointer + torch.arange(len(ids), device=ids.device)) % self.size
+            self.images[:, columns] = images.T.to(self.images.dtype)
+            self.texts[:, columns] = texts.T.to(self.texts.dtype)
+            self.ids[columns] = ids
+            pointer.add_(len(ids)).remainder_(self.size)
+        self._waiting.clear()
+
+
+def gather_rows(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of every process, in the order of ranks, without gradient; the processes' numbers of rows may differ."""
+    if world_size() == 1:
+        return rows.detach()
+    counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(world_size())]
+    dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+    most = int(max(counts))
+    padded = rows.new_zeros(most, *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])

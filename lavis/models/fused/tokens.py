@@ -1,0 +1,84 @@
+"""The tokenizer of ALBEF and BLIP: BERT's word pieces, from a local vocab.txt or the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lavis.common.errors import ConfigError, MissingFile
+
+HUB = "hf-hub:"
+DECODE, ENCODE = "[DEC]", "[ENC]"
+
+
+@dataclass
+class Tokens:
+    """Ids (B, L), int64, and their mask (B, L), true on tokens and false on padding."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+
+
+class Tokenizer:
+    """Word pieces between [CLS] and [SEP].
+
+    Args:
+        source: a folder with vocab.txt, that file, or `hf-hub:<name>`.
+        vocab_size: rows of the model's word table; the tokenizer must have as many.
+        extra: further special tokens, numbered after the vocabulary in this order.
+
+    Raises MissingFile when there is none, ConfigError when its size is not the model's.
+    """
+
+    def __init__(self, source: str, vocab_size: int, extra: tuple[str, ...] = ()) -> None:
+        self.pieces = _load(source)
+        if extra:
+            self.pieces.add_tokens(list(extra), special_tokens=True)
+        if len(self.pieces) != vocab_size:
+            raise ConfigError(
+                f"model.tokenizer: {source} has {len(self.pieces)} tokens, but model.vocab_size is {vocab_size}; "
+                "give the tokenizer that the weights were trained with, or its size"
+            )
+        self.pad, self.start, self.end = (self.number(token) for token in ("[PAD]", "[CLS]", "[SEP]"))
+
+    def number(self, token: str) -> int:
+        return int(self.pieces.convert_tokens_to_ids(token))
+
+    def __call__(self, texts: list[str], max_length: int | None) -> Tokens:
+        """Padded to the longest; cut after `max_length` tokens, [CLS] and [SEP] included (None: never cut)."""
+        found = self.pieces(
+            list(texts),
+            padding="longest",
+            truncation=max_length is not None,
+            max_length=max_length,
+            return_tensors="pt",
+        )
+        return Tokens(found["input_ids"], found["attention_mask"].bool())
+
+    def decode(self, ids: torch.Tensor) -> list[str]:
+        """Texts of id rows (B, L), without special tokens."""
+        return [str(text).strip() for text in self.pieces.batch_decode(ids.tolist(), skip_special_tokens=True)]
+
+
+def _load(source: str) -> Any:
+    from transformers import BertTokenizer
+
+    if source.startswith(HUB):
+        try:
+            return BertTokenizer.from_pretrained(source.removeprefix(HUB))
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise MissingFile(
+                f"model.tokenizer: {source} is not cached here and could not be fetched: {reason}"
+            ) from error
+    path = Path(source)
+    path = path / "vocab.txt" if path.is_dir() else path
+    if not path.is_file():
+        raise MissingFile(
+            f"model.tokenizer: no file {path}; give a folder with vocab.txt, that file, or {HUB}<name> "
+            f"(the public models use {HUB}bert-base-uncased)"
+        )
+    return BertTokenizer.from_pretrained(path.parent) if path.name == "vocab.txt" else BertTokenizer(str(path))
