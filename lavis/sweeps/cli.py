@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import logging
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from lavis.sweeps.console import STOPPED, list_jobs, run_jobs
 from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.lanes import Lane, make_lanes
-from lavis.sweeps.plan import Setting, compose, expand, settings
+from lavis.sweeps.plan import Setting, compose, expand, reference_seeds, seed_options, settings
 from lavis.sweeps.pool import Outcome
 from lavis.sweeps.references import missing_originals, prepare_data, published, reference_jobs
 from lavis.sweeps.schema import SweepConfig, load_sweep
@@ -63,10 +64,22 @@ def training_jobs(sweep: SweepConfig, places: Sequence[Setting]) -> list[Job]:
     """train.py jobs of the references; the retrained one for every forget-set size, the others once."""
     jobs: dict[str, Job] = {}
     for place in places:
-        if not published(compose(place.cfg_path, tuple(sweep.options))):
-            for job in reference_jobs(place.cfg_path, sweep.options, sweep.references, place.df_size):
+        if published(compose(place.cfg_path, tuple(sweep.options))):
+            _refuse_seeds(sweep, place)
+            continue
+        for seed in reference_seeds(sweep):
+            own = seed_options(sweep, place.cfg_path, seed)
+            for job in reference_jobs(place.cfg_path, sweep.options, sweep.references, place.df_size, own):
                 jobs.setdefault(job.folder.as_posix(), job)
     return list(jobs.values())
+
+
+def _refuse_seeds(sweep: SweepConfig, place: Setting) -> None:
+    if sweep.reference_seeds == "each":
+        raise ConfigError(
+            f"{sweep.source}: 'reference_seeds' is each, but {place.cfg_path} starts from a published checkpoint, of "
+            "which there is one; set reference_seeds: configured"
+        )
 
 
 def evaluation_jobs(sweep: SweepConfig, places: Sequence[Setting], problems: list[str]) -> list[Job]:
@@ -77,8 +90,8 @@ def evaluation_jobs(sweep: SweepConfig, places: Sequence[Setting], problems: lis
     jobs = []
     for place in places:
         model_type = compose(place.cfg_path, tuple(sweep.options)).model.model_type
-        for name in sweep.references:
-            result = reference_result(sweep, place, name)
+        for name, seed in itertools.product(sweep.references, reference_seeds(sweep)):
+            result = reference_result(sweep, place, name, seed)
             if result.job is None:
                 continue
             try:
@@ -91,7 +104,7 @@ def evaluation_jobs(sweep: SweepConfig, places: Sequence[Setting], problems: lis
 
 def check_originals(sweep: SweepConfig, places: Sequence[Setting]) -> None:
     """Make sure that there is a model to unlearn from. Raises MissingFile with the command that makes it."""
-    missing = missing_originals(places, sweep.options)
+    missing = missing_originals(sweep, places)
     if missing:
         raise MissingFile(
             f"there is no original model yet for {', '.join(missing)}; train it with\n    bash bash/ori.sh "

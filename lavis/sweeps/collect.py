@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from lavis.evaluation.report.page import Report
 from lavis.evaluation.report.rows import losses, row_from_folder
 from lavis.evaluation.report.write import write_report
 from lavis.sweeps.evaluations import reference_result
-from lavis.sweeps.plan import Cell, Setting, compose, expand, settings
+from lavis.sweeps.plan import Cell, Setting, compose, expand, reference_seeds, settings
 from lavis.sweeps.references import published
 from lavis.sweeps.schema import SweepConfig
 from lavis.tasks.base import load_model
@@ -43,17 +44,17 @@ def make_report(sweep: SweepConfig, failures: Sequence[str] = (), made_by: Seque
 def setting_rows(sweep: SweepConfig, setting: Setting, cells: Sequence[Cell], problems: list[str]) -> list[Row]:
     """The rows of one setting, references first; what is missing or doubtful is added to `problems`."""
     rows = []
-    for name in sweep.references:
+    for name, seed in itertools.product(sweep.references, reference_seeds(sweep)):
         if not _expected(sweep, setting, name):
             continue
-        folder = reference_result(sweep, setting, name).folder
+        folder = reference_result(sweep, setting, name, seed).folder
         row = _row(folder, name, problems, _remedy(setting, name))
         rows += [] if row is None or not _same_forget_set(row, setting, problems) else [row]
     for cell in cells:
         if (cell.backbone, cell.task, cell.df_size) != (setting.backbone, setting.task, setting.df_size):
             continue
-        row = _row(cell.job.folder, cell.method, problems, f"python bash/run.py {sweep.source}")
-        rows += [] if row is None else [row]
+        row = _row(cell.job.folder, cell.label, problems, f"python bash/run.py {sweep.source}")
+        rows += [] if row is None else [{**row, "budget": cell.variant.budget, "point": cell.variant.point}]
         if row is not None and cell.job.doubt():
             problems.append(f"{cell.job.name}: {cell.job.doubt()}")
     return rows

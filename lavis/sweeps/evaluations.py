@@ -14,9 +14,8 @@ from typing import Any
 
 from lavis.common.checkpoint import BEST
 from lavis.common.config import Config
-from lavis.common.run_dir import original_checkpoint
 from lavis.sweeps.jobs import RESULTS, Job, read_results
-from lavis.sweeps.plan import Setting, command, log_path
+from lavis.sweeps.plan import Setting, command, log_path, seed_options
 from lavis.sweeps.references import published, reference_config, reference_folder
 from lavis.sweeps.schema import SweepConfig
 
@@ -48,24 +47,24 @@ class ReferenceResult:
             results.unlink()
 
 
-def reference_result(sweep: SweepConfig, setting: Setting, name: str) -> ReferenceResult:
-    """Where reference `name` has its numbers for this setting."""
-    config = reference_config(setting.cfg_path, sweep.options, name, setting.df_size)
+def reference_result(sweep: SweepConfig, setting: Setting, name: str, seed: int | None = None) -> ReferenceResult:
+    """Where reference `name` has its numbers for this setting; `seed` where it was trained with another seed."""
+    options = [*sweep.options, *seed_options(sweep, setting.cfg_path, seed)]
+    config = reference_config(setting.cfg_path, options, name, setting.df_size)
     folder = reference_folder(config)
     source = _source(sweep, config, name, folder)
     own = source == str(folder / BEST)
     if own and (name == "retrained" or _fits(folder, config.run) or not Path(source).exists()):
         return ReferenceResult(name, folder)
-    return _evaluation(sweep, setting, config, name, source)
+    return _evaluation(options, setting, config, name, source)
 
 
 def _source(sweep: SweepConfig, config: Config, name: str, folder: Path) -> str:
     """The weights of a reference: named by the sweep, or trained here, or what unlearning starts from."""
     if name in sweep.checkpoints:
         return sweep.checkpoints[name]
-    own = original_checkpoint(config.run, config.model.arch, config.job_name)
     start = published(config)
-    return start if name == "compromised" and start and not own.exists() else str(folder / BEST)
+    return start if name == "compromised" and start and not (folder / BEST).exists() else str(folder / BEST)
 
 
 def _fits(folder: Path, run: Any) -> bool:
@@ -74,9 +73,10 @@ def _fits(folder: Path, run: Any) -> bool:
     return not results or (results.get("df_size"), results.get("df_seed")) == (run.df_size, run.df_seed)
 
 
-def _evaluation(sweep: SweepConfig, setting: Setting, config: Config, name: str, source: str) -> ReferenceResult:
+def _evaluation(given_options: list[str], setting: Setting, config: Config, name: str, source: str) -> ReferenceResult:
     run, size = config.run, f"df-{setting.df_size}-{config.run.df_seed}"
     base = Path(run.output_dir) / "references" / setting.backbone / setting.task / size
+    base = base / f"seed-{run.seed}" if run.seed_folder else base
     link = base / f"{name}{Path(source).suffix if Path(source).is_file() else '.pth'}"
     given = {
         "reference": name,
@@ -84,8 +84,9 @@ def _evaluation(sweep: SweepConfig, setting: Setting, config: Config, name: str,
         "checkpoint": link.as_posix(),
         "output_dir": base.as_posix(),
     }
-    options = [*sweep.options, *(f"run.{key}={value}" for key, value in given.items())]
-    title = f"evaluate {name} · {setting.backbone} · {setting.task} · {setting.df_size}"
+    options = [*given_options, *(f"run.{key}={value}" for key, value in given.items())]
+    own = f" · seed {run.seed}" if run.seed_folder else ""
+    title = f"evaluate {name} · {setting.backbone} · {setting.task} · {setting.df_size}{own}"
     folder = base / "evaluate" / setting.backbone / setting.task / name
     job = Job(title, command("evaluate.py", setting.cfg_path, options), folder, log_path(run, title))
     return ReferenceResult(name, folder, job, source, link)

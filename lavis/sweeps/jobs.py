@@ -6,12 +6,16 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 RESULTS = "results.json"
 TAIL_BYTES = 16_384
+NEUTRAL = set(  # run keys that do not change the numbers
+    "jobs output_dir seed_folder subfolder device threads num_workers resume keep_last save_freq_steps log_freq "
+    "tensorboard checkpoint".split()
+)
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\t\x20-\x7e\xa0-\uffff]")
 
 
@@ -21,7 +25,7 @@ class Job:
 
     `argv` is passed to the system as it is, never through a shell. `folder` is the run folder: a `results.json`
     there with `"finished": true` means that there is nothing left to do. `log` receives the output. `inputs` are
-    files that the results follow from.
+    files that the results follow from, `config` the configuration that the command composes.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Job:
     folder: Path
     log: Path
     inputs: tuple[Path, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def shown(self) -> str:
@@ -41,15 +46,59 @@ class Job:
 
     def doubt(self) -> str:
         """Why the finished results may not be what this job would give now; empty where nothing speaks against."""
-        remedy = f"delete {self.folder} to run it anew"
-        recorded = read_results(self.folder).get("command")
-        if isinstance(recorded, list) and recorded:
+        remedy = "--rerun runs it anew"
+        results = read_results(self.folder)
+        changes = config_changes(results.get("config"), self.config)
+        if changes:
+            more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+            return f"its results are of other settings ({', '.join(changes[:3])}{more}); {remedy}"
+        recorded = results.get("command")
+        if isinstance(recorded, list) and recorded and not results.get("config"):
             (script, given), (own_script, own) = _split(recorded), _split(self.argv)
             if script == own_script and given != own:
                 return f"its results are of another command line; {remedy}"
         made = _modified(self.folder / RESULTS)
         newer = [str(path) for path in self.inputs if made and _modified(path) > made]
         return f"its results are older than {', '.join(newer)}; {remedy}" if newer else ""
+
+    def forget_results(self) -> None:
+        """Remove the run's results and checkpoints, so that it starts over; runs in folders below stay."""
+        for path in [self.folder / RESULTS, *self.folder.glob("checkpoint_*")]:
+            path.unlink(missing_ok=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether another process is writing to the run folder (one that outlived the sweep that started it)."""
+        import fcntl
+
+        try:
+            with (self.folder / ".lock").open("r+") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+
+def config_changes(recorded: Any, current: dict[str, Any]) -> list[str]:
+    """What differs between two configurations, "run.init_lr 0.001, now 0.0005"; nothing unless both are there.
+
+    Where files lie, how a run is logged and on what device it runs is left out, as is a key that only one has.
+    """
+    before, now = _settings(recorded), _settings(current)
+    return [f"{key} {before[key]}, now {now[key]}" for key in now if key in before and before[key] != now[key]]
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """model.<key>, run.<key> and datasets.<name>.<key> of a configuration; empty for anything else."""
+    try:
+        found = {f"run.{key}": value for key, value in config["run"].items() if key not in NEUTRAL}
+        found |= {f"model.{key}": value for key, value in config["model"].items()}
+        parts = config["datasets"].items()
+        return found | {f"datasets.{name}.{key}": value for name, part in parts for key, value in part.items()}
+    except (AttributeError, KeyError, TypeError):
+        return {}
 
 
 def read_results(folder: Path) -> dict[str, Any]:

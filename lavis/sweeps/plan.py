@@ -16,13 +16,18 @@ from lavis.common.registry import registry
 from lavis.common.run_dir import original_checkpoint, run_folder
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.schema import SweepConfig
+from lavis.sweeps.variants import Variant, setting_options, variants
+from lavis.tasks.entry import jobs_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of the grid: a method on a backbone, task, forget-set size and seed, with its job."""
+    """One place of the grid: a method on a backbone, task, forget-set size and seed, with its job.
+
+    `label` is the method's name in tables: with its budget and its point of a grid, where the sweep has them.
+    """
 
     method: str
     backbone: str
@@ -31,6 +36,11 @@ class Cell:
     seed: int
     cfg_path: str
     job: Job
+    variant: Variant = Variant()
+
+    @property
+    def label(self) -> str:
+        return self.method + self.variant.label
 
 
 @dataclass(frozen=True)
@@ -55,11 +65,32 @@ def expand(sweep: SweepConfig) -> list[Cell]:
     for method in sweep.methods:
         registry.get_trainer_class(method)
     return [
-        _cell(sweep, setting, method, seed)
+        _cell(sweep, setting, method, seed, variant)
         for setting in settings(sweep)
         for seed in sweep.seeds or [None]
         for method in sweep.methods
+        for variant in variants(sweep, method)
     ]
+
+
+def seed_options(sweep: SweepConfig, cfg_path: str, seed: int | None) -> list[str]:
+    """Options that give a run its seed; another than the configured one gets a folder of its own."""
+    if seed is None or seed == compose(cfg_path, tuple(sweep.options)).run.seed:
+        return []
+    return [f"run.seed={seed}", "run.seed_folder=true"]
+
+
+def reference_seeds(sweep: SweepConfig) -> list[int | None]:
+    """The seeds that references are trained with; None stands for the configured one."""
+    return [*(sweep.seeds or [None])] if sweep.reference_seeds == "each" else [None]
+
+
+def start_of(sweep: SweepConfig, setting: Setting, seed: int | None) -> Path:
+    """The original model that unlearning with a seed starts from, where it is trained here."""
+    run = compose(setting.cfg_path, tuple(sweep.options)).run
+    plain = original_checkpoint(run, setting.backbone, setting.task)
+    own = sweep.reference_seeds == "each" and seed_options(sweep, setting.cfg_path, seed)
+    return plain.parent / f"seed-{seed}" / plain.name if own else plain
 
 
 def settings(sweep: SweepConfig) -> list[Setting]:
@@ -91,20 +122,25 @@ def _check_names(sweep: SweepConfig, config: Config, backbone: str, task: str) -
         )
 
 
-def _cell(sweep: SweepConfig, setting: Setting, method: str, seed: int | None) -> Cell:
-    flags = {"method": method, "df_size": setting.df_size}
-    run = compose(setting.cfg_path, tuple(sweep.options), (method,), **flags).run.copy()
-    options = list(sweep.options)
-    if seed is not None and seed != run.seed:
-        options += [f"run.seed={seed}", "run.seed_folder=true"]
-        run.seed, run.seed_folder = seed, True
+def _cell(sweep: SweepConfig, setting: Setting, method: str, seed: int | None, variant: Variant) -> Cell:
+    options = [*setting_options(sweep, method), *sweep.options, *variant.options]
+    options += seed_options(sweep, setting.cfg_path, seed)
+    start = start_of(sweep, setting, seed)
+    if start != start_of(sweep, setting, None):
+        options.append(f"run.resume_ckpt_path={start.as_posix()}")
+    if variant.subfolder:
+        options.append(f"run.subfolder={variant.subfolder}")
+    flags: dict[str, Any] = {"method": method, "df_size": setting.df_size}
+    config = compose(setting.cfg_path, tuple(options), tuple(jobs_of(method)), **flags)
+    registry.get_trainer_class(method).check(method, config.run)
     flags = {"unlearn_method": method, "backbone": setting.backbone, "task": setting.task, "df_size": setting.df_size}
     argv = command("unlearn.py", setting.cfg_path, options, **flags)
-    name = f"{method} · {setting.backbone} · {setting.task} · {setting.df_size} · seed {run.seed}"
-    folder = run_folder(run, setting.backbone, setting.task)
-    start = original_checkpoint(run, setting.backbone, setting.task)
-    job = Job(name, argv, folder, log_path(run, name), inputs=(start,))
-    return Cell(method, setting.backbone, setting.task, setting.df_size, run.seed, setting.cfg_path, job)
+    seed = config.run.seed
+    name = " · ".join([method + variant.label, setting.backbone, setting.task, str(setting.df_size), f"seed {seed}"])
+    folder = run_folder(config.run, setting.backbone, setting.task)
+    inputs = (Path(config.run.resume_ckpt_path or start),)
+    job = Job(name, argv, folder, log_path(config.run, name), inputs, config.to_dict())
+    return Cell(method, setting.backbone, setting.task, setting.df_size, seed, setting.cfg_path, job, variant)
 
 
 def command(script: str, cfg_path: str, options: list[str], **flags: Any) -> tuple[str, ...]:

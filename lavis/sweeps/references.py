@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lavis.common.config import Config
 from lavis.common.registry import registry
-from lavis.common.run_dir import original_checkpoint, run_folder
+from lavis.common.run_dir import run_folder
 from lavis.sweeps.jobs import Job
-from lavis.sweeps.plan import Setting, command, compose, log_path
-from lavis.sweeps.schema import REFERENCES
+from lavis.sweeps.plan import Setting, command, compose, log_path, reference_seeds, start_of
+from lavis.sweeps.schema import REFERENCES, SweepConfig
 
 
 def reference_config(cfg_path: str, options: Sequence[str], reference: str, df_size: int | None = None) -> Config:
@@ -31,19 +32,32 @@ def reference_jobs(
     options: Sequence[str] = (),
     references: Sequence[str] = REFERENCES,
     df_size: int | None = None,
+    seed: Sequence[str] = (),
 ) -> list[Job]:
-    """One train.py job for each reference of a configuration (for a forget-set size other than its own)."""
+    """One train.py job for each reference of a configuration.
+
+    For a forget-set size other than its own, or with another seed (`seed` as `seed_options` gives it).
+    """
     jobs = []
     for reference in references:
-        config = reference_config(cfg_path, options, reference, df_size)
-        given = [*options, f"run.reference={reference}"]
+        config = reference_config(cfg_path, [*options, *seed], reference, df_size)
+        given = [*options, *seed, f"run.reference={reference}"]
         if df_size is not None and df_size != compose(cfg_path, tuple(options)).run.df_size:
             given.append(f"run.df_size={df_size}")
         size = f" · {config.run.df_size}" if reference == "retrained" else ""
-        name = f"{reference} · {config.model.arch} · {config.job_name}{size}"
-        job = Job(name, command("train.py", cfg_path, given), reference_folder(config), log_path(config.run, name))
-        jobs.append(job)
+        own = f" · seed {config.run.seed}" if seed else ""
+        name = f"{reference} · {config.model.arch} · {config.job_name}{size}{own}"
+        argv, log = command("train.py", cfg_path, given), log_path(config.run, name)
+        jobs.append(Job(name, argv, reference_folder(config), log, config=_expected(config, reference)))
     return jobs
+
+
+def _expected(config: Config, reference: str) -> dict[str, Any]:
+    """What a reference's results should say of their configuration; only `retrained` depends on the size of Df."""
+    content = config.to_dict()
+    if reference != "retrained":
+        del content["run"]["df_size"]
+    return content
 
 
 def published(config: Config) -> str | None:
@@ -74,12 +88,12 @@ def _start_option(config: Config) -> str:
     return f"{key}={published(config)}"
 
 
-def missing_originals(settings: Sequence[Setting], options: Sequence[str] = ()) -> list[str]:
-    """Experiment files whose original model is not there yet, each once."""
+def missing_originals(sweep: SweepConfig, settings: Sequence[Setting]) -> list[str]:
+    """Experiment files of which an original model that the sweep starts from is not there yet, each once."""
     missing = []
-    for path in dict.fromkeys(setting.cfg_path for setting in settings):
-        config = compose(path, tuple(options))
-        checkpoint = original_checkpoint(config.run, config.model.arch, config.job_name)
-        if not published(config) and not checkpoint.exists():
-            missing.append(path)
-    return missing
+    for setting in settings:
+        config = compose(setting.cfg_path, tuple(sweep.options))
+        starts = [start_of(sweep, setting, seed) for seed in reference_seeds(sweep)]
+        if not published(config) and not all(start.exists() for start in starts):
+            missing.append(setting.cfg_path)
+    return list(dict.fromkeys(missing))

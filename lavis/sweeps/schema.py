@@ -12,11 +12,13 @@ import yaml
 from lavis.common.errors import ConfigError, MissingFile, suggest
 
 REFERENCES = ("compromised", "clean", "retrained")
+REFERENCE_SEEDS = ("configured", "each")
+LAUNCHERS = ("local", "slurm")
 
 
 @dataclass
 class SweepConfig:
-    """A sweep; every list is crossed with every other.
+    """A sweep; every list is crossed with every other (`budgets` only with methods that take passes over Df).
 
     `cfg_path` is one experiment file, or a mapping from task (or "backbone/task") to its file.
     """
@@ -27,9 +29,16 @@ class SweepConfig:
     tasks: list[str] = field(default_factory=list)  # empty: the task of cfg_path
     df_sizes: list[int] = field(default_factory=list)  # empty: the run.df_size of cfg_path
     seeds: list[int] = field(default_factory=list)  # empty: the run.seed of cfg_path
+    budgets: list[int] = field(default_factory=list)  # passes over Df, run.max_epoch; empty: that of cfg_path
+    settings: dict[str, Any] = field(default_factory=dict)  # method -> {run: {key: value}}
+    grid: dict[str, Any] = field(default_factory=dict)  # method -> {run key: [values]}, crossed; or a list of these
+    search: dict[str, Any] = field(default_factory=dict)  # for --search: see lavis.sweeps.search.Rule
     options: list[str] = field(default_factory=list)  # passed on to every job, as on the command line
     references: list[str] = field(default_factory=lambda: list(REFERENCES))  # models the report compares with
     checkpoints: dict[str, str] = field(default_factory=dict)  # reference -> weights, for those not trained here
+    reference_seeds: str = "configured"  # or each: references for every seed, and unlearning starts from its own
+    launcher: str = "local"  # local | slurm (through submitit)
+    slurm: dict[str, Any] = field(default_factory=dict)  # parameters of submitit's executor
     report_dir: str = "output/report"
     gallery: int = 8  # portraits in the report's gallery; 0: none
     source: str = "sweep"  # the file this was read from
@@ -51,6 +60,7 @@ LISTS = {
     "tasks": str,
     "df_sizes": int,
     "seeds": int,
+    "budgets": int,
     "options": str,
     "references": str,
 }
@@ -85,6 +95,7 @@ def sweep_from_dict(content: Any, source: str) -> SweepConfig:
             content[key] = _checked_list(content[key], key, kind, source)
     sweep = SweepConfig(**content, source=source)
     _check_single_values(sweep)
+    _check_methods(sweep)
     return sweep
 
 
@@ -96,8 +107,8 @@ def _checked_list(value: Any, key: str, kind: type, source: str) -> list[Any]:
             raise ConfigError(f"{source}: '{key}' takes {kind.__name__} values, found {item!r}")
         if values.count(item) > 1 and key != "options":
             raise ConfigError(f"{source}: '{key}' names {item!r} twice")
-        if key == "df_sizes" and item < 1:
-            raise ConfigError(f"{source}: 'df_sizes' must be at least 1, found {item}")
+        if key in ("df_sizes", "budgets") and item < 1:
+            raise ConfigError(f"{source}: '{key}' must be at least 1, found {item}")
     return values
 
 
@@ -114,3 +125,26 @@ def _check_single_values(sweep: SweepConfig) -> None:
         raise ConfigError(f"{sweep.source}: 'gallery' is a number of portraits, found {sweep.gallery!r}")
     if not isinstance(sweep.report_dir, str) or not sweep.report_dir:
         raise ConfigError(f"{sweep.source}: 'report_dir' is a folder, found {sweep.report_dir!r}")
+    for key, choices in (("reference_seeds", REFERENCE_SEEDS), ("launcher", LAUNCHERS)):
+        value = getattr(sweep, key)
+        if value not in choices:
+            raise ConfigError(f"{sweep.source}: '{key}' is {value!r}; {suggest(str(value), choices)}")
+    for key in ("settings", "grid", "search", "slurm"):
+        if not isinstance(getattr(sweep, key), dict):
+            raise ConfigError(f"{sweep.source}: '{key}' is a mapping, found {getattr(sweep, key)!r}")
+
+
+def _check_methods(sweep: SweepConfig) -> None:
+    """`settings` and `grid` are keyed by methods of the sweep; their values have the right form."""
+    for key in ("settings", "grid"):
+        for method in getattr(sweep, key):
+            if method not in sweep.methods:
+                hint = suggest(str(method), sweep.methods)
+                raise ConfigError(f"{sweep.source}: '{key}' is for method '{method}', which 'methods' lacks; {hint}")
+    for method, content in sweep.settings.items():
+        if not isinstance(content, dict) or set(content) != {"run"} or not isinstance(content["run"], dict):
+            raise ConfigError(f"{sweep.source}: 'settings.{method}' is a mapping {{run: {{key: value}}}}: {content!r}")
+    for method, content in sweep.grid.items():
+        for part in content if isinstance(content, list) else [content]:
+            if not isinstance(part, dict) or not part or any(not isinstance(v, list) or not v for v in part.values()):
+                raise ConfigError(f"{sweep.source}: 'grid.{method}' maps run keys to lists of values, found {part!r}")
