@@ -1,0 +1,282 @@
+"""One unlearning step of ViT-B-16 at 224 px, 16 + 16 pairs: ours against a plain loop, CPU seconds and peak memory.
+
+    OMP_NUM_THREADS=1 python benchmarks/unlearn_step.py --out benchmarks/results/unlearn_step.json
+    python benchmarks/unlearn_step.py --device cuda --half 16 --out benchmarks/results/unlearn_step_gpu.json
+
+The plain loop is what such research code does: the frozen teacher embeds every batch again, forget and retain batches
+go through the towers one after the other, captions are padded to all 77 positions, single precision, AdamW as
+torch builds it by default. Ours is the project's own loop, trainer, feed and teacher. Both take the same weights
+and the same batches, so the losses of the first step must agree. Each measurement is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+
+from benchmarks.common import alternate, child, finish, peak_mib, say, spread, where  # noqa: E402
+from benchmarks.world import options, write_world  # noqa: E402
+
+METHODS = ("vlul", "erase", "delete")
+WAYS = ("plain", "ours", "ours-bf16")
+CONFIG = ROOT / "configs" / "clip" / "retrieval_salmu.yaml"
+
+
+def main() -> None:
+    args = _arguments()
+    if args.child:
+        say(json.dumps(measure(args)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write_world(Path(folder), args.rows, args.rows)
+        _save_original(Path(folder), args.model)
+        result: dict[str, Any] = {"what": __doc__.splitlines()[0], "half_batch": args.half, "model": args.model}
+        result |= {"device": args.device, "steps_each": args.steps, "repeats": args.repeats, "methods": {}}
+        for method in args.methods:
+            runs = alternate(WAYS, args.repeats, lambda way, method=method: _child(args, folder, method, way))
+            result["methods"][method] = summary(runs)
+        result["matrix_product"] = child(__file__, "--child", "product", "--device", args.device)
+        finish(result | where(), args.out)
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """One way in this process: seconds of each step after the first, the peak during them, the first step's loss."""
+    if args.child == "product":
+        return product_rate(args.device)
+    runner, batches, teacher_seconds = _prepared(args)
+    step = plain_step(runner, args) if args.child == "plain" else own_step(runner)
+    first = step(batches[0])
+    _reset_peak(args.device)
+    wall, cpu = [], []
+    for batch in batches[1:]:
+        began, spent = time.perf_counter(), time.process_time()
+        step(batch)
+        _wait(args.device)
+        wall.append(time.perf_counter() - began)
+        cpu.append(time.process_time() - spent)
+    found = {"wall": statistics.median(wall), "cpu": statistics.median(cpu), "loss": first}
+    return found | {"peak_mib": _peak(args.device), "teacher_seconds": teacher_seconds}
+
+
+def own_step(runner: Any) -> Callable[[Any], float]:
+    """The project's step, forward to optimiser."""
+    network = runner._network()
+    runner.model.train()
+
+    def step(batch: Any) -> float:
+        batches: Iterator[Any] = iter([batch])
+        before = runner.meter.state()
+        runner.meter.reset()
+        runner._step(network, batches, 0, 0)
+        loss = float(runner.meter.means()["loss"])
+        runner.meter.restore(before)
+        return loss
+
+    return step
+
+
+def plain_step(runner: Any, args: argparse.Namespace) -> Callable[[Any], float]:
+    """The plain loop on open_clip's own model: separate passes, live teacher, 77 positions, default AdamW."""
+    import open_clip
+
+    student = runner.model.clip
+    student.requires_grad_(True).train()
+    teacher = copy.deepcopy(student).requires_grad_(False).eval()
+    tokenizer = open_clip.get_tokenizer(args.model)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=runner.run.init_lr, weight_decay=runner.run.weight_decay)
+    embed = _plain_embedder(runner.model, tokenizer)
+
+    def step(batch: Any) -> float:
+        forget, retain = (embed(student, batch.sides[side]) for side in ("df", "dr"))
+        with torch.no_grad():
+            old_retain = embed(teacher, batch.sides["dr"])
+            old_forget = None if args.method == "delete" else embed(teacher, batch.sides["df"])
+        loss = plain_loss(args.method, forget, retain, old_forget, old_retain, batch.permutation)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss.detach())
+
+    return step
+
+
+def _plain_embedder(model: Any, tokenizer: Any) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    def embed(clip: Any, side: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        images = model.normalise(side["images"])
+        tokens = tokenizer(side["captions"]).to(images.device)
+        return clip.encode_image(images, normalize=True), clip.encode_text(tokens, normalize=True)
+
+    return embed
+
+
+def plain_loss(method: str, forget: Any, retain: Any, old_forget: Any, old_retain: Any, order: Any) -> torch.Tensor:
+    """The three methods' losses as formulas (SALMU's forms, every weight 1), from (image, text) features."""
+
+    def both(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return F.mse_loss(a, b) + F.mse_loss(a.T, b.T)
+
+    forget_s, retain_s, old_s = (i @ t.T for i, t in (forget, retain, old_retain))
+    towers = F.mse_loss(retain[0], old_retain[0]) + F.mse_loss(retain[1], old_retain[1])
+    if method == "vlul":
+        joint, old_joint = (F.normalize((i + t) / 2, dim=-1) for i, t in (retain, old_retain))
+        return both(forget_s, old_forget[0] @ old_forget[1][order].T) + F.mse_loss(joint, old_joint) + towers
+    loss = both(forget_s, torch.zeros_like(forget_s)) + both(retain_s, old_s)
+    return loss + towers if method == "erase" else loss
+
+
+def _prepared(args: argparse.Namespace) -> tuple[Any, list[Any], float]:
+    """The project's runner on the drawn data, its first batches, and how long the stored teacher took."""
+    from lavis.common.config import load_config
+    from lavis.common.registry import registry
+    from lavis.runners.epoch import EpochRunner
+    from lavis.runners.feed import Feed
+    from lavis.tasks.entry import jobs_of
+    from lavis.tasks.teaching import build_teacher
+
+    folder = Path(args.folder)
+    config = load_config(
+        str(CONFIG), _options(args, folder), job=jobs_of(args.method), method=args.method, df_size=args.rows
+    )
+    task = registry.get_task_class(config.run.task)(config)
+    with task.session():
+        torch.manual_seed(config.run.seed)
+        model = registry.get_model_class("clip").from_config(config.model, load_pretrained=False).to(task.device)
+        model.load_weights(folder / "original.pth")
+        trainer = registry.get_trainer_class(args.method)(args.method, model, config.run, task.device)
+        feed = Feed(task.unlearning_sets(trainer), model, config.run, task.device)
+        began = time.process_time()
+        if args.child != "plain":
+            trainer.attach_teacher(build_teacher(model, feed))
+        seconds = time.process_time() - began
+        runner = EpochRunner(trainer, feed, task.folder, config.to_dict())
+        source = iter(feed.batches(0, 0))
+        return runner, [next(source) for _ in range(args.steps + 1)], seconds
+
+
+def _options(args: argparse.Namespace, folder: Path) -> list[str]:
+    return [
+        *options(folder),
+        f"model.model_type={args.model}",
+        f"run.device={args.device}",
+        f"run.output_dir={folder}/output-{args.child}",
+        f"run.batch_size_train={2 * args.half}",
+        f"run.amp={args.child == 'ours-bf16'}",
+        "run.amp_dtype=bf16",
+        "run.num_workers=0",
+        "datasets.salmu.vis_processor.train.name=clip_image_eval",
+    ]
+
+
+def _save_original(folder: Path, name: str) -> None:
+    from lavis.common.schema import ModelConfig
+    from lavis.models.clip import ClipModel
+
+    torch.manual_seed(0)
+    weights = ClipModel.from_config(ModelConfig(model_type=name)).checkpoint_state()
+    torch.save({"state_dict": weights}, folder / "original.pth")
+
+
+def product_rate(device: str) -> dict[str, Any]:
+    """What the machine can do: matrix products of 1024 × 3072 by 3072 × 1024 (GPU: 8192²), in GFLOP/s, and a copy."""
+    found: dict[str, Any] = {}
+    shape = (8192, 8192, 8192) if device.startswith("cuda") else (1024, 3072, 1024)
+    for kind in (torch.float32, torch.bfloat16):
+        a, b = torch.randn(shape[0], shape[1]), torch.randn(shape[1], shape[2])
+        a, b = a.to(device, kind), b.to(device, kind)
+        seconds = _fastest(lambda a=a, b=b: a @ b, device)
+        found[f"{str(kind).removeprefix('torch.')}_gflops"] = 2 * shape[0] * shape[1] * shape[2] / seconds / 1e9
+    source = torch.empty(64 * 2**20, dtype=torch.float32, device=device).normal_()
+    target = torch.empty_like(source)
+    found["copy_gb_per_s"] = 2 * source.numel() * 4 / _fastest(lambda: target.copy_(source), device) / 1e9
+    return found
+
+
+def _fastest(work: Callable[[], Any], device: str, times: int = 20) -> float:
+    found = []
+    for _ in range(times):
+        _wait(device)
+        began = time.perf_counter()
+        work()
+        _wait(device)
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
+def summary(runs: dict[str, list[dict]]) -> dict[str, Any]:
+    """Medians of every way, and ours over plain."""
+    found: dict[str, Any] = {
+        way: {key: spread([run[key] for run in part]) for key in ("cpu", "wall", "peak_mib", "loss", "teacher_seconds")}
+        for way, part in runs.items()
+    }
+    plain = found["plain"]
+    for way in WAYS[1:]:
+        found[way]["over_plain"] = {
+            key: found[way][key]["median"] / plain[key]["median"] for key in ("cpu", "wall", "peak_mib")
+        }
+        found[way]["loss_difference"] = abs(found[way]["loss"]["median"] - plain["loss"]["median"])
+    return found
+
+
+def _child(args: argparse.Namespace, folder: str, method: str, way: str) -> dict[str, Any]:
+    given = {"child": way, "method": method, "folder": folder, "steps": args.steps, "rows": args.rows}
+    given |= {"half": args.half, "device": args.device, "model": args.model}
+    return child(__file__, *(part for key, value in given.items() for part in (f"--{key}", value)))
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def _reset_peak(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew at what is held now
+
+
+def _peak(device: str) -> float:
+    return torch.cuda.max_memory_allocated() / 2**20 if device.startswith("cuda") else peak_mib_now()
+
+
+def peak_mib_now() -> float:
+    """Peak resident memory since the last reset, in MiB; since the start where /proc is not there."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return peak_mib()
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--model", default="ViT-B-16")
+    parser.add_argument("--half", type=int, default=16, help="pairs of Df, and of Dr, in a step")
+    parser.add_argument("--rows", type=int, default=64, help="images drawn for Df, and for Dr")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps of a process, after one that is not")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", help="JSON file to write")
+    parser.add_argument("--child", choices=[*WAYS, "product"], help=argparse.SUPPRESS)
+    parser.add_argument("--method", choices=METHODS, default="vlul", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
