@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,33 +18,52 @@ class Entry:
     """One image with its captions.
 
     `image` is relative to the data set's image root, with forward slashes; `extra` holds every further field of
-    the annotation (identity_id, field, value, generic_caption, ...).
+    the annotation (identity_id, field, value, generic_caption, ...). `second` is the right one of two images
+    (NLVR2); every other row has one image.
     """
 
     image: str
     captions: tuple[str, ...]
     image_id: str | int | None = None
     extra: dict[str, Any] = field(default_factory=dict, hash=False)
+    second: str | None = None
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """All images of the row: one or two."""
+        return (self.image,) if self.second is None else (self.image, self.second)
 
 
-def read_annotations(paths: str | Path | Iterable[str | Path], hint: str = "") -> list[Entry]:
+Parse = Callable[[dict[str, Any], str], Entry]  # (item of the JSON list, where it stands) -> entry
+
+
+def read_annotations(
+    paths: str | Path | Iterable[str | Path], hint: str = "", parse: Parse | None = None
+) -> list[Entry]:
     """The entries of one file or of several, concatenated in order.
 
     Args:
         paths: JSON files.
         hint: what to run when a file does not exist; ends the message.
+        parse: makes an entry of an item (default: `pair_entry`); lavis.datasets.formats has those of other tasks.
 
     Raises MissingFile; DataError for malformed JSON (with line and column), a wrong shape, an empty caption.
     """
     files = [paths] if isinstance(paths, str | Path) else list(paths)
-    return [entry for path in files for entry in _read_file(Path(path), hint)]
+    return [entry for path in files for entry in _read_file(Path(path), hint, parse or pair_entry)]
 
 
-def _read_file(path: Path, hint: str) -> list[Entry]:
+def _read_file(path: Path, hint: str, parse: Parse) -> list[Entry]:
     items = read_json(path, "annotation file", hint)
     if not isinstance(items, list):
         raise DataError(f"{path}: expected a JSON list of {{image, caption}}, found {_kind(items)}")
-    return [_entry(item, f"{path}: entry {number}") for number, item in enumerate(items, start=1)]
+    entries = []
+    for number, item in enumerate(items, start=1):
+        where = f"{path}: entry {number}"
+        if not isinstance(item, dict):
+            raise DataError(f"{where}: expected an object with image and caption, found {_kind(item)}")
+        entries.append(parse(item, where))
+    return entries
 
 
 def read_json(path: Path, what: str, hint: str = "") -> Any:
@@ -64,31 +83,43 @@ def read_json(path: Path, what: str, hint: str = "") -> Any:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _entry(item: Any, where: str) -> Entry:
-    if not isinstance(item, dict):
-        raise DataError(f"{where}: expected an object with image and caption, found {_kind(item)}")
-    image = item.get("image")
-    if not isinstance(image, str) or not image.strip():
-        raise DataError(f"{where}: 'image' must be a path relative to the image root, found {image!r}")
+def pair_entry(item: dict[str, Any], where: str) -> Entry:
+    """{image, caption, image_id?, ...}: an image with one caption or several."""
+    image = image_path(item.get("image"), where)
     image_id = item.get("image_id")
     if image_id is not None and (isinstance(image_id, bool) or not isinstance(image_id, str | int)):
         raise DataError(f"{where} ({image}): 'image_id' must be a string or an integer, found {image_id!r}")
-    extra = {key: value for key, value in item.items() if key not in KNOWN}
-    return Entry(image, _captions(item.get("caption"), f"{where} ({image})"), image_id, extra)
+    return Entry(image, _captions(item.get("caption"), f"{where} ({image})"), image_id, extras(item, KNOWN))
+
+
+def image_path(value: Any, where: str) -> str:
+    """The image of an item. Raises DataError when it is no path."""
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{where}: 'image' must be a path relative to the image root, found {value!r}")
+    return value
+
+
+def extras(item: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """The further fields of an item."""
+    return {key: value for key, value in item.items() if key not in known}
 
 
 def _captions(value: Any, where: str) -> tuple[str, ...]:
     captions: Sequence[Any] = (value,) if isinstance(value, str) else value if isinstance(value, list) else ()
     if not captions:
         raise DataError(f"{where}: 'caption' must be a string or a list of strings, found {value!r}")
-    for caption in captions:
-        if not isinstance(caption, str):
-            raise DataError(f"{where}: 'caption' holds {caption!r}, which is no string")
-        if not caption.strip():
-            raise DataError(f"{where}: empty caption; give it a text or remove the entry")
-        if not encodable(caption):
-            raise DataError(f"{where}: the caption holds half of a surrogate pair and is no valid text")
-    return tuple(captions)
+    return tuple(checked_text(caption, "caption", where) for caption in captions)
+
+
+def checked_text(text: Any, what: str, where: str) -> str:
+    """A caption, question, ... that can be read. Raises DataError when it is no string, empty or not encodable."""
+    if not isinstance(text, str):
+        raise DataError(f"{where}: '{what}' holds {text!r}, which is no string")
+    if not text.strip():
+        raise DataError(f"{where}: empty {what}; give it a text or remove the entry")
+    if not encodable(text):
+        raise DataError(f"{where}: the {what} holds half of a surrogate pair and is no valid text")
+    return text
 
 
 def encodable(text: str) -> bool:

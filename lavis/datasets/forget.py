@@ -40,16 +40,19 @@ def read_forget_list(path: str | Path, df_size: int | None = None, hint: str = "
 def split_forget(
     entries: Sequence[Entry], forget_images: Sequence[str], source: str | Path
 ) -> tuple[list[Entry], list[Entry]]:
-    """Entries to (df, dr): those whose image is to be forgotten, in the list's order, and the others in their own.
+    """Entries to (df, dr): those with an image that is to be forgotten, in the list's order, and the others in their own.
 
-    Every entry of a forgotten image goes to df. Raises DataError for ids that match no annotation (how many, the
+    Every entry of a forgotten image goes to df, an entry of two images when either is forgotten. Raises DataError for ids that match no annotation (how many, the
     first three) and when nothing is left to retain.
     """
+    order = {image: place for place, image in enumerate(forget_images)}
     groups: dict[str, list[Entry]] = {image: [] for image in forget_images}
-    retained = []
+    retained, met = [], set()
     for entry in entries:
-        groups.get(entry.image, retained).append(entry)
-    unmatched = [image for image, members in groups.items() if not members]
+        listed = sorted((image for image in entry.images if image in order), key=order.__getitem__)
+        met.update(listed)
+        (groups[listed[0]] if listed else retained).append(entry)
+    unmatched = [image for image in groups if image not in met]
     if unmatched:
         raise DataError(
             f"{len(unmatched)} of {len(groups)} forget ids of {source} match no training annotation, "

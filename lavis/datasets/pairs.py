@@ -62,7 +62,12 @@ class PairDataset(Dataset):
         self._starts = list(accumulate((len(entry.captions) for entry in self.entries), initial=0))
         self.captions = [self._caption(entry, text) for entry in self.entries for text in entry.captions]
         keep = cache == "memory" and image_processor.deterministic
-        self._cache = ImageCache(len(self.entries), image_processor.image_size) if keep else None
+        names = [name for entry in self.entries for name in entry.images]
+        self._numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        self._cache = ImageCache(len(self._numbers), image_processor.image_size) if keep else None
+        ids = [entry.image if entry.image_id is None else str(entry.image_id) for entry in self.entries]
+        known: dict[str, int] = {}
+        self.image_ids = torch.tensor([known.setdefault(name, len(known)) for name in ids], dtype=torch.int64)
 
     @property
     def deterministic(self) -> bool:
@@ -101,7 +106,10 @@ class PairDataset(Dataset):
         return {"image": image, "caption": self.captions[position], "index": int(index), "caption_id": position}
 
     def batch(self, indices: Iterable[int], epoch: int) -> dict[str, Any]:
-        """The collated batch of these entries (keys of `collate_pairs`), at once."""
+        """The collated batch of these entries, at once.
+
+        Keys of `collate_pairs`, "image_ids" (int64 (B,), equal for entries of one image) and those of `more`.
+        """
         rows = [int(i) for i in indices]
         positions = [self.caption_id(i, epoch) for i in rows]
         return {
@@ -109,17 +117,31 @@ class PairDataset(Dataset):
             "captions": [self.captions[p] for p in positions],
             "index": torch.tensor(rows, dtype=torch.int64),
             "caption_id": torch.tensor(positions, dtype=torch.int64),
+            "image_ids": self.image_ids[rows],
+            **self.more(rows),
         }
 
-    def images(self, indices: Sequence[int], epoch: int = 0) -> torch.Tensor:
-        """Pixels of these entries in this epoch, uint8 (B, 3, S, S)."""
-        if self._cache is not None:
-            return self._cache.rows(indices, lambda i: self._pixels(i, epoch))
-        return torch.stack([self._pixels(i, epoch) for i in indices])
+    def more(self, rows: list[int]) -> dict[str, Any]:
+        """What a batch of these entries holds beside images and captions; subclasses add answers or labels."""
+        return {}
 
-    def _pixels(self, index: int, epoch: int) -> torch.Tensor:
-        name = self.entries[index].image
-        draws = None if self.deterministic else generator(self.seed, "image", epoch, name)
+    def names(self, index: int, epoch: int) -> tuple[str, ...]:
+        """The images of an entry in the order in which this epoch shows them."""
+        return self.entries[index].images
+
+    def images(self, indices: Sequence[int], epoch: int = 0) -> torch.Tensor:
+        """Pixels of these entries in this epoch: uint8 (B, 3, S, S), or (B, 2, 3, S, S) for entries of two images."""
+        names = [self.names(i, epoch) for i in indices]
+        flat = [name for group in names for name in group]
+        if self._cache is not None:
+            wanted = {self._numbers[name]: name for name in flat}
+            pixels = self._cache.rows([self._numbers[name] for name in flat], lambda k: self._pixels(wanted[k], epoch))
+        else:
+            pixels = torch.stack([self._pixels(name, epoch) for name in flat])
+        return pixels if len(names[0]) == 1 else pixels.unflatten(0, (len(names), len(names[0])))
+
+    def _pixels(self, name: str, epoch: int) -> torch.Tensor:
+        draws = None if self.image_processor.deterministic else generator(self.seed, "image", epoch, name)
         return self.image_processor(self.store.open(name), draws)
 
     def _caption(self, entry: Entry, text: str) -> str:
@@ -131,17 +153,18 @@ class PairDataset(Dataset):
         return caption
 
     def _usable(self, entries: list[Entry], policy: str) -> list[Entry]:
-        names = [entry.image for entry in entries]
+        total = len(entries)
+        names = [name for entry in entries for name in entry.images]
         self.store.check(names)
         if policy == "skip":
             faults = self.store.faults(names)
             for reason in list(faults.values())[:3]:
                 log.warning("skipped: %s", reason)
-            entries = [entry for entry in entries if entry.image not in faults]
-            self.skipped = len(names) - len(entries)
+            entries = [entry for entry in entries if not any(name in faults for name in entry.images)]
+            self.skipped = total - len(entries)
             if self.skipped:
                 text = "%d of %d entries skipped for bad images under %s"
-                log.warning(text, self.skipped, len(names), self.store.root)
+                log.warning(text, self.skipped, total, self.store.root)
         if not entries:
             raise DataError(f"no entries for a data set under {self.store.root} ({self.skipped} skipped)")
         return entries

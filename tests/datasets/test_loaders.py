@@ -193,7 +193,7 @@ def test_a_bad_image_is_one_clear_message(tmp_path, workers):
 def test_evaluation_chunks(pairs):
     items = list(eval_loader(pairs[1], 4, chunks=[3, 1]))
     assert [(item["chunk"], item["index"].tolist()) for item in items] == [(3, [12, 13, 14]), (1, [4, 5, 6, 7])]
-    assert set(items[0]) == {"images", "captions", "index", "caption_id", "chunk"}
+    assert set(items[0]) == {"images", "captions", "index", "caption_id", "image_ids", "chunk"}
     loader = eval_loader(pairs[1], 4, num_workers=2)
     assert len(loader) == chunk_count(15, 4) == 4
     assert [i for item in loader for i in item["index"].tolist()] == list(range(15))
