@@ -57,6 +57,28 @@ class DatasetConfig:
 
 
 @dataclass
+class SalmubenchConfig:
+    """`run.salmubench:` — what the published descriptions leave open."""
+
+    acs_features: str = "cosine"  # cosine | product: what ACS's probe sees of a pair
+    idzsc_prompt: str = "name"  # name ("{name}") | photo ("a photo of {name}")
+    retfail_own_caption: str = "drop"  # drop | keep: may a distractor be the query's own caption
+    seed: int = 42  # of every draw; the same for all models that are compared
+    distractors: int = 1000  # RetFail: texts drawn from forget, and as many from retain_disjoint
+
+
+@dataclass
+class RelearnConfig:
+    """`run.relearn:` — metric kind `relearning`: a copy of the model is taught a part of Df anew."""
+
+    steps: list[int] = field(default_factory=lambda: [0, 20, 50, 100])  # optimiser steps after which it is asked
+    fraction: float = 0.1  # of every identity's pictures in Df that is taught; the others are asked about
+    lr: float = 2e-4
+    batch_size: int = 32
+    seed: int = 42  # of the draws; the same for all models that are compared
+
+
+@dataclass
 class RunConfig:
     """`run:` — everything about one run."""
 
@@ -121,7 +143,13 @@ class RunConfig:
     k_test: int = 256  # candidates re-ranked by fused encoders
     on_bad_image: str = "fail"  # fail | skip
     checkpoint: str | None = None  # evaluate.py: which weights
+    checkpoints: list[str] = field(default_factory=list)  # evaluate.py: several, one after the other
+    feature_cache: str | None = "auto"  # embeddings kept for later; auto: <output_dir>/features, null: none are kept
+    feature_cache_gb: float = 2.0  # the oldest are deleted beyond this size
+    imagenet: str | None = None  # ImageNet-1k's validation pictures: class folders, *.tar or *.parquet
+    salmubench: SalmubenchConfig = field(default_factory=SalmubenchConfig)
 
+    relearn: RelearnConfig = field(default_factory=RelearnConfig)
     jobs: dict[str, Any] = field(default_factory=dict)  # overrides by job: original, compromised, …, or a method
 
 
@@ -134,7 +162,7 @@ CHOICES = {
 }
 POSITIVE = ("max_epoch", "batch_size_train", "batch_size_eval", "accum_grad_iters", "keep_last", "log_freq")
 NOT_NEGATIVE = ("dr_max_ratio", "num_workers", "warmup_steps", "save_freq_steps", "init_lr", "min_lr", "weight_decay")
-POSITIVE_IF_SET = ("max_steps_per_epoch", "eval_max_pairs", "max_grad_norm", "threads")
+POSITIVE_IF_SET = ("max_steps_per_epoch", "eval_max_pairs", "max_grad_norm", "threads", "feature_cache_gb")
 REFERENCE_JOBS = ("original", "compromised", "clean", "retrained")
 RETIRED = {
     "world_size": "torch.distributed.run sets it",

@@ -6,7 +6,8 @@ c modulo world, so that the model always sees the same batches; the chunks are g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -68,14 +69,49 @@ def embed_entries(
     the progress bar, which stays silent where stderr is no terminal. The model's mode is left as it was.
     """
     device = torch.device(device)
-    distinct, text_group = _distinct(dataset.captions)
     cast = nullcontext() if amp_dtype is None else torch.autocast(device.type, dtype=amp_dtype)
-    with _evaluating(model), torch.no_grad(), cast:
-        image = _gathered(_image_chunks(model, dataset, batch_size, device, num_workers, name))
-        text = _gathered(_text_chunks(model, distinct, batch_size, device, name))
+    with cast:
+        image = embed_images(model, dataset, batch_size, device, num_workers=num_workers, name=name)
+        text = embed_captions(model, dataset.captions, batch_size, device, name=name)
+    return split_features(dataset, image, text)
+
+
+def split_features(dataset: PairDataset, image: torch.Tensor, text: torch.Tensor) -> SplitFeatures:
+    """A data set's rows of images (n_img, D) and of captions (n_txt, D), in its order, as a split."""
     counts = torch.tensor([len(dataset.caption_ids(i)) for i in range(len(dataset))])
     txt2img = torch.repeat_interleave(torch.arange(len(dataset)), counts)
-    return SplitFeatures(image, text[text_group], txt2img, text_group)
+    return SplitFeatures(image, text, txt2img, _distinct(dataset.captions)[1])
+
+
+def embed_images(
+    model: Embedder,
+    dataset: PairDataset,
+    batch_size: int,
+    device: torch.device | str,
+    *,
+    num_workers: int = 0,
+    name: str = "",
+) -> torch.Tensor:
+    """Rows of a data set's images alone, (n, D) float32, L2-normalised, on the CPU."""
+    with _evaluating(model), torch.no_grad():
+        return _gathered(_image_chunks(model, dataset, batch_size, torch.device(device), num_workers, name))
+
+
+def embed_pixels(
+    model: Embedder,
+    fetch: Callable[[range], torch.Tensor],
+    n: int,
+    batch_size: int,
+    device: torch.device | str,
+    *,
+    name: str = "",
+) -> torch.Tensor:
+    """Rows of n images that `fetch` gives as uint8 (B, 3, S, S) by consecutive numbers, like `embed_images`.
+
+    The next batch is fetched while the model works on this one.
+    """
+    with _evaluating(model), torch.no_grad():
+        return _gathered(_pixel_chunks(model, fetch, n, batch_size, torch.device(device), name))
 
 
 def embed_captions(
@@ -86,6 +122,20 @@ def embed_captions(
     with _evaluating(model), torch.no_grad():
         rows = _gathered(_text_chunks(model, distinct, batch_size, torch.device(device), name))
     return rows[group]
+
+
+def _pixel_chunks(
+    model: Embedder, fetch: Callable[[range], torch.Tensor], n: int, size: int, device: torch.device, name: str
+) -> Iterator[tuple[int, torch.Tensor]]:
+    chunks = _own_chunks(n, size)
+    parts = [range(c * size, min(n, (c + 1) * size)) for c in chunks]
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(fetch, parts[0]) if parts else None
+        for number, chunk in enumerate(_bar(chunks, len(chunks), f"{name} images".strip())):
+            assert coming is not None
+            pixels = coming.result()
+            coming = ahead.submit(fetch, parts[number + 1]) if number + 1 < len(parts) else None
+            yield int(chunk), model.encode_image(pixels.to(device))
 
 
 def _image_chunks(

@@ -12,9 +12,11 @@ from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.evaluation.embed import SplitFeatures
 from lavis.evaluation.membership import mia_auc, pair_scores
 from lavis.evaluation.retrieval import retrieval_metrics_from_features
+from lavis.evaluation.salmubench.inputs import unit_rows
 
 SALMUBENCH = "salmubench"  # measured by lavis.evaluation.salmubench, on splits of its own
-METRICS = ("retrieval", "membership", "cosine", SALMUBENCH)
+INT8 = "int8"  # some of those after int8 quantisation
+METRICS = ("retrieval", "membership", "cosine", SALMUBENCH, INT8)
 RANKED_SPLITS = ("test", "df", "dr")
 DECIMALS = 6
 
@@ -27,8 +29,8 @@ def evaluate_splits(
     run.metrics chooses among retrieval ("<split>_txt_r1" … "<split>_agg_metrics" for test, df, dr and whatever
     run.test_splits and run.valid_splits name), membership ("mia_auc", where df and dr are there) and cosine
     ("<split>_cosine" of every split). run.merge_equal_captions: an image that bears an equal caption is right.
-    salmubench is measured by a module of its own and adds nothing here. `device` is where the ranking is counted.
-    A metric of embeddings that are not finite may be NaN.
+    salmubench and int8 are measured by a module of their own and add nothing here. `device` is where the ranking is
+    counted. A metric of embeddings that are not finite may be NaN.
 
     All processes must call it together. Raises ConfigError on an unknown metric, DataError on an empty split.
     """
@@ -53,6 +55,16 @@ def check_metrics(run: Any) -> None:
             raise ConfigError(f"run.metrics names '{name}'; {suggest(name, METRICS)}")
     if run.valid_splits and "retrieval" not in run.metrics:
         raise ConfigError("run.valid_splits chooses the best epoch by recall: add retrieval to run.metrics")
+
+
+def embedding_fault(features: Mapping[str, SplitFeatures]) -> str:
+    """Why a model's embeddings are worth nothing (not finite, or all equal), or an empty text."""
+    for side in ("image", "text"):
+        try:
+            unit_rows(torch.cat([getattr(part, side) for part in features.values()]), f"{side} embeddings")
+        except DataError as error:
+            return str(error)
+    return ""
 
 
 def _retrieval(features: Mapping[str, SplitFeatures], run: Any, device: torch.device) -> dict[str, float]:

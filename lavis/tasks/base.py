@@ -31,7 +31,8 @@ ORIGINAL_TRAINER = "contrastive"
 class BaseTask:
     """Composition of one run. Subclasses give the datasets and the metrics.
 
-    Attributes made by `session`: `device`, `builder` (data), `folder` (where the run's files go).
+    Attributes made by `session`: `device`, `builder` (data), `folder` (where the run's files go). `label` is the name
+    of the checkpoint that is evaluated; `fault` says why its embeddings are worth nothing, if they are.
     """
 
     def __init__(self, config: Config) -> None:
@@ -39,6 +40,7 @@ class BaseTask:
         self.device = torch.device("cpu")
         self.builder: Any = registry.get_builder_class(config.dataset_name)(config.dataset, config.run)
         self.folder = Path()
+        self.label, self.fault = "", ""
 
     def metrics(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
         """Metrics of a model on every evaluated split, and the number of pairs of each."""
@@ -81,11 +83,12 @@ class BaseTask:
             trainer = registry.get_trainer_class(ORIGINAL_TRAINER)(ORIGINAL_TRAINER, model, self.run, self.device)
             return self._train(trainer, feed)
 
-    def evaluate(self) -> Outcome:
-        """Evaluate run.checkpoint."""
+    def evaluate(self, label: str = "") -> Outcome:
+        """Evaluate run.checkpoint; `label` names its files where the checkpoint's own name would not do."""
         path = self.run.checkpoint
         if not path:
             raise ConfigError("evaluate.py needs a checkpoint: --options run.checkpoint=<file>")
+        self.label = label
         with self.session(Path(path)):
             model = self._model(load_pretrained=False)
             model.load_weights(path)
@@ -118,7 +121,7 @@ class BaseTask:
         if (checkpoint.parent / RESULTS).is_file() and best.exists() and self.run.eval_max_pairs is None:
             if checkpoint.resolve() == best.resolve():
                 return checkpoint.parent
-        name = checkpoint.parent.name if checkpoint.stem.startswith("open_clip") else checkpoint.stem
+        name = self.label or checkpoint_label(checkpoint)
         return Path(self.run.output_dir) / "evaluate" / self.config.model.arch / self.config.job_name / name
 
     def _model(self, load_pretrained: bool) -> BaseModel:
@@ -161,10 +164,11 @@ class BaseTask:
         metrics: dict[str, float] = {}
         sizes: dict[str, int] = dict(counts or {})
         if self.run.evaluate_after or self.run.checkpoint:
+            self.label = self.label or checkpoint_label(checkpoint)
             found, split_sizes = self.metrics(model)
             metrics, sizes = found, {**split_sizes, **sizes}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
-        outcome = Outcome(self.folder, str(checkpoint), metrics, sizes, seconds)
+        outcome = Outcome(self.folder, str(checkpoint), metrics, sizes, seconds, self.fault)
         if distributed.is_main():
             write_outcome(outcome, self.config)
         distributed.barrier()
@@ -176,6 +180,12 @@ def load_model(config: Config, checkpoint: str | Path, device: torch.device | st
     model = registry.get_model_class(config.model.arch).from_config(config.model, load_pretrained=False)
     model.load_weights(checkpoint)
     return model.to(device).eval()
+
+
+def checkpoint_label(path: str | Path) -> str:
+    """What to call a checkpoint: its file's name without ending, or its folder's where open_clip named the file."""
+    path = Path(path)
+    return path.parent.name if path.stem.startswith("open_clip") else path.stem
 
 
 def checkpoint_origin(path: str | Path) -> dict[str, Any]:

@@ -16,13 +16,17 @@ RECALLS = ("txt_r1", "txt_r5", "txt_r10", "img_r1", "img_r5", "img_r10", "cosine
 
 @dataclass
 class Outcome:
-    """Where a run's files are, and its numbers. `metrics` is empty when evaluation was switched off."""
+    """Where a run's files are, and its numbers. `metrics` is empty when evaluation was switched off.
+
+    `fault` says why the model's embeddings are worth nothing; empty for a sound model.
+    """
 
     folder: Path
     checkpoint: str
     metrics: dict[str, float]
     counts: dict[str, int]
     seconds: dict[str, float]
+    fault: str = ""
 
     def table(self) -> str:
         """Recall in percent and mean paired cosine of every split, as text columns."""

@@ -10,10 +10,12 @@ from lavis.common import distributed
 from lavis.common.config import Config
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
+from lavis.evaluation.bank import FeatureBank, cache_folder
 from lavis.evaluation.embed import SplitFeatures, embed_entries
 from lavis.evaluation.salmubench.layout import write_public_layout
-from lavis.evaluation.salmubench.suite import salmubench_metrics
-from lavis.evaluation.scores import SALMUBENCH, check_metrics, evaluate_splits
+from lavis.evaluation.salmubench.material import Source
+from lavis.evaluation.salmubench.suite import check_choices, int8_metrics, salmubench_metrics
+from lavis.evaluation.scores import INT8, SALMUBENCH, check_metrics, embedding_fault, evaluate_splits
 from lavis.models.base import BaseModel
 from lavis.tasks.base import BaseTask
 from lavis.trainers.base import BaseTrainer
@@ -26,6 +28,7 @@ class RetrievalTask(BaseTask):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         check_metrics(self.run)
+        check_choices(self.run)
 
     def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
         parts = self.builder.partition()
@@ -39,9 +42,19 @@ class RetrievalTask(BaseTask):
         return {"dr": self.builder.dataset(entries, "train")}
 
     def metrics(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
-        features = {split: self._embed(model, split, rows) for split, rows in self.builder.evaluation_entries().items()}
+        """As BaseTask's. Every picture and caption is embedded once, or taken from run.feature_cache."""
+        bank = FeatureBank(model, self.builder, self.run, self.device, folder=cache_folder(self.run))
+        source = self._source(bank)
+        splits = self.builder.evaluation_entries()
+        bank.embed([*splits.values(), *(source.pictures() if source else [])])
+        features = {split: bank.split(split, entries) for split, entries in splits.items()}
         counts = {split: len(part.image) for split, part in features.items()}
-        return evaluate_splits(features, self.run, self._ranking_device()) | self._salmubench(model), counts
+        metrics = evaluate_splits(features, self.run, self._ranking_device())
+        self.fault = embedding_fault(features)
+        if source:
+            metrics |= self._salmubench(source)
+        bank.save()
+        return metrics, counts
 
     def validation(self, model: BaseModel) -> dict[str, float]:
         splits = self.run.valid_splits
@@ -54,14 +67,20 @@ class RetrievalTask(BaseTask):
         """Ranks are counted on the GPU where there is one (other accelerators lack the exact integer work)."""
         return self.device if self.device.type == "cuda" else torch.device("cpu")
 
-    def _salmubench(self, model: BaseModel) -> dict[str, float]:
-        """SALMUBench's metrics where run.metrics asks for them; also writes the public evaluator's file."""
-        if SALMUBENCH not in self.run.metrics:
-            return {}
-        metrics = salmubench_metrics(model, self.builder, self.run, self.device)
-        if distributed.is_main():
-            write_public_layout(self.folder, self.run.method or self.run.reference, metrics)
-        return metrics
+    def _source(self, bank: FeatureBank) -> Source | None:
+        """SALMUBench's view of the data, where run.metrics asks for it."""
+        if not {SALMUBENCH, INT8} & set(self.run.metrics):
+            return None
+        return Source(bank.model, self.builder, self.run, self.device, bank)
+
+    def _salmubench(self, source: Source) -> dict[str, float]:
+        """What run.metrics asks for of SALMUBench; also writes the public evaluator's file."""
+        metrics: dict[str, float] = {}
+        if SALMUBENCH in self.run.metrics:
+            metrics |= salmubench_metrics(source.bank.model, self.builder, self.run, self.device, source)
+            if distributed.is_main():
+                write_public_layout(self.folder, self.label, metrics)
+        return metrics | (int8_metrics(source) if INT8 in self.run.metrics else {})
 
     def _embed(self, model: BaseModel, split: str, entries: list[Entry]) -> SplitFeatures:
         dataset = self.builder.dataset(entries, "eval")

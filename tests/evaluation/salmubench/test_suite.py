@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from lavis.common.config import load_config
 from lavis.common.errors import DataError
@@ -18,6 +19,11 @@ from lavis.evaluation.salmubench.suite import salmubench_metrics
 from tests.evaluation.salmubench.rows import cosine
 
 TEN = "retfail_r1 retfail_mrr assoc_str acs idzsc core_assoc gen_know inter_id_sim intra_id_sim vis_id_int frag_sim"
+BESIDE = (
+    "x_mrr x_mrr_whole x_mrr_partial x_mrr_low x_mrr_high x_mrr_holdout_identity x_mrr_holdout_association pool_mrr "
+    "pool_mrr_holdout_identity pool_mrr_holdout_association acs_holdout_identity acs_holdout_association linear_probe "
+    "linear_probe_chance"
+)
 CONFIG = "configs/clip/retrieval_salmu_tiny.yaml"
 
 
@@ -63,6 +69,7 @@ def test_every_metric_is_there(metrics):
     wanted = {f"salmubench_{name}" for name in TEN.split()}
     wanted |= {f"salmubench_{name}" for name in ("value_auc", "value_auc_whole", "value_auc_partial")}
     wanted |= {f"salmubench_{name}" for name in ("retfail_mrr_others_whole", "gen_know_shape", "retfail_mrr_low")}
+    wanted |= {f"salmubench_{name}" for name in BESIDE.split()}
     assert wanted <= set(metrics) and all(math.isfinite(value) for value in metrics.values())
     assert metrics["salmubench_assoc_str_low"] <= metrics["salmubench_assoc_str"]
     assert public_layout(metrics)["utility"]["2.1_GenKnow"] == {"ImageNet1k_Accuracy": -1}
@@ -71,6 +78,35 @@ def test_every_metric_is_there(metrics):
 def test_a_second_evaluation_agrees_to_the_last_digit(builder, metrics):
     torch.rand(3)
     assert salmubench_metrics(Projection(), builder, builder.run) == metrics
+
+
+def test_ranks_among_all_captions_of_people_by_loops(builder, metrics):
+    source = Source(Projection(), builder, builder.run, "cpu")
+    parts = {split: source.part(split) for split in ("forget", "holdout_identity", "holdout_association")}
+    pairs = [pair for part in parts.values() for pair in zip(part.captions, part.entries, strict=True)]
+    owners = {caption: entry.extra["identity_id"] for caption, entry in pairs}
+    for key, texts in source.json("unseen_personas.json")["captions"].items():
+        owners |= dict.fromkeys(texts, f"unseen {key}")
+    rows = dict(zip(owners, source.texts(list(owners), "all").tolist(), strict=True))
+    for split, part in parts.items():
+        expected = {"x_mrr": 0.0, "pool_mrr": 0.0}
+        for image, caption in zip(part.image.tolist(), part.captions, strict=True):
+            score = cosine(image, rows[caption])
+            above = [text for text in owners if text != caption and cosine(image, rows[text]) >= score - 1e-9]
+            expected["pool_mrr"] += 1 / (1 + len(above)) / len(part.captions)
+            strange = [text for text in above if owners[text] != owners[caption]]
+            expected["x_mrr"] += 1 / (1 + len(strange)) / len(part.captions)
+        tail = "" if split == "forget" else f"_{split}"
+        for name, value in expected.items():
+            assert metrics[f"salmubench_{name}{tail}"] == pytest.approx(value, abs=1e-6)
+
+
+def test_holdouts_that_may_not_be_read_are_not_measured(builder):
+    run = OmegaConf.merge(builder.run, {"read_holdouts": False})
+    closed = SalmuTinyBuilder(builder.config, run)
+    found = salmubench_metrics(Projection(), closed, run)
+    assert {"salmubench_assoc_str", "salmubench_x_mrr"} <= set(found)
+    assert not [name for name in found for part in ("holdout", "whole", "partial", "_id_sim", "idzsc") if part in name]
 
 
 def test_values_by_loops(builder, metrics):
@@ -90,7 +126,9 @@ def test_a_broken_model_gets_no_values(builder, spoil, side):
     setattr(model, side, spoil)
     metrics = salmubench_metrics(model, builder, builder.run)
     assert {f"salmubench_{name}" for name in TEN.split()} <= set(metrics)
-    assert all(math.isnan(value) for value in metrics.values())
+    probe = {name for name in metrics if name.startswith("salmubench_linear_probe")}  # it sees no captions
+    told = set(metrics) - (probe if side == "break_text" else set())
+    assert all(math.isnan(metrics[name]) for name in told) and probe
 
 
 def test_what_is_missing_is_left_out(builder, caplog):
@@ -101,7 +139,8 @@ def test_what_is_missing_is_left_out(builder, caplog):
         metrics = salmubench_metrics(Projection(), lacking, lacking.run)
     finally:
         (builder.image_root / "unseen.json").rename(builder.image_root.parent / "metadata" / "unseen_personas.json")
-    assert "salmubench_inter_id_sim" not in metrics and "salmubench_value_auc" not in metrics
+    assert "salmubench_inter_id_sim" not in metrics and "salmubench_x_mrr_holdout_identity" not in metrics
+    assert 0 <= metrics["salmubench_value_auc"] <= 1  # Faker's values in the place of unseen personas'
     assert "salmubench_intra_id_sim" in metrics and "inter_id_sim: not measured" in caplog.text
 
 
