@@ -1,16 +1,21 @@
-"""Terms that several methods share: plain functions of similarity and embedding matrices."""
+"""Terms that several methods share: plain functions of similarity matrices and of features."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 
-from lavis.common.features import PairFeatures
+from lavis.common.features import Features
+
+
+def paired_mse(student: tuple[torch.Tensor, ...], target: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Sum of the MSEs of tensors of equal shapes, one of the student with one of the target."""
+    return torch.stack([F.mse_loss(one, two) for one, two in zip(student, target, strict=True)]).sum()
 
 
 def similarity_mse(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """MSE(S, S*) + MSE(Sᵀ, S*ᵀ) of (B, B) similarity matrices: both directions are summed, so the mean counts twice."""
-    return F.mse_loss(student, target) + F.mse_loss(student.T, target.T)
+    return paired_mse((student, student.T), (target, target.T))
 
 
 def similarity_to_zero(student: torch.Tensor) -> torch.Tensor:
@@ -18,16 +23,16 @@ def similarity_to_zero(student: torch.Tensor) -> torch.Tensor:
     return similarity_mse(student, torch.zeros_like(student))
 
 
-def unimodal_mse(student: PairFeatures, teacher: PairFeatures) -> torch.Tensor:
-    """MSE(I', I) + MSE(T', T): each modality stays where the teacher has it."""
-    return F.mse_loss(student.image, teacher.image) + F.mse_loss(student.text, teacher.text)
+def relation_mse(student: Features, teacher: Features) -> torch.Tensor:
+    """MSE of what ties images to texts: S and Sᵀ of pairs, the fused [CLS] otherwise."""
+    return paired_mse(student.relations, teacher.relations)
 
 
-def fused(pairs: PairFeatures) -> torch.Tensor:
-    """m = normalise((I + T) / 2), (B, D): the joint representation of a two-tower model."""
-    return F.normalize((pairs.image + pairs.text) / 2, dim=-1)
-
-
-def multimodal_mse(student: PairFeatures, teacher: PairFeatures) -> torch.Tensor:
+def multimodal_mse(student: Features, teacher: Features) -> torch.Tensor:
     """MSE(m', m) of the joint representations."""
-    return F.mse_loss(fused(student), fused(teacher))
+    return F.mse_loss(student.joint, teacher.joint)
+
+
+def unimodal_mse(student: Features, teacher: Features) -> torch.Tensor:
+    """MSE(I', I) + MSE(T', T) of pairs, of the image encoder's output otherwise: each modality stays as it was."""
+    return paired_mse(student.unimodal, teacher.unimodal)

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from lavis.common.features import Features, FusedFeatures, PairFeatures
 from lavis.common.schema import ModelConfig
+
+Inputs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands: `epoch` and optimiser step in it, both from 0, and how many steps an epoch has."""
+
+    epoch: int = 0
+    step: int = 0
+    steps_per_epoch: int = 1
 
 
 class BaseModel(nn.Module):
-    """A two-tower model as trainers and evaluation see it.
+    """A backbone with the head of its task, as trainers and evaluation see it.
 
-    Subclasses set the buffers `image_mean` and `image_std` ((3, 1, 1), not persistent) and the methods below.
+    `Inputs` are one side of a micro-batch: a dict of tensors (rows first) and lists. Subclasses set the buffers
+    `image_mean` and `image_std` ((3, 1, 1), not persistent), the class attributes and the methods below.
     `checkpoint_state` and `load_weights` use the backbone's public key names.
+
+    Class attributes: `family`, the name of --backbone and of output folders; `features`, the kind that `represent`
+    gives; `text_inputs`, the keys of `Inputs` that hold the text; `spares`, True where a loss may leave parameters
+    without gradient (one on S alone does not reach the fusion layers).
     """
 
     config_class = ModelConfig
+    family: ClassVar[str]
+    features: ClassVar[type[PairFeatures] | type[FusedFeatures]] = PairFeatures
+    text_inputs: ClassVar[tuple[str, ...]] = ("tokens", "mask")
+    spares: ClassVar[bool] = False
     image_mean: torch.Tensor
     image_std: torch.Tensor
 
@@ -27,33 +51,52 @@ class BaseModel(nn.Module):
         """Build from the `model:` section; `load_pretrained=False` leaves the initial weights."""
         raise NotImplementedError
 
+    def prepare(self, rows: dict[str, Any]) -> Inputs:
+        """A data set's batch (images uint8 (B, …, 3, S, S), captions, …) with the text as tensors, on the CPU."""
+        raise NotImplementedError
+
+    def represent(self, inputs: Inputs) -> Features:
+        """What unlearning compares, of the kind `features`; normalised where that kind is."""
+        raise NotImplementedError
+
+    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+        """The named terms of the original training objective, scalars; their sum is what was minimised.
+
+        `inputs["caption_groups"]` (B,), where given, numbers equal captions, which an objective that takes other
+        rows as negatives may heed. Momentum copies and queues are updated here.
+        """
+        raise NotImplementedError
+
+    def permute_text(self, inputs: Inputs, order: torch.Tensor) -> Inputs:
+        """The same images beside each other's texts: row i gets the text of row order[i]."""
+        return {key: value[order] if key in self.text_inputs else value for key, value in inputs.items()}
+
     def tokenize(self, captions: list[str]) -> torch.Tensor:
-        """Token ids (B, L), int64, on the CPU; rows shorter than L end in zeros."""
+        """Token ids (B, L), int64, on the CPU; shorter rows are filled up with the padding id."""
         raise NotImplementedError
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 pixels (B, 3, S, S) to embeddings (B, D), not normalised."""
+        """uint8 pixels (B, 3, S, S) to embeddings (B, D), not necessarily normalised (pair kinds alone)."""
         raise NotImplementedError
 
     def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Token ids (B, L) to embeddings (B, D), not normalised."""
+        """Token ids (B, L) to embeddings (B, D), not necessarily normalised (pair kinds alone)."""
         raise NotImplementedError
 
     @property
     def scale(self) -> torch.Tensor:
-        """The multiplier of cosines in the contrastive loss: exp(logit_scale), scalar."""
+        """The multiplier of cosines in the contrastive loss, scalar (pair kinds alone)."""
         raise NotImplementedError
 
     def scale_parameters(self) -> list[nn.Parameter]:
-        """Parameters that only the contrastive loss reaches (the temperature)."""
-        raise NotImplementedError
+        """The temperature, where there is one: methods that do not learn it hold it."""
+        return []
 
     def clamp_scale(self) -> None:
         """Keep the temperature within its published bound, after an optimiser step."""
 
-    def forward(self, images: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Image and text embeddings of paired batches, each (B, D), not normalised."""
-        return self.encode_image(images), self.encode_text(tokens)
+    def forward(self, inputs: Inputs) -> Features:
+        return self.represent(inputs)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 pixels to the floats that the tower was trained on: (x/255 − mean) / std."""
@@ -63,6 +106,53 @@ class BaseModel(nn.Module):
         """Weights under the backbone's public names."""
         return self.state_dict()
 
+    def load_initial(self, config: Any) -> None:
+        """The weights that original training starts from, where they are not random (a pretraining stage's)."""
+
     def load_weights(self, source: str | Path) -> None:
         """Load strictly from a file, folder or hub name; raises CheckpointError naming what differs."""
         raise NotImplementedError
+
+
+class TokenCache:
+    """Token ids of texts, each distinct text tokenised once; rows are filled up with `padding`.
+
+    Args:
+        tokenize: ids (L,) of one text, without padding.
+    """
+
+    def __init__(self, tokenize: Callable[[str], torch.Tensor], padding: int = 0) -> None:
+        self.tokenize, self.padding = tokenize, padding
+        self._known: dict[str, torch.Tensor] = {}
+
+    def __call__(self, texts: list[str]) -> torch.Tensor:
+        """(B, longest), int64."""
+        for text in texts:
+            if text not in self._known:
+                self._known[text] = self.tokenize(text)
+        return fill_up([self._known[text] for text in texts], self.padding)
+
+
+def fill_up(rows: list[torch.Tensor], padding: int = 0) -> torch.Tensor:
+    """Rows of ids (L_i,) below one another, shorter ones filled up: (B, max L_i), int64."""
+    filled = torch.full((len(rows), max(map(len, rows))), padding, dtype=torch.int64)
+    for place, row in zip(filled, rows, strict=True):
+        place[: len(row)] = row
+    return filled
+
+
+def join(parts: list[Inputs]) -> Inputs:
+    """Several sides as one, rows below one another; token ids and masks of other lengths end in zeros."""
+    if len(parts) == 1:
+        return parts[0]
+    shared = [key for key in parts[0] if all(key in part for part in parts)]
+    return {key: _stacked([part[key] for part in parts]) for key in shared}
+
+
+def _stacked(values: list[Any]) -> Any:
+    if not isinstance(values[0], torch.Tensor):
+        return [item for value in values for item in value]
+    if values[0].ndim == 2:
+        longest = max(value.shape[1] for value in values)
+        values = [F.pad(value, (0, longest - value.shape[1])) for value in values]
+    return torch.cat(values)

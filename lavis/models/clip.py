@@ -20,8 +20,10 @@ from torch import nn
 
 from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
 from lavis.common.errors import CheckpointError, ConfigError, MissingFile, suggest
+from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
-from lavis.models.base import BaseModel
+from lavis.losses.contrastive import contrastive_loss
+from lavis.models.base import BaseModel, Inputs, Progress, TokenCache
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -32,11 +34,14 @@ MAX_LOG_SCALE = math.log(100.0)
 class ClipModel(BaseModel):
     """open_clip's model `clip` behind the project's contract. Its checkpoints carry open_clip's own keys."""
 
+    family = "clip"
+
     def __init__(self, clip: nn.Module, tokenizer: Any, model_type: str) -> None:
         super().__init__()
         self.model_type = model_type
         self.clip = clip
         self._tokenizer = tokenizer
+        self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0])
         mean, std = clip.visual.image_mean, clip.visual.image_std
         self.register_buffer("image_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -52,6 +57,18 @@ class ClipModel(BaseModel):
         if load_pretrained and config.pretrained:
             model.load_weights(config.pretrained)
         return model
+
+    def prepare(self, rows: dict[str, Any]) -> Inputs:
+        return {**rows, "tokens": self._tokens(rows["captions"])}
+
+    def represent(self, inputs: Inputs) -> PairFeatures:
+        return PairFeatures(self.encode_image(inputs["images"]), self.encode_text(inputs["tokens"]))
+
+    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+        """Radford et al., arXiv 2103.00020, section 2.3; in single precision whatever the towers run in."""
+        pairs = self.represent(inputs)
+        with torch.autocast(pairs.image.device.type, enabled=False):
+            return {"contrastive": contrastive_loss(pairs, self.scale, inputs.get("caption_groups"))}
 
     def tokenize(self, captions: list[str]) -> torch.Tensor:
         """Token ids; a causal tower's are cut after the longest caption (what follows cannot reach the output)."""

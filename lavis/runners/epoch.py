@@ -25,12 +25,23 @@ from lavis.common.run_dir import RESULTS
 from lavis.models.base import BaseModel
 from lavis.runners.feed import Feed
 from lavis.runners.meters import Meter
-from lavis.runners.saving import Progress, Saver
+from lavis.runners.saving import Position, Saver
 from lavis.runners.stop import StopFlag, Stopped
 from lavis.trainers.base import BaseTrainer, Batch, amp_dtype
 
 Validate = Callable[[int], dict[str, float]]
 STOP_EVERY = 8  # steps between the processes' agreement on stopping
+
+
+class MicroBatchLoss(nn.Module):
+    """The trainer's loss as a module's forward: whatever a method does with the model, DDP sees all of it."""
+
+    def __init__(self, trainer: BaseTrainer) -> None:
+        super().__init__()
+        self.model, self.trainer = trainer.model, trainer
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        return self.trainer.loss(batch)
 
 
 @registry.register_runner("epoch")
@@ -55,12 +66,12 @@ class EpochRunner:
         self.saver = Saver(folder, self.model, self.optimizer, self.scaler, config, self.run.keep_last)
         self.log = RunLog(folder, distributed.is_main(), self.run.tensorboard)
         self.meter = Meter(self.device)
-        self.progress = Progress()
+        self.progress = Position()
         self.schedule = self._schedule()
         self.stop = StopFlag()
         self.config = config
 
-    def train(self) -> Progress:
+    def train(self) -> Position:
         """Run to the last epoch, from the newest checkpoint if there is one. Raises Stopped on SIGTERM."""
         self._start()
         network = self._network()
@@ -93,12 +104,12 @@ class EpochRunner:
         return {"batches a step": batches, "starting weights": weights, "training data": self.feed.digest()}
 
     def _network(self) -> nn.Module:
+        loss = MicroBatchLoss(self.trainer)
         if not distributed.initialized():
-            return self.model
+            return loss
         ids = [self.device.index] if self.device.type == "cuda" else None
-        # The temperature is used outside of the wrapped forward; a search for unused parameters would stumble on it.
-        unused = self.run.find_unused_parameters and not self.trainer.trains_scale
-        return DistributedDataParallel(self.model, device_ids=ids, find_unused_parameters=unused)
+        unused = self.run.find_unused_parameters or self.model.spares
+        return DistributedDataParallel(loss, device_ids=ids, find_unused_parameters=unused)
 
     def _epoch(self, network: nn.Module, epoch: int) -> None:
         steps, start = self.feed.steps, self.progress.step
@@ -121,7 +132,7 @@ class EpochRunner:
         for part in range(accum):
             last = part == accum - 1
             with self._no_sync(network, last):
-                total, terms = self.trainer.loss(network, next(batches))
+                total, terms = network(next(batches))
                 self.scaler.scale(total / accum).backward()
             self.meter.add({"loss": total.detach(), **terms})
         self._update()

@@ -12,7 +12,7 @@ import torch
 from lavis.common import distributed
 from lavis.datasets.loaders import BatchPlan, SinglePlan, single_loader, steps_per_epoch, unlearning_loader
 from lavis.datasets.pairs import PairDataset
-from lavis.models.base import BaseModel
+from lavis.models.base import BaseModel, Progress
 from lavis.trainers.base import Batch
 
 
@@ -37,7 +37,6 @@ class Feed:
         else:
             ((side, n),) = rows.items()
             self.plan = SinglePlan(n, size // 2 if side == "df" else size, self.run.seed)
-        self._tokens: dict[str, dict[int, torch.Tensor]] = {side: {} for side in self.datasets}
 
     @property
     def steps(self) -> int:
@@ -47,10 +46,12 @@ class Feed:
 
     def batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
         """This process's micro-batches from an optimiser step on."""
+        a_step = distributed.world_size() * self.run.accum_grad_iters
         for item in self._loader(epoch, start_step):
             number = item.pop("micro")
-            sides = {side: self._move(side, rows) for side, rows in item.items()}
-            yield Batch(sides, self.run.seed, epoch, number, self.device)
+            sides = {side: self._move(rows) for side, rows in item.items()}
+            progress = Progress(epoch, number // a_step, self.steps)
+            yield Batch(sides, self.run.seed, epoch, number, self.device, progress)
 
     def _loader(self, epoch: int, start_step: int) -> Any:
         where = (epoch, distributed.rank(), distributed.world_size(), self.run.accum_grad_iters, start_step)
@@ -61,22 +62,13 @@ class Feed:
         ((side, dataset),) = self.datasets.items()
         return single_loader(dataset, self.plan, *where, side=side, **options)
 
-    def _move(self, side: str, rows: dict[str, Any]) -> dict[str, Any]:
-        moved = {key: rows[key].to(self.device, non_blocking=True) for key in ("images", "index", "caption_id")}
-        tokens = self._tokenize(side, rows["captions"], rows["caption_id"].tolist())
-        return {**moved, "tokens": tokens.to(self.device, non_blocking=True), "captions": rows["captions"]}
+    def _move(self, rows: dict[str, Any]) -> dict[str, Any]:
+        """Rows with the model's inputs, tensors on the device."""
+        prepared = {**rows, **self.model.prepare(rows)}
+        return {key: self._on_device(value) for key, value in prepared.items()}
 
-    def _tokenize(self, side: str, captions: list[str], numbers: list[int]) -> torch.Tensor:
-        """Each distinct caption is tokenised once in a run."""
-        known = self._tokens[side]
-        fresh = {n: caption for n, caption in zip(numbers, captions, strict=True) if n not in known}
-        if fresh:
-            known.update({n: self.model.tokenize([caption])[0] for n, caption in fresh.items()})
-        longest = max(len(known[n]) for n in numbers)
-        rows = torch.zeros(len(numbers), longest, dtype=torch.int64)
-        for row, n in zip(rows, numbers, strict=True):
-            row[: len(known[n])] = known[n]
-        return rows
+    def _on_device(self, value: Any) -> Any:
+        return value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
 
     def digest(self) -> str:
         """A hash of every side's images and captions in their order."""

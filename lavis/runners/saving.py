@@ -33,7 +33,7 @@ FREE = frozenset(
 
 
 @dataclass
-class Progress:
+class Position:
     """Where a run stands: the next step to take, the records of finished epochs, the best so far."""
 
     epoch: int = 0
@@ -58,7 +58,7 @@ class Saver:
     keep: int
     origin: dict[str, Any] = field(default_factory=dict)  # what the run began with: weights, data, batches a step
 
-    def save(self, progress: Progress, meter: dict[str, Any], *, epoch: int, step: int | None = None) -> Path:
+    def save(self, progress: Position, meter: dict[str, Any], *, epoch: int, step: int | None = None) -> Path:
         """Write `checkpoint_<epoch>.pth` (or `…-<step>.pth`); all processes wait for it."""
         path = self.folder / checkpoint_name(epoch, step)
         failure = None
@@ -76,7 +76,7 @@ class Saver:
             raise CheckpointError(failure)
         return path
 
-    def _payload(self, progress: Progress, meter: dict[str, Any]) -> dict[str, Any]:
+    def _payload(self, progress: Position, meter: dict[str, Any]) -> dict[str, Any]:
         weights = self.model.checkpoint_state()
         return {
             "format": FORMAT,
@@ -92,7 +92,7 @@ class Saver:
             "commit": git_commit(),
         }
 
-    def resume(self) -> tuple[Progress, dict[str, Any]] | None:
+    def resume(self) -> tuple[Position, dict[str, Any]] | None:
         """Go on from the newest readable checkpoint. Raises ConfigError when it was made by another configuration."""
         found = load_newest(self.folder)
         if found is None:
@@ -111,12 +111,12 @@ class Saver:
         if content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
         restore_random_states(content["random"])
-        progress = Progress(**content["position"])
+        progress = Position(**content["position"])
         self._relink(progress)
         get_logger().info("Resumed from %s: epoch %d, step %d", path, progress.epoch, progress.step)
         return progress, content["meter"]
 
-    def _relink(self, progress: Progress) -> None:
+    def _relink(self, progress: Position) -> None:
         """The link to the best checkpoint, in case a kill came between the checkpoint and its link."""
         best = None if progress.best_epoch is None else checkpoint_name(progress.best_epoch)
         if distributed.is_main() and best is not None and (self.folder / best).is_file():

@@ -25,7 +25,7 @@ from lavis.tasks.outcome import Outcome, write_outcome
 from lavis.tasks.teaching import build_teacher
 from lavis.trainers.base import BaseTrainer
 
-ORIGINAL_TRAINER = "contrastive"
+ORIGINAL_TRAINER = "original"
 
 
 class BaseTask:
@@ -66,11 +66,12 @@ class BaseTask:
             if trainer_class.starts_from == "original":
                 model.load_weights(self._start())
             else:
-                get_logger().info("'%s' starts from untrained weights; no checkpoint is read", self.run.method)
+                get_logger().info("'%s' trains anew; the original model is not read", self.run.method)
+                model.load_initial(self.config.model)
             trainer = trainer_class(self.run.method, model, self.run, self.device)
             feed = Feed(self.unlearning_sets(trainer), model, self.run, self.device)
             if trainer.needs_teacher:
-                trainer.attach_teacher(build_teacher(model, feed))
+                trainer.attach_teacher(build_teacher(model, feed, trainer.joint_of_teacher))
             return self._train(trainer, feed)
 
     def train(self) -> Outcome:

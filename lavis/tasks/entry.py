@@ -32,7 +32,8 @@ def unlearn(cfg_path: str, options: Sequence[str], backbone: str, task: str, fla
     _agree("--task", task, "data set and run.task, hence", config.job_name, config)
     if config.run.train_on_holdout:
         raise ConfigError(f"{config.source}: run.train_on_holdout is for train.py; unlearning sees no holdout split")
-    registry.get_trainer_class(flags["method"]).check(flags["method"], config.run)
+    model_class = registry.get_model_class(config.model.arch)
+    registry.get_trainer_class(flags["method"]).check(flags["method"], config.run, model_class)
     return _run(config, BaseTask.unlearn)
 
 

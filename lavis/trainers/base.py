@@ -8,20 +8,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lavis.common.errors import ConfigError, TrainingError, suggest
-from lavis.common.features import PairFeatures
+from lavis.common.features import Features
 from lavis.common.seed import derived_seed, generator
-from lavis.models.base import BaseModel
+from lavis.models.base import BaseModel, Inputs, Progress, join
 from lavis.trainers.teacher import Teacher
 
 SIDES = ("df", "dr")
@@ -29,16 +27,18 @@ SIDES = ("df", "dr")
 
 @dataclass
 class Batch:
-    """One micro-batch on the device: for each side its images, tokens, rows and caption ids.
+    """One micro-batch on the device: for each side what the model prepared, its captions, rows and caption ids.
 
-    `number` is the global number of the micro-batch; random draws are keyed by it, never by the process.
+    `number` is the global number of the micro-batch; random draws are keyed by it, never by the process. `progress`
+    is for objectives that change while training.
     """
 
-    sides: dict[str, dict[str, Any]]
+    sides: dict[str, Inputs]
     seed: int
     epoch: int
     number: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    progress: Progress = field(default_factory=Progress)
 
     def size(self, side: str) -> int:
         return len(self.sides[side]["captions"])
@@ -59,33 +59,72 @@ class Batch:
 class Sides:
     """Features of the forget and the retain batch, `.df` and `.dr`, made when first asked for."""
 
-    def __init__(self, makers: Mapping[str, Any]) -> None:
-        self._makers = makers
-        self._made: dict[str, PairFeatures] = {}
+    def __init__(self, make: Callable[[str], Features]) -> None:
+        self._make = make
+        self._made: dict[str, Any] = {}
 
-    def _side(self, name: str) -> PairFeatures:
+    def _side(self, name: str) -> Any:
         if name not in self._made:
-            assert name in self._makers, f"this method's `sides` lacks '{name}'"
-            self._made[name] = self._makers[name]()
+            self._made[name] = self._make(name)
         return self._made[name]
 
     @property
-    def df(self) -> PairFeatures:
+    def df(self) -> Any:
         return self._side("df")
 
     @property
-    def dr(self) -> PairFeatures:
+    def dr(self) -> Any:
         return self._side("dr")
+
+
+class TeacherSides(Sides):
+    """The original model's features, and those of the forget images beside each other's captions."""
+
+    def __init__(self, teacher: Teacher, batch: Batch) -> None:
+        super().__init__(lambda side: teacher.features(side, batch.sides[side]))
+        self._shuffle = lambda: teacher.shuffled("df", batch.sides["df"], batch.permutation)
+
+    @property
+    def df_shuffled(self) -> Any:
+        if "shuffled" not in self._made:
+            self._made["shuffled"] = self._shuffle()
+        return self._made["shuffled"]
+
+
+class Student(Sides):
+    """The model in training on one micro-batch: its features (all sides in one forward) and its original objective."""
+
+    def __init__(self, trainer: BaseTrainer, batch: Batch) -> None:
+        super().__init__(self._forward)
+        self.trainer, self.batch = trainer, batch
+
+    def _forward(self, wanted: str) -> Features:
+        sides = self.trainer.sides
+        assert wanted in sides, f"this method's `sides` lacks '{wanted}'"
+        with self.trainer.computing():
+            features = self.trainer.model(join([self.batch.sides[side] for side in sides]))
+        parts = features.split(*(self.batch.size(side) for side in sides))
+        self._made.update(zip(sides, parts, strict=True))
+        return self._made[wanted]
+
+    def objective(self, side: str, share_equal: bool = True) -> dict[str, torch.Tensor]:
+        """Terms of the original objective on one side; `share_equal`: equal captions are no negatives of each other."""
+        inputs = self.batch.sides[side]
+        if share_equal:
+            inputs = {**inputs, "caption_groups": self.batch.caption_groups(side)}
+        with self.trainer.computing():
+            return self.trainer.model.objective(inputs, self.batch.progress)
 
 
 class BaseTrainer:
     """A method: which sides it needs, its named terms, their weights.
 
     Class attributes of a method: `params_class` (a dataclass of its hyper-parameters, filled from
-    `run.method_args`), `all_terms` (names of its terms), `sides` (the batches of a step), `embeds` (those
-    that go through the model; all unless named), `needs_teacher`, `trains_scale` (whether its loss reaches the
-    temperature), `starts_from` ("original": the model to unlearn; "initial": untrained weights, and Dr is what the
-    reference `retrained` sees), `runner` (where it needs another than run.runner).
+    `run.method_args`), `all_terms` (names of its terms), `sides` (the batches of a step), `needs_teacher`,
+    `needs_pairs` (defined on S: not for models without towers), `joint_of_teacher` (sides of which it wants the
+    teacher's joint representation), `trains_scale` (whether it learns the temperature), `starts_from` ("original":
+    the model to unlearn; "initial": what original training starts from, and Dr is what the reference `retrained`
+    sees), `runner` (where it needs another than run.runner).
 
     Raises ConfigError for a weight or hyper-parameter that the method does not have.
     """
@@ -93,8 +132,9 @@ class BaseTrainer:
     params_class: ClassVar[type]
     all_terms: ClassVar[tuple[str, ...]]
     sides: ClassVar[tuple[str, ...]] = SIDES
-    embeds: ClassVar[tuple[str, ...] | None] = None
     needs_teacher: ClassVar[bool] = True
+    needs_pairs: ClassVar[bool] = False
+    joint_of_teacher: ClassVar[tuple[str, ...]] = ()
     trains_scale: ClassVar[bool] = False
     starts_from: ClassVar[str] = "original"
     runner: ClassVar[str | None] = None
@@ -110,17 +150,22 @@ class BaseTrainer:
                 parameter.requires_grad_(False)
 
     @classmethod
-    def check(cls, method: str, run: Any) -> None:
-        """Refuse hyper-parameters and weights that the method does not have, before anything is built."""
+    def check(cls, method: str, run: Any, model: type[BaseModel] | None = None) -> None:
+        """Refuse hyper-parameters, weights and backbones that the method does not know, before anything is built."""
         cls._params(method, dict(run.method_args))
         cls._weights(method, dict(run.weights))
+        if cls.needs_pairs and model is not None and not model.features.paired_towers:
+            raise ConfigError(
+                f"'{method}' is defined on the similarities of image and text embeddings, which this backbone does not "
+                "have for this task; methods that are: vlul and its parts (vlul-md, …), ft, neggrad, dtd, retrain"
+            )
 
     @classmethod
     def terms_of(cls, method: str) -> tuple[str, ...]:
         """The terms that count under this registered name (ablations name a part)."""
         return cls.all_terms
 
-    def terms(self, student: Sides, teacher: Sides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
         """The method's named scalars, unweighted."""
         raise NotImplementedError
 
@@ -140,44 +185,29 @@ class BaseTrainer:
     def attach_teacher(self, teacher: Teacher | None) -> None:
         self.teacher = teacher
 
-    def loss(self, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Weighted sum (scalar, with gradient) and the unweighted terms (detached) of one micro-batch.
 
-        `network` is the model or its DistributedDataParallel wrapper; all sides go through it in one forward.
         Raises TrainingError, naming the term, when one is not finite.
         """
         torch.manual_seed(derived_seed(self.run.seed, "forward", batch.epoch, batch.number))
-        student = self._student(network, batch)
-        terms = self.terms(student, self._teacher_sides(batch), batch)
+        terms = self.terms(Student(self, batch), self._teacher_sides(batch), batch)
         assert set(self.active) <= set(terms), f"{self.method} lacks the terms {set(self.active) - set(terms)}"
         total = torch.stack([self.weights[name] * terms[name] for name in self.active]).sum()
         if not torch.isfinite(total):
             raise TrainingError(self._not_finite(terms, batch))
-        return total, {name: terms[name].detach() for name in self.active}
+        return total, {name: term.detach() for name, term in terms.items()}
 
-    def _student(self, network: nn.Module, batch: Batch) -> Sides:
-        embedded = self.embeds or self.sides
-        parts = [batch.sides[side] for side in embedded]
-        images = torch.cat([part["images"] for part in parts])
-        tokens = stack_tokens([part["tokens"] for part in parts])
-        with self._autocast(), attention(self.run.attention):
-            image, text = network(images, tokens)
-        pairs = PairFeatures(image.float(), text.float()) if self._half(image) else PairFeatures(image, text)
-        split = pairs.split(*(batch.size(side) for side in embedded))
-        return Sides({side: lambda p=p: p for side, p in zip(embedded, split, strict=True)})
+    def _teacher_sides(self, batch: Batch) -> Any:
+        return None if self.teacher is None else TeacherSides(self.teacher, batch)
 
-    def _half(self, tensor: torch.Tensor) -> bool:
-        return tensor.dtype in (torch.float16, torch.bfloat16)
-
-    def _teacher_sides(self, batch: Batch) -> Sides:
-        teacher = self.teacher
-        if teacher is None:
-            return Sides({})
-        return Sides({side: lambda s=side: teacher.features(s, batch.sides[s]) for side in self.sides})
-
-    def _autocast(self) -> torch.autocast:
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """The run's precision and attention kernel, for a forward."""
         kind = amp_dtype(self.run, self.device)
-        return torch.autocast(self.device.type, dtype=kind or torch.bfloat16, enabled=self.run.amp and kind is not None)
+        on = self.run.amp and kind is not None
+        with torch.autocast(self.device.type, dtype=kind or torch.bfloat16, enabled=on), attention(self.run.attention):
+            yield
 
     def _not_finite(self, terms: dict[str, torch.Tensor], batch: Batch) -> str:
         bad = [f"{name} = {float(terms[name].detach())}" for name in self.active if not torch.isfinite(terms[name])]
@@ -207,10 +237,10 @@ class BaseTrainer:
         return {name: float(given.get(name, 1.0)) for name in cls.all_terms}
 
 
-def stack_tokens(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Token ids (B_i, L_i) below one another, shorter ones filled up with zeros: (ΣB_i, max L_i)."""
-    longest = max(part.shape[1] for part in parts)
-    return torch.cat([F.pad(part, (0, longest - part.shape[1])) for part in parts])
+def with_parts(name: str, objective: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The sum of an objective's terms under `name`; the terms beside it, for the log, where there are several."""
+    parts = objective if len(objective) > 1 else {}
+    return {name: torch.stack(list(objective.values())).sum(), **parts}
 
 
 def attention(name: str) -> contextlib.AbstractContextManager:

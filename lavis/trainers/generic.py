@@ -28,7 +28,7 @@ from lavis.common.errors import DataError
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.contrastive import contrastive_loss
-from lavis.trainers.base import BaseTrainer, Batch, Sides
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides
 
 FIELD = "generic_caption"
 
@@ -70,12 +70,13 @@ class GenericCaptions(BaseTrainer):
 
     params_class = Params
     all_terms = ("forget", "retain")
+    needs_pairs = True
     needs_teacher = False
     trains_scale = True
 
     def entries(self, side: str, entries: list[Any]) -> list[Any]:
         return with_generic_captions(entries) if side == "df" else entries
 
-    def terms(self, student: Sides, teacher: Sides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
         groups = batch.caption_groups("df"), batch.caption_groups("dr")
         return generic_terms(student.df, student.dr, self.scale, *groups)

@@ -1,17 +1,15 @@
 """Negative gradient: gradient ascent on the original objective, on the forget set alone.
 
-The baseline of, for example, Golatkar et al., "Eternal Sunshine of the Spotless Net", CVPR 2020, arXiv 1911.04933;
-the objective is CLIP's, Radford et al., arXiv 2103.00020, section 2.3. It is negated, so descending it ascends CLIP's:
+The baseline of, for example, Golatkar et al., "Eternal Sunshine of the Spotless Net", CVPR 2020, arXiv 1911.04933.
+The objective is negated, so descending it ascends the original's:
 
-    L = -½ (CE(scale·S'_f, target) + CE(scale·S'_fᵀ, target))
+    L = -O'(f)
 
 | symbol | here |
 |---|---|
 | ' (prime) | student: the model being unlearned |
 | f | batch of the forget set (df) |
-| S = I Tᵀ | PairFeatures.similarity |
-| scale | exp of the temperature; held, or ascent would raise it rather than change what is known |
-| target | the diagonal; rows with equal captions share the mass |
+| O | the backbone's own training objective, `model.objective`, its temperature held: ascent would move little else |
 
 Nothing holds the rest of the model: a learning rate that is too high destroys it.
 """
@@ -22,24 +20,21 @@ from dataclasses import dataclass
 
 import torch
 
-from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
-from lavis.losses.contrastive import contrastive_loss
-from lavis.trainers.base import BaseTrainer, Batch, Sides
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides, with_parts
 
 
 @dataclass
 class Params:
-    """`share_equal`: rows with the same caption share the target of the cross-entropy."""
+    """`share_equal`: rows with the same caption are no negatives of each other, where the objective has negatives."""
 
     share_equal: bool = True
 
 
-def neggrad_terms(
-    student_df: PairFeatures, scale: torch.Tensor, groups: torch.Tensor | None = None
-) -> dict[str, torch.Tensor]:
-    """The only term, as a scalar: minus the contrastive loss; `groups` numbers the forget captions."""
-    return {"forget": -contrastive_loss(student_df, scale, groups)}
+def neggrad_terms(objective: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The only term, "forget", as a scalar: minus the objective, beside the parts where it has several."""
+    found = with_parts("forget", objective)
+    return {**found, "forget": -found["forget"]}
 
 
 @registry.register_trainer("neggrad")
@@ -51,5 +46,5 @@ class NegativeGradient(BaseTrainer):
     sides = ("df",)
     needs_teacher = False
 
-    def terms(self, student: Sides, teacher: Sides, batch: Batch) -> dict[str, torch.Tensor]:
-        return neggrad_terms(student.df, self.scale, batch.caption_groups("df") if self.params.share_equal else None)
+    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+        return neggrad_terms(student.objective("df", self.params.share_equal))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
-from lavis.common.features import PairFeatures
-from lavis.models.base import BaseModel
+from lavis.common.features import Features, PairFeatures
+from lavis.models.base import BaseModel, Inputs
 
 
 class FrozenModel(torch.nn.Module):
@@ -29,28 +29,50 @@ class FrozenModel(torch.nn.Module):
         return super().requires_grad_(False)
 
 
+@dataclass
+class Towers:
+    """A side of which image and text embeddings are all that is wanted, each alone.
+
+    Stored rows of images (n_images, D) and of captions (n_captions, D) on the training device; None: computed live.
+    """
+
+    images: torch.Tensor | None = None
+    texts: torch.Tensor | None = None
+
+
 class Teacher:
-    """Embeddings of the original model for any batch, from memory where possible.
+    """Features of the original model for any batch, from memory where possible.
 
     Args:
         frozen: the model, or None when every embedding is stored.
-        stored: for each side ("df", "dr") the rows of images (n_images, D) and of captions (n_captions, D), either
-            None where it has to be computed live; they live on the training device.
+        towers: the sides ("df", "dr") that need the towers alone; on others the whole model runs.
     """
 
-    def __init__(
-        self, frozen: FrozenModel | None, stored: dict[str, tuple[torch.Tensor | None, torch.Tensor | None]]
-    ) -> None:
-        self.frozen, self.stored = frozen, stored
+    def __init__(self, frozen: FrozenModel | None, towers: dict[str, Towers] | None = None) -> None:
+        self.frozen, self.towers = frozen, towers or {}
 
     @torch.no_grad()
-    def features(self, side: str, batch: dict[str, Any]) -> PairFeatures:
+    def features(self, side: str, inputs: Inputs) -> Features:
         """Teacher features of one side of a micro-batch, rows in its order."""
-        images, texts = self.stored.get(side, (None, None))
-        image = self._live("encode_image", batch["images"]) if images is None else images[batch["index"]]
-        text = self._live("encode_text", batch["tokens"]) if texts is None else texts[batch["caption_id"]]
-        return PairFeatures(image.float(), text.float())
+        if side in self.towers:
+            return PairFeatures(*self._pairs(self.towers[side], inputs))
+        return self._model.represent(inputs)
 
-    def _live(self, method: str, inputs: torch.Tensor) -> torch.Tensor:
+    @torch.no_grad()
+    def shuffled(self, side: str, inputs: Inputs, order: torch.Tensor) -> Features:
+        """The same, with the text of row order[i] beside image i."""
+        if side in self.towers:
+            image, text = self._pairs(self.towers[side], inputs)
+            return PairFeatures(image, text[order])
+        return self._model.represent(self._model.permute_text(inputs, order))
+
+    def _pairs(self, towers: Towers, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        images, texts = towers.images, towers.texts
+        image = self._model.encode_image(inputs["images"]) if images is None else images[inputs["index"]]
+        text = self._model.encode_text(inputs["tokens"]) if texts is None else texts[inputs["caption_id"]]
+        return image, text
+
+    @property
+    def _model(self) -> BaseModel:
         assert self.frozen is not None, "embeddings are neither stored nor computable"
-        return getattr(self.frozen.model, method)(inputs)
+        return self.frozen.model

@@ -1,4 +1,4 @@
-"""MultiDelete on a two-tower model: modality decoupling, multimodal and unimodal knowledge retention.
+"""MultiDelete: modality decoupling, multimodal and unimodal knowledge retention.
 
 Jiali Cheng and Hadi Amiri, "MultiDelete for Multimodal Machine Unlearning", ECCV 2024, arXiv 2311.12047,
 section 3 (equations 2 to 5), in the form that the public fork applies to CLIP:
@@ -15,6 +15,12 @@ section 3 (equations 2 to 5), in the form that the public fork applies to CLIP:
 | S = I Tᵀ | PairFeatures.similarity |
 | π | batch.permutation: the forget captions shuffled within the batch, teacher side only |
 
+On fused encoders (ALBEF, BLIP) m is the [CLS] h of the text after cross-attention to its image. For retrieval S stays
+that of the projected features; for VQA, NLVR2 and visual entailment, V being the image encoder's output:
+
+    md = MSE(h'_f, h_f,π),   multi = MSE(h'_r, h_r),   uni = MSE(V'_f, V_f)
+
+Which of these holds is for the features to say (lavis/common/features.py).
 `vlul-md`, `vlul-md-multi`, … are the ablations: the named terms only.
 """
 
@@ -24,10 +30,10 @@ from dataclasses import dataclass
 
 import torch
 
-from lavis.common.features import PairFeatures
+from lavis.common.features import Features
 from lavis.common.registry import registry
-from lavis.losses.terms import multimodal_mse, similarity_mse, unimodal_mse
-from lavis.trainers.base import BaseTrainer, Batch, Sides
+from lavis.losses.terms import multimodal_mse, relation_mse, unimodal_mse
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides
 
 TERMS = ("md", "multi", "uni")
 ABLATIONS = ("vlul-md", "vlul-multi", "vlul-uni", "vlul-md-multi", "vlul-md-uni", "vlul-multi-uni")
@@ -39,13 +45,14 @@ class Params:
 
 
 def vlul_terms(
-    student_df: PairFeatures, student_dr: PairFeatures, teacher_df: PairFeatures, teacher_dr: PairFeatures
+    student_df: Features, student_dr: Features, teacher_df: Features, teacher_dr: Features
 ) -> dict[str, torch.Tensor]:
     """The three terms as scalars; `teacher_df` already carries the shuffled captions."""
+    unimodal = {"df": (student_df, teacher_df), "dr": (student_dr, teacher_dr)}[student_df.unimodal_side]
     return {
-        "md": similarity_mse(student_df.similarity, teacher_df.similarity),
+        "md": relation_mse(student_df, teacher_df),
         "multi": multimodal_mse(student_dr, teacher_dr),
-        "uni": unimodal_mse(student_dr, teacher_dr),
+        "uni": unimodal_mse(*unimodal),
     }
 
 
@@ -55,12 +62,13 @@ class MultiDelete(BaseTrainer):
 
     params_class = Params
     all_terms = TERMS
+    joint_of_teacher = ("dr",)
 
     @classmethod
     def terms_of(cls, method: str) -> tuple[str, ...]:
         named = tuple(method.split("-")[1:])
         return named or TERMS
 
-    def terms(self, student: Sides, teacher: Sides, batch: Batch) -> dict[str, torch.Tensor]:
-        shuffled = teacher.df.with_text(teacher.df.text[batch.permutation])
-        return vlul_terms(student.df, student.dr, shuffled, teacher.dr)
+    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+        found = vlul_terms(student.df, student.dr, teacher.df_shuffled, teacher.dr)
+        return {name: found[name] for name in self.active}

@@ -15,7 +15,7 @@ from lavis.common.schema import ModelConfig, RunConfig
 from lavis.common.seed import seed_everything
 from lavis.models.clip import ClipModel
 from lavis.trainers.base import Batch
-from lavis.trainers.teacher import FrozenModel, Teacher
+from lavis.trainers.teacher import FrozenModel, Teacher, Towers
 from tests.small import ARCH
 
 PATH = Path(__file__).resolve().parents[1] / "golden" / "steps.json"
@@ -30,7 +30,7 @@ def losses(method: str) -> list[float]:
         path = Path(folder) / "golden_clip.json"
         path.write_text(json.dumps(ARCH))
         model = ClipModel.from_config(ModelConfig(model_type=str(path)))
-    teacher = Teacher(FrozenModel(model), {})
+    teacher = Teacher(FrozenModel(model), {"df": Towers(), "dr": Towers()})
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
@@ -42,7 +42,7 @@ def losses(method: str) -> list[float]:
 
 
 def _step(trainer, model, optimizer, number: int) -> float:
-    loss, _ = trainer.loss(model, Batch({s: _side(model, s, number) for s in ("df", "dr")}, 0, 0, number))
+    loss, _ = trainer.loss(Batch({s: _side(model, s, number) for s in ("df", "dr")}, 0, 0, number))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

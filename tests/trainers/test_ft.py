@@ -1,32 +1,34 @@
-"""Fine-tuning: scale ln 3 and S = identity give rows (3, 1)/4, so the loss is -ln ¾."""
+"""Fine-tuning: the original objective on the retain batch, as many steps as every other method."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 
-from lavis.common.features import PairFeatures
-from lavis.trainers.ft import ft_terms
-from tests.trainers.methods import LN3, eye_pairs, leaf_pairs, log_records, moved, stepped_trainer, steps_taken
+from lavis.losses.contrastive import contrastive_loss
+from tests.trainers.methods import log_records, stepped_trainer, steps_taken
 
 
-def test_loss_by_hand():
-    assert ft_terms(eye_pairs(), LN3)["retain"].item() == pytest.approx(-math.log(0.75), abs=1e-12)
+def test_the_loss_is_the_original_objective_on_the_retain_batch():
+    made, batch = stepped_trainer("ft", method_args={"share_equal": False})
+    total, terms = made.loss(batch)
+    expected = contrastive_loss(made.model(batch.sides["dr"]), made.scale)
+    assert total.item() == terms["retain"].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-def test_a_step_raises_the_cosine_of_retain_pairs():
-    student, leaves = leaf_pairs(0)
-    after = PairFeatures(*moved(ft_terms(student, LN3)["retain"], leaves))
-    assert ft_terms(after, LN3)["retain"] < ft_terms(student, LN3)["retain"]
+def test_equal_captions_are_no_negatives_of_each_other():
+    """All four captions of the batch are "a": no row is a wrong answer to another."""
+    made, batch = stepped_trainer("ft")
+    groups = torch.zeros(4, dtype=torch.int64)
+    expected = contrastive_loss(made.model(batch.sides["dr"]), made.scale, groups)
+    assert made.loss(batch)[0].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_the_forget_batch_is_not_embedded():
     made, batch = stepped_trainer("ft")
     rows = []
-    made.model.register_forward_hook(lambda module, given, out: rows.append(len(given[0])))
-    total, terms = made.loss(made.model, batch)
+    made.model.text.register_forward_hook(lambda module, given, out: rows.append(len(given[0])))
+    total, terms = made.loss(batch)
     assert rows == [4] and set(terms) == {"retain"} and torch.isfinite(total)
 
 

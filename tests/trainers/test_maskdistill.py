@@ -44,5 +44,5 @@ def test_a_step_makes_true_pairs_less_likely(seed):
 def test_the_trainer_needs_df_alone():
     made, batch = stepped_trainer("maskdistill")
     del batch.sides["dr"]
-    total, terms = made.loss(made.model, batch)
+    total, terms = made.loss(batch)
     assert set(terms) == {"forget"} and total.item() > 0

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
-import pytest
 import torch
 
 from lavis.common.checkpoint import load_checkpoint
-from lavis.common.features import PairFeatures
 from lavis.tasks.entry import train
-from lavis.trainers.retrain import retrain_terms
-from tests.trainers.methods import LN3, eye_pairs, leaf_pairs, moved
 
 FAST = ("run.evaluate_after=false",)
 
 
 def weights(folder) -> dict[str, torch.Tensor]:
     return load_checkpoint(folder / "checkpoint_best.pth")["model"]
-
-
-def test_loss_by_hand():
-    assert retrain_terms(eye_pairs(), LN3)["retain"].item() == pytest.approx(-math.log(0.75), abs=1e-12)
-
-
-def test_a_step_lowers_the_loss():
-    student, leaves = leaf_pairs(0)
-    after = PairFeatures(*moved(retrain_terms(student, LN3)["retain"], leaves))
-    assert retrain_terms(after, LN3)["retain"] < retrain_terms(student, LN3)["retain"]
 
 
 def test_weights_are_those_of_the_reference(unlearn, trained_world, tmp_path):

@@ -31,10 +31,10 @@ def test_a_step_pulls_wrong_pairs_together(seed):
 
 def test_the_trainer_shuffles_the_captions_by_the_batch():
     made, batch = stepped_trainer("shuffled", method_args={"share_equal": False})
-    _, terms = made.loss(made.model, batch)
+    _, terms = made.loss(batch)
     side = batch.sides["df"]
-    image, text = made.model(side["images"], side["tokens"])
-    expected = contrastive_loss(PairFeatures(image, text[batch.permutation]), made.scale)
+    own = made.model(side)
+    expected = contrastive_loss(own.with_text(own.text[batch.permutation]), made.scale)
     assert terms["forget"].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
@@ -42,9 +42,9 @@ def test_equal_captions_keep_their_numbers_when_shuffled():
     """Captions a, a, b, b: the loss with shared targets is the one of groups in the shuffled order."""
     made, batch = stepped_trainer("shuffled")
     batch.sides["df"]["captions"] = ["a", "a", "b", "b"]
-    _, terms = made.loss(made.model, batch)
+    _, terms = made.loss(batch)
     side, order = batch.sides["df"], batch.permutation
-    image, text = made.model(side["images"], side["tokens"])
+    own = made.model(side)
     groups = torch.tensor([0, 0, 1, 1])[order]
-    expected = contrastive_loss(PairFeatures(image, text[order]), made.scale, groups)
+    expected = contrastive_loss(own.with_text(own.text[order]), made.scale, groups)
     assert terms["forget"].item() == pytest.approx(expected.item(), abs=1e-6)

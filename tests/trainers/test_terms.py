@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lavis.common.features import PairFeatures
 from lavis.losses.contrastive import contrastive_loss
-from lavis.losses.terms import fused, multimodal_mse, similarity_mse, similarity_to_zero, unimodal_mse
+from lavis.losses.terms import multimodal_mse, similarity_mse, similarity_to_zero, unimodal_mse
 from lavis.trainers.delete import delete_terms
 from lavis.trainers.erase import erase_terms
 from lavis.trainers.vlul import vlul_terms
@@ -39,9 +39,9 @@ def test_unimodal_mse_is_a_mean_over_entries():
     assert unimodal_mse(pairs([X, Y], [X, X]), pairs([Y, X], [X, X])).item() == pytest.approx(1.0, abs=1e-12)
 
 
-def test_fused_is_the_normalised_mean():
+def test_joint_of_a_pair_is_the_normalised_mean():
     """(x + y)/2 normalised is (1/√2, 1/√2)."""
-    joint = fused(pairs([X], [Y]))
+    joint = pairs([X], [Y]).joint
     assert joint.tolist()[0] == pytest.approx([1 / math.sqrt(2)] * 2, abs=1e-12)
 
 

@@ -1,0 +1,36 @@
+"""The original training: the backbone's own objective on the rows at hand (used by train.py).
+
+CLIP: the contrastive loss of Radford et al., arXiv 2103.00020, section 2.3. ALBEF (Li et al., arXiv 2107.07651) and
+BLIP (Li et al., arXiv 2201.12086): contrastive and matching losses for retrieval, the language model's loss of the
+answers for VQA, cross-entropy for NLVR2 and visual entailment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lavis.common.registry import registry
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides, with_parts
+
+
+@dataclass
+class Params:
+    """`share_equal`: rows with the same caption are no negatives of each other, where the objective has negatives."""
+
+    share_equal: bool = True
+
+
+@registry.register_trainer("original")
+class Original(BaseTrainer):
+    """Trains an original model; its only side is `dr`, the rows it is given."""
+
+    params_class = Params
+    all_terms = ("objective",)
+    sides = ("dr",)
+    needs_teacher = False
+    trains_scale = True
+
+    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+        return with_parts("objective", student.objective("dr", self.params.share_equal))
