@@ -4,7 +4,7 @@ A cache is one folder named after what its pixels follow from (image names, proc
 
 | file | content |
 |---|---|
-| `pixels.u8` | n rows of 3·S·S bytes, sparse until they are written |
+| `pixels.u8` | n rows of 3·S·S bytes; the disk space is taken at the start |
 | `rows.i64` | n rows of (checksum + 1 of the pixels or 0, bytes of the image file, its modification time in ns) |
 | `about.json` | the key in words |
 
@@ -121,7 +121,7 @@ class DiskCache:
                 if not file.exists() or file.stat().st_size != length:
                     (self.path / ROWS).unlink(missing_ok=True)
                     with file.open("wb") as stream:
-                        stream.truncate(length)
+                        _reserve(stream.fileno(), length)
             (self.path / ABOUT).write_text(json.dumps(about), encoding="utf-8")
             os.utime(self.path)
         except OSError as error:
@@ -157,6 +157,14 @@ class DiskCache:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._open()
+
+
+def _reserve(file: int, length: int) -> None:
+    """Take the disk space now: a map that meets a full disk later ends the process without a message."""
+    if length and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, length)
+    else:
+        os.ftruncate(file, length)
 
 
 def cache_key(root: Path, images: Iterable[str], processor: str, size: int) -> str:

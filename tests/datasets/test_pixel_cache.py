@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import pickle
@@ -165,4 +166,13 @@ def test_two_processes_write_at_once(root):
 def test_a_folder_that_cannot_be_written_is_a_clear_error(root):
     (root.parent / "cache").write_text("a file")
     with pytest.raises(ConfigError, match="cannot be written.*image_cache: none"):
+        cache(root)
+
+
+def test_a_full_disk_is_a_clear_error_before_anything_is_decoded(root, monkeypatch):
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(ConfigError, match="No space left"):
         cache(root)
