@@ -58,13 +58,11 @@ def doubled(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A BLIP state dict with single cross-attention under the twin's names: both twins get the same values."""
     twins = {}
     for name, tensor in state.items():
-        block, cross, part = name.partition(".crossattention.")
-        kind, _, rest = part.partition(".")
-        if not cross or rest.partition(".")[0] not in ("query", "key", "value", "dense"):
-            twins[name] = tensor
-        elif kind == "self":
-            twins.update({f"{block}{cross}self{i}.{rest}": tensor for i in (0, 1)})
+        before, cross, part = name.partition(".crossattention.")
+        if part.startswith(("self.", "output.dense.")):
+            kind, _, leaf = part.removeprefix("output.").partition(".")
+            place = "output." if part.startswith("output.") else ""
+            twins.update({f"{before}{cross}{place}{kind}{twin}.{leaf}": tensor for twin in (0, 1)})
         else:
-            leaf = rest.removeprefix("dense.")
-            twins.update({f"{block}{cross}output.dense{i}.{leaf}": tensor for i in (0, 1)})
+            twins[name] = tensor
     return twins
