@@ -10,23 +10,23 @@ from torch import nn
 
 from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
 from lavis.common.errors import CheckpointError, ConfigError, DataError, MissingFile
-from lavis.models.base import BaseModel
+from lavis.models.base import BaseModel, Inputs
 from lavis.models.fused.config import FusedConfig, check_sizes
 from lavis.models.fused.tokens import Tokenizer, Tokens
 from lavis.models.fused.vision import build_vision, resize_positions
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-Inputs = dict[str, Any]
 
 
 class FusedModel(BaseModel):
     """An image encoder and a text tower with cross-attention.
 
     Subclasses set `arch` and `family`, build their parts under the public names, and write `represent` and
-    `objective`. Their `__init__` ends with `self.ready(config)`.
+    `objective`.
     """
 
     config_class = FusedConfig
+    spares = True
     arch: ClassVar[str]
     extra_tokens: ClassVar[tuple[str, ...]] = ()
     visual_encoder: nn.Module
@@ -61,13 +61,10 @@ class FusedModel(BaseModel):
         """Token ids and mask, cut after `max_length` (default model.max_txt_len) tokens."""
         return self.tokenizer(texts, max_length or self.config.max_txt_len)
 
-    def permute_text(self, inputs: Inputs, order: torch.Tensor) -> Inputs:
-        """The same images beside each other's texts: row i gets the text of row order[i]."""
-        return {**inputs, "tokens": inputs["tokens"][order], "mask": inputs["mask"][order]}
-
-    def image_states(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 pixels (B, 3, S, S) to the image encoder's states (B, N, H), [CLS] first."""
-        return self.visual_encoder(self.normalise(images))
+    def image_states(self, images: torch.Tensor, encoder: nn.Module | None = None) -> torch.Tensor:
+        """uint8 pixels (B, …, 3, S, S) to an image encoder's states (B, …, N, H), [CLS] first; default: the own."""
+        states = (encoder or self.visual_encoder)(self.normalise(images.flatten(0, -4)))
+        return states.unflatten(0, images.shape[:-3])
 
     def load_weights(self, source: str | Path) -> None:
         """Load a LAVIS file or one of this project's, strictly; position tables are resized.

@@ -48,3 +48,27 @@ def check_sizes(config: FusedConfig) -> None:
         raise ConfigError(
             f"model.max_txt_len ({config.max_txt_len}) exceeds model.text_positions ({config.text_positions})"
         )
+
+
+@dataclass
+class RetrievalConfig(MomentumConfig):
+    """Contrast with a queue, and matching."""
+
+    max_txt_len: int = 30
+    eval_txt_len: int = 35  # texts are cut later when they are ranked
+    embed_dim: int = 256  # of the features that are compared
+    queue_size: int = 65536
+    temp: float = 0.07  # initial temperature, learned
+
+
+@dataclass
+class ClassifierConfig(FusedConfig):
+    num_classes: int = 3
+
+
+@dataclass
+class VqaConfig(FusedConfig):
+    """Questions go through the encoder, answers through a decoder."""
+
+    max_txt_len: int = 35
+    decoder_depth: int = 12

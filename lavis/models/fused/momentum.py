@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -13,10 +12,8 @@ from torch import nn
 
 from lavis.common.distributed import world_size
 from lavis.losses.itc import distillation_weight
+from lavis.models.base import Progress
 from lavis.models.fused.base import FusedModel
-
-if TYPE_CHECKING:
-    from lavis.models.base import Progress
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:

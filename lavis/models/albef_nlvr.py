@@ -1,0 +1,67 @@
+"""ALBEF for NLVR2 (arXiv 2107.07651, section 5): is a statement true of two images.
+
+Every fusion layer is doubled: the first of a pair reads the left image, the second the right one, with the same
+key and value projections and with query, output and normalisation of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lavis.common.errors import ConfigError
+from lavis.common.registry import registry
+from lavis.models.fused.albef import AlbefText, check_fusion
+from lavis.models.fused.classification import DistilledClassifier
+from lavis.models.fused.config import ClassifierConfig, MomentumConfig
+from lavis.models.fused.text import TextEncoder
+
+
+@dataclass
+class AlbefNlvrConfig(ClassifierConfig, MomentumConfig):
+    arch: str = "albef_nlvr"
+    text_depth: int = 18
+    fusion_layer: int = 6
+    num_classes: int = 2
+
+
+class PairedText(AlbefText):
+    """ALBEF's text tower whose fusion layers read image 0, 1, 0, 1, … of a context (B, 2, N, W)."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.fusion_layer = config.fusion_layer
+        for index in range(self.fusion_layer, self.depth, 2):
+            one, two = (self.layers[i].crossattention.self for i in (index, index + 1))
+            two.key, two.value = one.key, one.value
+
+    def context_of(self, index: int, context: torch.Tensor) -> torch.Tensor:
+        return context[:, (index - self.fusion_layer) % 2]
+
+
+@registry.register_model("albef_nlvr")
+class AlbefNlvr(DistilledClassifier):
+    """As published, the momentum pass uses the online text encoder; its copy only follows."""
+
+    arch = "albef_nlvr"
+    family = "albef"
+    config_class = AlbefNlvrConfig
+    ramp_epochs = 2
+
+    def __init__(self, config: Any) -> None:
+        check_fusion(config)
+        if (config.text_depth - config.fusion_layer) % 2:
+            raise ConfigError(
+                f"model.text_depth − model.fusion_layer must be even (layers come in pairs, one an image), "
+                f"found {config.text_depth} − {config.fusion_layer}"
+            )
+        super().__init__(config)
+
+    def build_text(self, config: Any) -> TextEncoder:
+        return PairedText(config)
+
+    @property
+    def momentum_text(self) -> TextEncoder:
+        return self.text_encoder

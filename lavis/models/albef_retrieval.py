@@ -1,0 +1,43 @@
+"""ALBEF for retrieval (Li et al., "Align before Fuse", arXiv 2107.07651).
+
+The first `fusion_layer` text layers read text alone, the others also the image. Matching goes on from the text
+states; hard negatives are drawn by the logits against this batch's momentum features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lavis.common.registry import registry
+from lavis.models.fused.albef import AlbefText, check_fusion
+from lavis.models.fused.config import RetrievalConfig
+from lavis.models.fused.retrieval import Contrast, FusedRetrieval, Side
+from lavis.models.fused.text import TextEncoder
+
+
+@dataclass
+class AlbefRetrievalConfig(RetrievalConfig):
+    arch: str = "albef_retrieval"
+    fusion_layer: int = 6
+
+
+@registry.register_model("albef_retrieval")
+class AlbefRetrieval(FusedRetrieval):
+    arch = "albef_retrieval"
+    family = "albef"
+    config_class = AlbefRetrievalConfig
+
+    def __init__(self, config: Any) -> None:
+        check_fusion(config)
+        self.fusion_layer = config.fusion_layer
+        super().__init__(config)
+
+    def build_text(self, config: Any) -> TextEncoder:
+        return AlbefText(config)
+
+    def negative_logits(self, contrast: Contrast, images: Side, texts: Side) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = len(images.features)
+        return contrast.image_to_text[:, :rows], contrast.text_to_image[:, :rows]

@@ -1,0 +1,61 @@
+"""ALBEF for visual question answering (arXiv 2107.07651, section 5).
+
+The question goes through ALBEF's encoder; a decoder of `decoder_depth` layers, each with cross-attention to all
+question states, gives the answers. Momentum copies of all three parts give soft targets for every token. The
+published code also moves the copies when it predicts; here prediction changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from lavis.common.registry import registry
+from lavis.models.base import Inputs, Progress
+from lavis.models.fused.albef import AlbefText, check_fusion
+from lavis.models.fused.config import MomentumConfig, VqaConfig
+from lavis.models.fused.momentum import MomentumModel
+from lavis.models.fused.text import TextDecoder, TextEncoder
+from lavis.models.fused.vqa import FusedVqa
+
+RAMP_EPOCHS = 1
+
+
+@dataclass
+class AlbefVqaConfig(VqaConfig, MomentumConfig):
+    arch: str = "albef_vqa"
+    fusion_layer: int = 6
+    decoder_depth: int = 6
+
+
+@registry.register_model("albef_vqa")
+class AlbefVqa(FusedVqa, MomentumModel):
+    arch = "albef_vqa"
+    family = "albef"
+    config_class = AlbefVqaConfig
+    visual_encoder_m: nn.Module
+    text_encoder_m: TextEncoder
+    text_decoder_m: TextDecoder
+
+    def __init__(self, config: Any) -> None:
+        check_fusion(config)
+        super().__init__(config)
+        self.add_momentum("visual_encoder", "text_encoder", "text_decoder")
+
+    def build_text(self, config: Any) -> TextEncoder:
+        return AlbefText(config)
+
+    @torch.no_grad()
+    def momentum_logits(self, inputs: Inputs) -> torch.Tensor:
+        """(A, L, V) of the momentum copies."""
+        images = self.image_states(inputs["images"], self.visual_encoder_m)
+        states = self.text_encoder_m(inputs["tokens"], inputs["mask"], images)
+        return self.answer_logits(self.text_decoder_m, states, inputs)
+
+    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+        self.begin_step(progress)
+        teacher = self.momentum_logits(inputs) if self.config.use_distill else None
+        return {"lm": self.answer_loss(inputs, teacher, self.soft_share(progress, RAMP_EPOCHS))}

@@ -1,0 +1,87 @@
+"""Classification with a fused encoder: a two-layer head on the fused [CLS] (ALBEF, arXiv 2107.07651, section 5)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lavis.common.errors import DataError
+from lavis.common.features import FusedFeatures
+from lavis.losses.itc import distilled_cross_entropy
+from lavis.models.base import Inputs, Progress
+from lavis.models.fused.base import FusedModel
+from lavis.models.fused.config import ClassifierConfig
+from lavis.models.fused.momentum import MomentumModel
+from lavis.models.fused.text import TextEncoder, classification_head
+
+
+class FusedClassifier(FusedModel):
+    """Subclasses build the text encoder; one that reads two images takes states (B, 2, N, H) as its context."""
+
+    config_class = ClassifierConfig
+    features = FusedFeatures
+    text_encoder: TextEncoder
+    cls_head: nn.Module
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.text_encoder = self.build_text(config)
+        self.cls_head = classification_head(config.text_width, config.num_classes)
+
+    def build_text(self, config: Any) -> TextEncoder:
+        """The text tower, its layers with cross-attention as the architecture has them."""
+        raise NotImplementedError
+
+    def prepare(self, rows: Inputs) -> Inputs:
+        """With "labels" (B,), where given, checked against the number of classes."""
+        labels, classes = rows.get("labels"), self.config.num_classes
+        if labels is not None and not bool(((labels >= 0) & (labels < classes)).all()):
+            raise DataError(f"labels must lie between 0 and {classes - 1} (model.num_classes), found {labels.tolist()}")
+        return super().prepare(rows)
+
+    def represent(self, inputs: Inputs) -> FusedFeatures:
+        """Image states (B, N, H), or (B, 2, N, H) of two images, and the fused [CLS] (B, H)."""
+        states = self.image_states(inputs["images"])
+        return FusedFeatures(states, self.text_encoder(inputs["tokens"], inputs["mask"], states)[:, 0])
+
+    def classify(self, inputs: Inputs) -> torch.Tensor:
+        """Logits (B, C)."""
+        return self.cls_head(self.represent(inputs).fused)
+
+    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+        """The term "ce": cross-entropy of "labels" (B,)."""
+        return {"ce": F.cross_entropy(self.classify(inputs), inputs["labels"])}
+
+
+class DistilledClassifier(FusedClassifier, MomentumModel):
+    """A classifier that also learns from its momentum copy's logits, their share growing over `ramp_epochs` epochs."""
+
+    ramp_epochs: ClassVar[int] = 1
+    visual_encoder_m: nn.Module
+    text_encoder_m: TextEncoder
+    cls_head_m: nn.Module
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.add_momentum("visual_encoder", "text_encoder", "cls_head")
+
+    @property
+    def momentum_text(self) -> TextEncoder:
+        """The text encoder of the momentum pass."""
+        return self.text_encoder_m
+
+    @torch.no_grad()
+    def momentum_logits(self, inputs: Inputs) -> torch.Tensor:
+        """Logits (B, C) of the momentum copies."""
+        states = self.image_states(inputs["images"], self.visual_encoder_m)
+        return self.cls_head_m(self.momentum_text(inputs["tokens"], inputs["mask"], states)[:, 0])
+
+    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+        """The term "ce": cross-entropy with labels and, where distilled, with the momentum copy's softmax."""
+        self.begin_step(progress)
+        teacher = self.momentum_logits(inputs) if self.config.use_distill else None
+        share = self.soft_share(progress, self.ramp_epochs)
+        return {"ce": distilled_cross_entropy(self.classify(inputs), inputs["labels"], teacher, share)}

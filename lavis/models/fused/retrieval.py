@@ -1,0 +1,241 @@
+"""Retrieval with a fused encoder: contrast of projected features, then matching by cross-attention.
+
+L = L_itc + L_itm (ALBEF, arXiv 2107.07651, sections 3.2 and 3.4; BLIP, arXiv 2201.12086, section 3.2).
+
+| paper | here |
+|---|---|
+| g_v, g_w | vision_proj, text_proj |
+| τ | temp |
+| y^q2q | momentum logits in `Contrast.*_targets` |
+| p^itm | itm_head on the fused [CLS] |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lavis.common.features import FusedPairFeatures
+from lavis.losses.itc import itc_loss, same_image_targets, soften
+from lavis.losses.itm import draw_negatives, hard_negative_weights, itm_loss
+from lavis.models.base import Inputs, Progress
+from lavis.models.fused.config import RetrievalConfig
+from lavis.models.fused.momentum import FeatureQueue, MomentumModel
+from lavis.models.fused.text import TextEncoder
+from lavis.models.fused.tokens import Tokens
+
+MIN_TEMP, MAX_TEMP = 0.001, 0.5
+UNRANKED = -100.0
+RAMP_EPOCHS = 2
+
+
+@dataclass
+class Side:
+    """One modality of B entries.
+
+    Attributes:
+        features: projected, L2-normalised, (B, D): what cosines compare.
+        states: what matching reads: (B, N, H) of images; of texts the (B, L, H) states or (B, L) ids.
+        mask: (B, L) of texts, None of images.
+    """
+
+    features: torch.Tensor
+    states: torch.Tensor
+    mask: torch.Tensor | None = None
+
+    def take(self, rows: torch.Tensor) -> Side:
+        """The entries of the given numbers."""
+        mask = None if self.mask is None else self.mask[rows]
+        return Side(self.features[rows], self.states[rows], mask)
+
+
+@dataclass
+class Contrast:
+    """Logits and targets of the contrast, each (B, B + K): this batch's momentum features, then the queue's."""
+
+    image_to_text: torch.Tensor
+    text_to_image: torch.Tensor
+    image_targets: torch.Tensor
+    text_targets: torch.Tensor
+
+    @property
+    def loss(self) -> torch.Tensor:
+        return itc_loss(self.image_to_text, self.text_to_image, self.image_targets, self.text_targets)
+
+
+class FusedRetrieval(MomentumModel):
+    """Subclasses build the text encoder. Fusion begins at `fusion_layer`; None: text and fusion pass all layers."""
+
+    config_class = RetrievalConfig
+    features = FusedPairFeatures
+    fusion_layer: int | None = None
+    text_encoder: TextEncoder
+    visual_encoder_m: nn.Module
+    text_encoder_m: TextEncoder
+    vision_proj_m: nn.Module
+    text_proj_m: nn.Module
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.text_encoder = self.build_text(config)
+        self.vision_proj = nn.Linear(config.vision_width, config.embed_dim)
+        self.text_proj = nn.Linear(config.text_width, config.embed_dim)
+        self.itm_head = nn.Linear(config.text_width, 2)
+        self.temp = nn.Parameter(torch.tensor(float(config.temp)))
+        self.add_momentum("visual_encoder", "text_encoder", "vision_proj", "text_proj")
+        self.queue = FeatureQueue(self, config.embed_dim, config.queue_size)
+
+    def build_text(self, config: Any) -> TextEncoder:
+        """The text tower, its layers with cross-attention as the architecture has them."""
+        raise NotImplementedError
+
+    def matching_text(self, tokens: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """What matching continues from: the text states, or ids to embed anew."""
+        return states
+
+    def negative_logits(self, contrast: Contrast, images: Side, texts: Side) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, B) logits, image to text and text to image, that hard negatives are drawn by."""
+        raise NotImplementedError
+
+    def image_side(self, images: torch.Tensor) -> Side:
+        """Of uint8 pixels (B, 3, S, S)."""
+        states = self.image_states(images)
+        return Side(F.normalize(self.vision_proj(states[:, 0]), dim=-1), states)
+
+    def text_side(self, tokens: torch.Tensor, mask: torch.Tensor) -> Side:
+        """Of token ids and mask (B, L)."""
+        states = self.text_encoder(tokens, mask, last=self.fusion_layer)
+        features = F.normalize(self.text_proj(states[:, 0]), dim=-1)
+        return Side(features, self.matching_text(tokens, states), mask)
+
+    @torch.no_grad()
+    def momentum_features(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image and text features (B, D) of the momentum copies."""
+        images = self.image_states(inputs["images"], self.visual_encoder_m)
+        texts = self.text_encoder_m(inputs["tokens"], inputs["mask"], last=self.fusion_layer)
+        projected = self.vision_proj_m(images[:, 0]), self.text_proj_m(texts[:, 0])
+        return F.normalize(projected[0], dim=-1), F.normalize(projected[1], dim=-1)
+
+    def fuse(self, images: torch.Tensor, texts: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Text states (B, L, H) after cross-attention to the image states of the same row."""
+        return self.text_encoder(texts, mask, images, first=self.fusion_layer or 0)
+
+    def represent(self, inputs: Inputs) -> FusedPairFeatures:
+        """Projected features of both sides, and the fused [CLS] of every own pair."""
+        images, texts = self.image_side(inputs["images"]), self.text_side(inputs["tokens"], inputs["mask"])
+        fused = self.fuse(images.states, texts.states, inputs["mask"])
+        return FusedPairFeatures(images.features, texts.features, fused[:, 0])
+
+    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+        """The terms "itc" and "itm" of the published objective; momentum copies and queue move on."""
+        self.clamp_scale()
+        if self.begin_step(progress):
+            self.queue.flush()
+        images, texts = self.image_side(inputs["images"]), self.text_side(inputs["tokens"], inputs["mask"])
+        slow_images, slow_texts = self.momentum_features(inputs)
+        ids = inputs["image_ids"]
+        share = self.soft_share(progress, RAMP_EPOCHS)
+        contrast = self.contrast(images.features, texts.features, slow_images, slow_texts, ids, share)
+        self.queue.put(slow_images, slow_texts, ids)
+        logits = self.match_logits(*self.matching_batch(images, texts, *self.draw(contrast, images, texts, ids)))
+        return {"itc": contrast.loss, "itm": itm_loss(logits, len(ids))}
+
+    def contrast(
+        self,
+        images: torch.Tensor,
+        texts: torch.Tensor,
+        slow_images: torch.Tensor,
+        slow_texts: torch.Tensor,
+        ids: torch.Tensor,
+        share: float,
+    ) -> Contrast:
+        """Features (B, D) against momentum features of this batch and the queue; `share` of the targets is soft."""
+        all_images = torch.cat([slow_images.T, self.queue.images], dim=1)
+        all_texts = torch.cat([slow_texts.T, self.queue.texts], dim=1)
+        hard = same_image_targets(ids, torch.cat([ids, self.queue.ids]))
+        with torch.no_grad():
+            image_targets = soften(hard, slow_images @ all_texts / self.temp, share)
+            text_targets = soften(hard, slow_texts @ all_images / self.temp, share)
+        return Contrast(images @ all_texts / self.temp, texts @ all_images / self.temp, image_targets, text_targets)
+
+    def draw(
+        self, contrast: Contrast, images: Side, texts: Side, ids: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Row numbers of an image for every text, then of a text for every image; empty in a batch of one image."""
+        image_to_text, text_to_image = self.negative_logits(contrast, images, texts)
+        image_for_text = draw_negatives(hard_negative_weights(text_to_image, ids))
+        return image_for_text, draw_negatives(hard_negative_weights(image_to_text, ids))
+
+    @staticmethod
+    def matching_batch(
+        images: Side, texts: Side, image_for_text: torch.Tensor, text_for_image: torch.Tensor
+    ) -> tuple[Side, Side]:
+        """Rows [own pairs | another image, own text | own image, another text]."""
+        own = torch.arange(len(images.features), device=images.features.device)
+        unmatched = own[: len(image_for_text)]
+        return (
+            images.take(torch.cat([own, image_for_text, unmatched])),
+            texts.take(torch.cat([own, unmatched, text_for_image])),
+        )
+
+    def match_logits(self, images: Side, texts: Side) -> torch.Tensor:
+        """(B, 2) of B pairs; column 1 is "they match"."""
+        assert texts.mask is not None
+        return self.itm_head(self.fuse(images.states, texts.states, texts.mask)[:, 0])
+
+    def match(self, images: Side, texts: Side) -> torch.Tensor:
+        """Logit of "they match" of B pairs, (B,)."""
+        return self.match_logits(images, texts)[:, 1]
+
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 pixels (B, 3, S, S) to features (B, D)."""
+        return self.image_side(images).features
+
+    def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Token ids (B, L), padded by the tokenizer, to features (B, D)."""
+        return self.text_side(tokens, tokens != self.tokenizer.pad).features
+
+    def tokenize(self, captions: list[str]) -> torch.Tensor:
+        """Token ids (B, L) for ranking."""
+        return self.ranking_tokens(captions).ids
+
+    def ranking_tokens(self, captions: list[str]) -> Tokens:
+        """Token ids and mask for ranking, cut after model.eval_txt_len."""
+        return self.encode_texts(captions, self.config.eval_txt_len)
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """1/τ."""
+        return 1 / self.temp
+
+    def scale_parameters(self) -> list[nn.Parameter]:
+        return [self.temp]
+
+    @torch.no_grad()
+    def clamp_scale(self) -> None:
+        """0.001 ≤ τ ≤ 0.5, as published."""
+        self.temp.clamp_(MIN_TEMP, MAX_TEMP)
+
+    def checkpoint_state(self) -> dict[str, torch.Tensor]:
+        self.queue.flush()
+        return super().checkpoint_state()
+
+
+def rerank(cosines: torch.Tensor, k: int, match: Callable[[int, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Scores (Q, C) of queries: cosine plus match logit for the k best candidates by cosine, −100 for the others.
+
+    Args:
+        cosines: (Q, C).
+        k: candidates that are matched; more than C means all.
+        match: query number and candidate numbers (k,) to match logits (k,).
+    """
+    scores = torch.full_like(cosines, UNRANKED)
+    for row, cosine in enumerate(cosines):
+        best = cosine.topk(min(k, len(cosine))).indices
+        scores[row, best] = cosine[best] + match(row, best).to(cosine)
+    return scores

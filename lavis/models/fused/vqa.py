@@ -1,0 +1,157 @@
+"""Answering questions with a fused encoder and an answer decoder (ALBEF, arXiv 2107.07651, section 5).
+
+The decoder is trained on the answers of each question, weighted, and used to rank a list of answers or to
+generate them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+
+from lavis.common.errors import ConfigError, DataError
+from lavis.common.features import FusedFeatures
+from lavis.losses.lm import lm_labels, sequence_losses, weighted_lm_loss
+from lavis.models.base import Inputs, Progress
+from lavis.models.fused.base import FusedModel
+from lavis.models.fused.blip_generate import beam_search
+from lavis.models.fused.config import VqaConfig
+from lavis.models.fused.text import TextDecoder, TextEncoder, TextSizes
+from lavis.models.fused.tokens import Tokens
+
+
+class Ranking(NamedTuple):
+    """Candidates of B questions: numbers in the answer list, probability of their first word, score; each (B, k)."""
+
+    candidates: torch.Tensor
+    first: torch.Tensor
+    scores: torch.Tensor
+
+
+class FusedVqa(FusedModel):
+    """Subclasses build the text encoder and say with which token an answer starts."""
+
+    config_class = VqaConfig
+    features = FusedFeatures
+    answer_start: ClassVar[str] = "[CLS]"
+    text_encoder: TextEncoder
+    text_decoder: TextDecoder
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.start = self.tokenizer.number(self.answer_start)
+        self.text_encoder = self.build_text(config)
+        sizes = replace(TextSizes.of(config), depth=config.decoder_depth, context=config.text_width)
+        self.text_decoder = TextDecoder(sizes)
+
+    def build_text(self, config: Any) -> TextEncoder:
+        """The text tower, its layers with cross-attention as the architecture has them."""
+        raise NotImplementedError
+
+    def prepare(self, rows: Inputs) -> Inputs:
+        """Questions as tokens; "answers" and "answer_weights" (a list for each question), where given, as tensors.
+
+        They become "answer_tokens" and "answer_mask" (A, L), "answer_weights" (A,), and "answer_counts" (B,), the
+        number of answers of each question.
+        """
+        inputs = super().prepare(rows)
+        answers, weights = inputs.pop("answers", None), inputs.pop("answer_weights", None)
+        if answers is None or weights is None:
+            return inputs
+        if any(not own or len(own) != len(shares) for own, shares in zip(answers, weights, strict=True)):
+            raise DataError("every question needs at least one answer, and as many answer_weights as answers")
+        found = self.answer_tokens([text for own in answers for text in own])
+        flat = torch.tensor([float(share) for shares in weights for share in shares])
+        counts = torch.tensor([len(own) for own in answers])
+        own = {"answer_tokens": found.ids, "answer_mask": found.mask, "answer_weights": flat, "answer_counts": counts}
+        return {**inputs, **own}
+
+    def answer_tokens(self, answers: list[str]) -> Tokens:
+        """Start token, pieces, [SEP]; never cut."""
+        found = self.tokenizer(answers, None)
+        found.ids[:, 0] = self.start
+        return found
+
+    def represent(self, inputs: Inputs) -> FusedFeatures:
+        """Image states (B, N, H) and the [CLS] of the question's fused states (B, H)."""
+        states = self.image_states(inputs["images"])
+        return FusedFeatures(states, self.text_encoder(inputs["tokens"], inputs["mask"], states)[:, 0])
+
+    def question_states(self, inputs: Inputs) -> torch.Tensor:
+        """All fused states (B, L, H) of the question, which the decoder reads."""
+        return self.text_encoder(inputs["tokens"], inputs["mask"], self.image_states(inputs["images"]))
+
+    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+        """The term "lm": the answers' summed token losses, weighted, over the number of questions."""
+        return {"lm": self.answer_loss(inputs, None, 0.0)}
+
+    def answer_loss(self, inputs: Inputs, teacher: torch.Tensor | None, share: float) -> torch.Tensor:
+        """`share` of the targets are the `teacher`'s (A, L, V) logits."""
+        logits = self.answer_logits(self.text_decoder, self.question_states(inputs), inputs)
+        labels = lm_labels(inputs["answer_tokens"], inputs["answer_mask"])
+        losses = sequence_losses(logits, labels, teacher, share)
+        return weighted_lm_loss(losses, inputs["answer_weights"], len(inputs["tokens"]))
+
+    def answer_logits(self, decoder: TextDecoder, states: torch.Tensor, inputs: Inputs) -> torch.Tensor:
+        """(A, L, V): every answer reads the states (B, L, H) of its own question, under that question's mask."""
+        counts = inputs["answer_counts"]
+        rows = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+        return decoder(inputs["answer_tokens"], inputs["answer_mask"], states[rows], inputs["mask"][rows])
+
+    @torch.no_grad()
+    def rank(self, inputs: Inputs, answers: list[str], k: int) -> Ranking:
+        """The `k` answers of a list whose first token is likeliest, each with −(its summed token losses).
+
+        Raises ConfigError for an empty list.
+        """
+        if not answers or k < 1:
+            raise ConfigError(f"ranking needs a list of answers and k ≥ 1, found {len(answers)} answers and k = {k}")
+        states, mask = self.question_states(inputs), inputs["mask"]
+        found = self.answer_tokens(answers)
+        ids, ends = found.ids.to(states.device), found.mask.to(states.device)
+        start = torch.full((len(states), 1), self.start, device=states.device)
+        logits = self.text_decoder(start, torch.ones_like(start), states, mask)[:, 0]
+        first, candidates = logits.softmax(dim=-1)[:, ids[:, 1]].topk(min(k, len(answers)), dim=1)
+        scores = [
+            -sequence_losses(self._repeated(ids[own], ends[own], row, ask), lm_labels(ids[own], ends[own]))
+            for own, row, ask in zip(candidates, states, mask, strict=True)
+        ]
+        return Ranking(candidates, first, torch.stack(scores))
+
+    def _repeated(
+        self, ids: torch.Tensor, ends: torch.Tensor, states: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits of k candidates that all read one question's states (L, H)."""
+        k = len(ids)
+        return self.text_decoder(ids, ends, states.expand(k, -1, -1), mask.expand(k, -1))
+
+    def rank_answers(self, inputs: Inputs, answers: list[str], k: int) -> torch.Tensor:
+        """The number of the best answer in the list, (B,)."""
+        found = self.rank(inputs, answers, k)
+        return found.candidates.gather(1, found.scores.argmax(dim=1, keepdim=True)).squeeze(1)
+
+    def generation_mask(self, mask: torch.Tensor) -> torch.Tensor:
+        """Which question positions (B, L) generation attends to."""
+        return mask
+
+    @torch.no_grad()
+    def generate(self, inputs: Inputs, num_beams: int = 3, max_length: int = 10) -> list[str]:
+        """Answers in free words, one a question; `max_length` counts tokens, start token included."""
+        states = self.question_states(inputs).repeat_interleave(num_beams, dim=0)
+        mask = self.generation_mask(inputs["mask"]).repeat_interleave(num_beams, dim=0)
+
+        def next_logits(ids: torch.Tensor) -> torch.Tensor:
+            return self.text_decoder(ids, torch.ones_like(ids), states, mask)[:, -1]
+
+        found = beam_search(
+            next_logits,
+            len(inputs["tokens"]),
+            start=self.start,
+            end=self.tokenizer.end,
+            beams=num_beams,
+            max_length=max_length,
+            device=states.device,
+        )
+        return [self.tokenizer.decode(ids[None])[0] for ids in found]
