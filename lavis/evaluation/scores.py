@@ -16,7 +16,8 @@ from lavis.evaluation.salmubench.inputs import unit_rows
 
 SALMUBENCH = "salmubench"  # measured by lavis.evaluation.salmubench, on splits of its own
 INT8 = "int8"  # some of those after int8 quantisation
-METRICS = ("retrieval", "membership", "cosine", SALMUBENCH, INT8)
+RELEARNING = "relearning"  # how what was forgotten comes back, by lavis.tasks.relearning
+METRICS = ("retrieval", "membership", "cosine", SALMUBENCH, INT8, RELEARNING)
 RANKED_SPLITS = ("test", "df", "dr")
 DECIMALS = 6
 
@@ -29,8 +30,8 @@ def evaluate_splits(
     run.metrics chooses among retrieval ("<split>_txt_r1" … "<split>_agg_metrics" for test, df, dr and whatever
     run.test_splits and run.valid_splits name), membership ("mia_auc", where df and dr are there) and cosine
     ("<split>_cosine" of every split). run.merge_equal_captions: an image that bears an equal caption is right.
-    salmubench and int8 are measured by a module of their own and add nothing here. `device` is where the ranking is
-    counted. A metric of embeddings that are not finite may be NaN.
+    salmubench, int8 and relearning are measured by modules of their own and add nothing here. `device` is where the
+    ranking is counted. A metric of embeddings that are not finite may be NaN.
 
     All processes must call it together. Raises ConfigError on an unknown metric, DataError on an empty split.
     """

@@ -18,6 +18,7 @@ from lavis.evaluation.salmubench.suite import check_choices, int8_metrics, salmu
 from lavis.evaluation.scores import INT8, SALMUBENCH, check_metrics, embedding_fault, evaluate_splits
 from lavis.models.base import BaseModel
 from lavis.tasks.base import BaseTask
+from lavis.tasks.relearning import check_relearning, relearning_metrics
 from lavis.trainers.base import BaseTrainer
 
 
@@ -29,6 +30,7 @@ class RetrievalTask(BaseTask):
         super().__init__(config)
         check_metrics(self.run)
         check_choices(self.run)
+        check_relearning(self.run.relearn)
 
     def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
         parts = self.builder.partition()
@@ -54,7 +56,7 @@ class RetrievalTask(BaseTask):
         if source:
             metrics |= self._salmubench(source)
         bank.save()
-        return metrics, counts
+        return metrics | relearning_metrics(model, self.builder, self.run, self.device, self.folder), counts
 
     def validation(self, model: BaseModel) -> dict[str, float]:
         splits = self.run.valid_splits
