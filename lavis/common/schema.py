@@ -51,7 +51,9 @@ class DatasetConfig:
     text_processor: StageProcessors = field(default_factory=StageProcessors)
     build_info: BuildInfo = field(default_factory=BuildInfo)
     forget_list: str = ""  # template with {seed}
-    image_cache: str = "none"  # none | memory: keep decoded uint8 images of deterministic processors
+    image_cache: str = "none"  # none | memory | disk: keep decoded uint8 images of deterministic processors
+    image_cache_folder: str | None = None  # for disk; None: <run.output_dir>/pixels
+    image_cache_gb: float = 20.0  # for disk: bound of all caches in that folder together
     generate: str | None = None  # size of a generated data set: mini | tiny
     generate_seed: int = 42
 

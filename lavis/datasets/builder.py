@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from omegaconf import OmegaConf
 
 from lavis.common.errors import ConfigError, DataError, MissingFile, suggest
 from lavis.common.seed import derived_seed
-from lavis.datasets.annotations import Entry, read_annotations
+from lavis.datasets.annotations import Entry, Parse, pair_entry, read_annotations
 from lavis.datasets.forget import read_forget_list, split_forget
 from lavis.datasets.images import ImageStore
 from lavis.datasets.pairs import PairDataset
+from lavis.datasets.pixel_cache import Caching
 from lavis.processors.base import build_processor
 
 log = logging.getLogger(__name__)
@@ -38,7 +40,8 @@ class PairBuilder:
     """Base of data sets of image-caption pairs.
 
     Subclasses set `name` (the key under `datasets:`) and `job_names` (command-line task name -> registered task), and
-    override `hint` (what to run when files are missing) or `prepare`.
+    override `hint` (what to run when files are missing), `prepare`, or, where rows are no image-caption pairs, `parse`
+    (item of an annotation file to entry) and `dataset_class`.
 
     Args:
         config: `datasets.<name>` (DatasetConfig). run: `run` (RunConfig).
@@ -46,6 +49,8 @@ class PairBuilder:
 
     name: ClassVar[str] = "pairs"
     job_names: ClassVar[dict[str, str]] = {}
+    dataset_class: ClassVar[type[PairDataset]] = PairDataset
+    parse: ClassVar[Parse] = staticmethod(pair_entry)
 
     def __init__(self, config: Any, run: Any) -> None:
         self.config, self.run = config, run
@@ -104,8 +109,12 @@ class PairBuilder:
         if self._closed(split):
             raise ConfigError(f"split '{split}' is a holdout split, and run.read_holdouts=false keeps it unread")
         if split not in self._entries:
-            self._entries[split] = read_annotations(self._paths(split), self.hint)
+            self._entries[split] = self.read(split)
         return self._entries[split]
+
+    def read(self, split: str) -> list[Entry]:
+        """The entries of a split's files; `entries` asks once."""
+        return read_annotations(self._paths(split), self.hint, self.parse)
 
     def train_entries(self, allow_holdout: bool = False) -> list[Entry]:
         """Entries of run.train_splits. Raises DataError when one lies in a holdout folder, unless that is allowed."""
@@ -159,23 +168,36 @@ class PairBuilder:
         found = {split: self.entries(split) for split in self.run.test_splits}
         if self.config.forget_list:
             parts = self.partition()
+            parts = Partition(self.evaluated(parts.df), self.evaluated(parts.dr))
             found |= {"df": parts.df, "dr": self._sample(parts.dr, self.run.dr_max_ratio * len(parts.df))}
         found |= {split: self.entries(split) for split in HOLDOUTS if self.has_split(split)}
         return {split: evenly(entries, self.run.eval_max_pairs) for split, entries in found.items()}
+
+    def evaluated(self, entries: list[Entry]) -> list[Entry]:
+        """Training entries as they are evaluated: here one entry an image, with all its captions (COCO's are split)."""
+        return merged(entries)
 
     def dataset(self, entries: Sequence[Entry], stage: str) -> PairDataset:
         """Entries as a data set with the processors of a stage ("train" or "eval")."""
         if stage not in STAGES:
             raise ConfigError(f"unknown stage '{stage}'; {suggest(stage, STAGES)}")
-        return PairDataset(
+        return self._dataset_class(stage)(
             entries,
             self.store,
             self._processor("image", "vis_processor", stage),
             self._processor("text", "text_processor", stage),
             seed=self.run.seed,
             on_bad_image=self.run.on_bad_image,
-            cache=self.config.image_cache,
+            cache=self._caching(),
         )
+
+    def _caching(self) -> Caching:
+        config = self.config
+        folder = config.image_cache_folder or f"{self.run.output_dir}/pixels"
+        return Caching(config.image_cache, folder, config.image_cache_gb)
+
+    def _dataset_class(self, stage: str) -> type[PairDataset]:
+        return self.dataset_class
 
     def _processor(self, kind: str, key: str, stage: str) -> Any:
         stages = _plain(self.config[key])
@@ -202,6 +224,19 @@ class PairBuilder:
 def in_folder(image: str, names: Sequence[str]) -> bool:
     """True when a folder on the image's path has exactly one of these names."""
     return any(part in names for part in PurePosixPath(image).parts[:-1])
+
+
+def merged(entries: Sequence[Entry]) -> list[Entry]:
+    """One entry an image, in order of first occurrence, with the captions of all its entries."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.image, []).append(entry)
+    return [
+        members[0]
+        if len(members) == 1
+        else dataclasses.replace(members[0], captions=tuple(text for entry in members for text in entry.captions))
+        for members in groups.values()
+    ]
 
 
 def evenly(entries: list[Entry], most: int | None) -> list[Entry]:

@@ -14,14 +14,14 @@ from torch.utils.data import Dataset
 from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.common.seed import derived_seed, generator
 from lavis.datasets.annotations import Entry
-from lavis.datasets.images import ImageCache, ImageStore
+from lavis.datasets.images import ImageStore
+from lavis.datasets.pixel_cache import Caching
 from lavis.processors.image import ImageProcessor
 from lavis.processors.text import TextProcessor
 
 log = logging.getLogger(__name__)
 
 POLICIES = ("fail", "skip")
-CACHES = ("none", "memory")
 
 
 class PairDataset(Dataset):
@@ -36,7 +36,7 @@ class PairDataset(Dataset):
         seed: of transforms and caption draws.
         on_bad_image: "fail" (a DataError when the image is met) or "skip" (every image is decoded once now; bad
             ones are left out, counted in `skipped` and logged).
-        cache: "memory" keeps the pixels of deterministic image processors; "none" decodes every time.
+        cache: which pixels of deterministic image processors are kept, a Caching or its kind alone.
 
     Raises DataError (no entries, empty caption, path outside the root), MissingFile (absent images), ConfigError.
     """
@@ -50,10 +50,10 @@ class PairDataset(Dataset):
         *,
         seed: int = 42,
         on_bad_image: str = "fail",
-        cache: str = "none",
+        cache: Caching | str = "none",
     ) -> None:
         _choice("run.on_bad_image", on_bad_image, POLICIES)
-        _choice("image_cache", cache, CACHES)
+        caching = Caching(cache) if isinstance(cache, str) else cache
         self.store = image_root if isinstance(image_root, ImageStore) else ImageStore(image_root)
         self.image_processor, self.text_processor = image_processor, text_processor
         self.seed, self.epoch = seed, 0
@@ -61,10 +61,9 @@ class PairDataset(Dataset):
         self.entries = self._usable(list(entries), on_bad_image)
         self._starts = list(accumulate((len(entry.captions) for entry in self.entries), initial=0))
         self.captions = [self._caption(entry, text) for entry in self.entries for text in entry.captions]
-        keep = cache == "memory" and image_processor.deterministic
         names = [name for entry in self.entries for name in entry.images]
         self._numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        self._cache = ImageCache(len(self._numbers), image_processor.image_size) if keep else None
+        self._cache = caching.build(self.store.root, list(self._numbers), image_processor)
         ids = [entry.image if entry.image_id is None else str(entry.image_id) for entry in self.entries]
         known: dict[str, int] = {}
         self.image_ids = torch.tensor([known.setdefault(name, len(known)) for name in ids], dtype=torch.int64)

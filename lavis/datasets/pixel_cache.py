@@ -21,19 +21,50 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from lavis.common.errors import ConfigError
+from lavis.common.errors import ConfigError, suggest
+from lavis.datasets.images import ImageCache
+from lavis.processors.image import ImageProcessor
 
 log = logging.getLogger(__name__)
 
 GIB = 2**30
+CACHES = ("none", "memory", "disk")
 FIELDS = 3
 PIXELS, ROWS, ABOUT = "pixels.u8", "rows.i64", "about.json"
+
+
+@dataclass(frozen=True)
+class Caching:
+    """Which decoded images are kept: `kind` none, memory (this process and its workers) or disk (later runs, too).
+
+    `folder` and `gigabytes` (2³⁰ bytes, all caches there together) are for disk. Raises ConfigError for another kind.
+    """
+
+    kind: str = "none"
+    folder: str = "output/pixels"
+    gigabytes: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in CACHES:
+            raise ConfigError(f"image_cache is '{self.kind}'; {suggest(self.kind, CACHES)}")
+        if self.gigabytes < 0:
+            raise ConfigError(f"image_cache_gb is {self.gigabytes}; it cannot be negative")
+
+    def build(self, root: Path, names: Sequence[str], processor: ImageProcessor) -> ImageCache | DiskCache | None:
+        """The cache of these images; None for kind none, and where pixels differ from epoch to epoch."""
+        if self.kind == "none" or not processor.deterministic:
+            return None
+        if self.kind == "memory":
+            return ImageCache(len(names), processor.image_size)
+        most = int(self.gigabytes * GIB)
+        return DiskCache(self.folder, root, names, repr(processor), processor.image_size, most)
 
 
 class DiskCache:

@@ -13,9 +13,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from lavis.common.errors import ConfigError
-from lavis.datasets.pixel_cache import FIELDS, PIXELS, ROWS, DiskCache
+from lavis.datasets.annotations import Entry
+from lavis.datasets.pairs import PairDataset
+from lavis.datasets.pixel_cache import FIELDS, PIXELS, ROWS, Caching, DiskCache
+from lavis.processors.image import ClipImageEval, ClipImageTrain
+from lavis.processors.text import ClipCaption
 
 SIZE = 4
 NAMES = ["a/0.jpg", "a/1.jpg", "b/2.jpg"]
@@ -176,3 +181,32 @@ def test_a_full_disk_is_a_clear_error_before_anything_is_decoded(root, monkeypat
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(ConfigError, match="No space left"):
         cache(root)
+
+
+def _pictures(folder: Path, count: int = 3) -> list[Entry]:
+    (folder / "p").mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", (9, 9), (40 * number, 0, 7)).save(folder / "p" / f"{number}.png")
+    return [Entry(f"p/{number}.png", (f"picture {number}",)) for number in range(count)]
+
+
+def test_a_data_set_reads_its_pixels_from_disk(tmp_path, monkeypatch):
+    entries = _pictures(tmp_path)
+    processors = (ClipImageEval(image_size=SIZE), ClipCaption())
+    caching = Caching("disk", str(tmp_path / "pixels"))
+    first = PairDataset(entries, tmp_path, *processors, cache=caching).images([2, 0, 1])
+    fresh = PairDataset(entries, tmp_path, *processors, cache=caching)
+    monkeypatch.setattr(fresh.store, "open", lambda name: pytest.fail(f"{name} is decoded again"))
+    assert torch.equal(fresh.images([2, 0, 1]), first) and fresh.in_memory
+    plain = PairDataset(entries, tmp_path, *processors)
+    assert torch.equal(plain.images([2, 0, 1]), first)
+
+
+def test_random_crops_are_not_kept(tmp_path):
+    assert Caching("disk", str(tmp_path)).build(tmp_path, ["0.png"], ClipImageTrain(image_size=SIZE)) is None
+
+
+@pytest.mark.parametrize(("settings", "message"), [({"kind": "disc"}, "disk"), ({"gigabytes": -1}, "negative")])
+def test_wrong_settings_are_named(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Caching(**settings)
