@@ -76,7 +76,7 @@ def test_entry_commands_compose(line: str) -> None:
     config = load_config(ROOT / flag(words, "--cfg-path"), option_words(words), job=[method] if method else [])
     if method:
         assert method in registry.names("trainer") or f"lavis/trainers/{method}.py" in examples()
-        assert flag(words, "--backbone") == config.model.arch
+        assert flag(words, "--backbone") == config.backbone
         assert flag(words, "--task") == config.job_name
         assert int(flag(words, "--df_size")) > 0
 

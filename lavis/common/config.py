@@ -51,6 +51,11 @@ class Config:
     job_name: str
 
     @property
+    def backbone(self) -> str:
+        """The architecture's family, the name of --backbone and of folders: clip, albef, blip."""
+        return registry.get_model_class(self.model.arch).family
+
+    @property
     def dataset_name(self) -> str:
         return next(iter(self.datasets))
 
@@ -63,6 +68,13 @@ class Config:
         plain = {"model": OmegaConf.to_container(self.model), "run": OmegaConf.to_container(self.run)}
         plain["datasets"] = {name: OmegaConf.to_container(node) for name, node in self.datasets.items()}
         return plain
+
+
+def check_backbone(name: str) -> None:
+    """Refuse what is no family of a registered model. Raises ConfigError with those there are."""
+    families = sorted({registry.get_model_class(arch).family for arch in registry.names("model")})
+    if name not in families:
+        raise ConfigError(f"unknown backbone '{name}'; {suggest(name, families)}")
 
 
 def load_config(cfg_path: str | Path, options: Sequence[str] = (), job: Sequence[str] = (), **flags: Any) -> Config:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lavis.common.config import Config, load_config
+from lavis.common.config import Config, check_backbone, load_config
 from lavis.common.errors import ConfigError, suggest
 from lavis.common.registry import registry
 from lavis.common.run_dir import original_checkpoint, run_folder
@@ -109,11 +109,11 @@ def settings(sweep: SweepConfig) -> list[Setting]:
 
 
 def _check_names(sweep: SweepConfig, config: Config, backbone: str, task: str) -> None:
-    if backbone != config.model.arch:
-        registry.get_model_class(backbone)
+    if backbone != config.backbone:
+        check_backbone(backbone)
         raise ConfigError(
-            f"{sweep.source}: backbone '{backbone}' goes with {config.source}, whose model.arch is "
-            f"'{config.model.arch}'; give cfg_path a file for each backbone"
+            f"{sweep.source}: backbone '{backbone}' goes with {config.source}, whose backbone is "
+            f"'{config.backbone}'; give cfg_path a file for each backbone"
         )
     if task and task != config.job_name:
         raise ConfigError(
@@ -132,7 +132,7 @@ def _cell(sweep: SweepConfig, setting: Setting, method: str, seed: int | None, v
         options.append(f"run.subfolder={variant.subfolder}")
     flags: dict[str, Any] = {"method": method, "df_size": setting.df_size}
     config = compose(setting.cfg_path, tuple(options), tuple(jobs_of(method)), **flags)
-    registry.get_trainer_class(method).check(method, config.run)
+    registry.get_trainer_class(method).check(method, config.run, registry.get_model_class(config.model.arch))
     flags = {"unlearn_method": method, "backbone": setting.backbone, "task": setting.task, "df_size": setting.df_size}
     argv = command("unlearn.py", setting.cfg_path, options, **flags)
     seed = config.run.seed

@@ -24,7 +24,7 @@ def reference_config(cfg_path: str, options: Sequence[str], reference: str, df_s
 
 def reference_folder(config: Config) -> Path:
     """The run folder of a configuration made by `reference_config`."""
-    return run_folder(config.run, config.model.arch, config.job_name)
+    return run_folder(config.run, config.backbone, config.job_name)
 
 
 def reference_jobs(
@@ -46,7 +46,7 @@ def reference_jobs(
             given.append(f"run.df_size={df_size}")
         size = f" · {config.run.df_size}" if reference == "retrained" else ""
         own = f" · seed {config.run.seed}" if seed else ""
-        name = f"{reference} · {config.model.arch} · {config.job_name}{size}{own}"
+        name = f"{reference} · {config.backbone} · {config.job_name}{size}{own}"
         argv, log = command("train.py", cfg_path, given), log_path(config.run, name)
         jobs.append(Job(name, argv, reference_folder(config), log, config=_expected(config, reference)))
     return jobs
@@ -76,7 +76,7 @@ def unlearn_hint(config: Config) -> str:
     return (
         f"{config.source} starts from the published checkpoint {published(config)}, so there is nothing to train. "
         "Unlearn from it with\n"
-        f"    python unlearn.py --unlearn_method vlul --backbone {config.model.arch} --task {config.job_name} "
+        f"    python unlearn.py --unlearn_method vlul --backbone {config.backbone} --task {config.job_name} "
         f"--df_size {size} --cfg-path {config.source} --options {_start_option(config)}\n"
         "(to train references on this data set all the same, set both model.pretrained and run.resume_ckpt_path to "
         "null with --options)"

@@ -117,13 +117,13 @@ class BaseTask:
 
     def _folder(self, checkpoint: Path | None) -> Path:
         if checkpoint is None:
-            return run_folder(self.run, self.config.model.arch, self.config.job_name)
+            return run_folder(self.run, self.config.backbone, self.config.job_name)
         best = checkpoint.parent / BEST
         if (checkpoint.parent / RESULTS).is_file() and best.exists() and self.run.eval_max_pairs is None:
             if checkpoint.resolve() == best.resolve():
                 return checkpoint.parent
         name = self.label or checkpoint_label(checkpoint)
-        return Path(self.run.output_dir) / "evaluate" / self.config.model.arch / self.config.job_name / name
+        return Path(self.run.output_dir) / "evaluate" / self.config.backbone / self.config.job_name / name
 
     def _model(self, load_pretrained: bool) -> BaseModel:
         model_class = registry.get_model_class(self.config.model.arch)
@@ -132,7 +132,7 @@ class BaseTask:
 
     def _start(self) -> str:
         """The weights that unlearning starts from."""
-        own = original_checkpoint(self.run, self.config.model.arch, self.config.job_name)
+        own = original_checkpoint(self.run, self.config.backbone, self.config.job_name)
         start = self.run.resume_ckpt_path or (str(own) if own.exists() else self.config.model.pretrained)
         if not start:
             raise MissingFile(

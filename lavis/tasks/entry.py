@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lavis.common import distributed
-from lavis.common.config import Config, load_config
+from lavis.common.config import Config, check_backbone, load_config
 from lavis.common.errors import ConfigError, suggest
 from lavis.common.registry import registry
 from lavis.runners.stop import EXIT_CODE, Stopped
@@ -23,12 +23,12 @@ def train(cfg_path: str, options: Sequence[str]) -> str:
 def unlearn(cfg_path: str, options: Sequence[str], backbone: str, task: str, flags: dict[str, Any]) -> str:
     """unlearn.py: a method. Raises ConfigError when a flag does not fit the configuration."""
     registry.get_trainer_class(flags["method"])
-    registry.get_model_class(backbone)
+    check_backbone(backbone)
     known = {job for name in registry.names("builder") for job in registry.get_builder_class(name).job_names}
     if task not in known:
         raise ConfigError(f"unknown task '{task}'; {suggest(task, known)}")
     config = load_config(cfg_path, options, job=jobs_of(flags["method"]), **flags)
-    _agree("--backbone", backbone, "model.arch", config.model.arch, config)
+    _agree("--backbone", backbone, f"model.arch {config.model.arch}, a backbone named", config.backbone, config)
     _agree("--task", task, "data set and run.task, hence", config.job_name, config)
     if config.run.train_on_holdout:
         raise ConfigError(f"{config.source}: run.train_on_holdout is for train.py; unlearning sees no holdout split")

@@ -65,7 +65,7 @@ def as_results(outcome: Outcome, config: Config, name: str) -> dict[str, Any]:
         "schema": SCHEMA,
         "name": name,
         "method": run.method,
-        "backbone": config.model.arch,
+        "backbone": config.backbone,
         "task": config.job_name,
         "df_size": run.df_size,
         "df_seed": run.df_seed,

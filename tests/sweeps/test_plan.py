@@ -100,7 +100,7 @@ def test_bad_sweep_files_name_file_and_key(change: dict, message: str) -> None:
     ("change", "message"),
     [
         ({"methods": ["vlull"]}, "unknown trainer 'vlull'; closest: 'vlul'"),
-        ({"backbones": ["clap"]}, "unknown model 'clap'; closest: 'clip'"),
+        ({"backbones": ["clap"]}, "unknown backbone 'clap'; closest: 'clip'"),
         ({"tasks": ["salmu_retrieval"]}, "task 'salmu_retrieval' goes with .* whose task is 'salmu_tiny_retrieval'"),
         ({"options": ["run.max_epochs=1"]}, "unknown key 'run.max_epochs'; closest: 'max_epoch'"),
         ({"df_sizes": [], "options": ["run.df_size=null"]}, "'df_sizes' is empty"),

@@ -59,7 +59,7 @@ def check_refused(result, *fragments: str) -> None:
     "changes,fragments",
     [
         ({"method": "vlull"}, ("unknown trainer 'vlull'", "closest: 'vlul'", "erase")),
-        ({"backbone": "clop"}, ("unknown model 'clop'", "clip")),
+        ({"backbone": "clop"}, ("unknown backbone 'clop'", "clip")),
         ({"task": "salmu_retrival"}, ("unknown task 'salmu_retrival'", "closest: 'salmu_retrieval'")),
         ({"task": "salmu_mini_retrieval"}, ("--task is 'salmu_mini_retrieval'", "'salmu_retrieval'")),
         ({"df_size": 17}, ("17", "16", "image-42.txt")),
