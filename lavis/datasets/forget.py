@@ -40,10 +40,10 @@ def read_forget_list(path: str | Path, df_size: int | None = None, hint: str = "
 def split_forget(
     entries: Sequence[Entry], forget_images: Sequence[str], source: str | Path
 ) -> tuple[list[Entry], list[Entry]]:
-    """Entries to (df, dr): those with an image that is to be forgotten, in the list's order, and the others in their own.
+    """Entries to (df, dr): those to be forgotten, in the list's order, and the others in their own.
 
-    Every entry of a forgotten image goes to df, an entry of two images when either is forgotten. Raises DataError for ids that match no annotation (how many, the
-    first three) and when nothing is left to retain.
+    Every entry of a forgotten image goes to df, an entry of two images when either is forgotten. Raises DataError
+    for ids that match no annotation (how many, the first three) and when nothing is left to retain.
     """
     order = {image: place for place, image in enumerate(forget_images)}
     groups: dict[str, list[Entry]] = {image: [] for image in forget_images}

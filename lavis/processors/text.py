@@ -9,9 +9,9 @@ from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.processors.base import Processor
 
-STRIPPED = str.maketrans(
-    {character: " " for character in '.!"()*#:;~'}
-)  # characters that BLIP's recipe turns into blanks
+MARKS = '.!"()*#:;~'
+STRIPPED = str.maketrans(dict.fromkeys(MARKS, " "))  # BLIP's recipe for captions turns them into blanks
+REMOVED = str.maketrans(dict.fromkeys(MARKS, ""))  # and its recipe for questions drops them
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,27 @@ class BlipCaption(TextProcessor):
     max_words: int = 50
 
     def __post_init__(self) -> None:
-        if self.max_words < 1:
-            raise ConfigError(f"max_words must be at least 1, found {self.max_words}")
+        _at_least_one(self.max_words)
 
     def __call__(self, caption: str) -> str:
         words = caption.lower().translate(STRIPPED).split()
         return self.prompt + " ".join(words[: self.max_words])
+
+
+@registry.register_processor("blip_question")
+@dataclass(frozen=True)
+class BlipQuestion(TextProcessor):
+    """BLIP's recipe for questions: lower case, punctuation removed (the question mark stays), at most `max_words`."""
+
+    max_words: int = 50
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.max_words)
+
+    def __call__(self, caption: str) -> str:
+        return " ".join(caption.lower().translate(REMOVED).split()[: self.max_words])
+
+
+def _at_least_one(max_words: int) -> None:
+    if max_words < 1:
+        raise ConfigError(f"max_words must be at least 1, found {max_words}")

@@ -1,0 +1,87 @@
+"""Items of VQA, NLVR2 and SNLI-VE annotation files to entries, in the formats that LAVIS reads.
+
+In these entries the text (question, statement, hypothesis) is the caption. `extra` holds, beside further fields:
+"answers" and "answer_weights" (VQA: distinct answers and what each weighs in the loss), "given" (VQA: the answers as
+annotated, ten in VQA v2), "label" (NLVR2, SNLI-VE: number of the class).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from lavis.common.errors import DataError
+from lavis.datasets.annotations import Entry, checked_text, extras, image_path
+
+TRUTH = ("False", "True")
+RELATIONS = ("contradiction", "neutral", "entailment")  # in the order of the published models' outputs
+GENOME_WEIGHT = 0.2  # of the one answer that a question of Visual Genome has
+FLICKR_FOLDER = "flickr30k-images"
+
+
+def question_entry(item: dict[str, Any], where: str) -> Entry:
+    """{image, question, question_id, answer?, dataset?}: `answer` is a list (VQA v2) or one string (Visual Genome).
+
+    Weights are the answers' shares among all given, and GENOME_WEIGHT for `dataset: vg`.
+    """
+    image = image_path(item.get("image"), where)
+    question = checked_text(item.get("question"), "question", f"{where} ({image})")
+    given = item.get("answer")
+    answers = [given] if isinstance(given, str) else [] if given is None else given
+    if not isinstance(answers, list):
+        raise DataError(f"{where} ({image}): 'answer' must be a string or a list of strings, found {given!r}")
+    facts = with_answers(answers, item.get("dataset") == "vg", f"{where} ({image})")
+    return Entry(image, (question,), item.get("image_id"), extras(item, ("image", "question", "answer")) | facts)
+
+
+def with_answers(given: Sequence[Any], genome: bool, where: str) -> dict[str, Any]:
+    """The fields "given", "answers" and "answer_weights" of a question."""
+    texts = [checked_text(answer, "answer", where) for answer in given]
+    shares = {answer: times / len(texts) for answer, times in Counter(texts).items()}
+    weights = [GENOME_WEIGHT for _ in shares] if genome else list(shares.values())
+    return {"given": texts, "answers": list(shares), "answer_weights": weights}
+
+
+def statement_entry(item: dict[str, Any], where: str) -> Entry:
+    """{images: [left, right], sentence, label: True or False}: a statement about two images."""
+    images = item.get("images")
+    if not isinstance(images, list) or len(images) != 2:
+        raise DataError(f"{where}: 'images' must name two images, left and right; found {images!r}")
+    for side, name in zip(("left", "right"), images, strict=True):
+        if not isinstance(name, str) or not name.strip():
+            raise DataError(f"{where}: the {side} image is missing, 'images' holds {images!r}")
+    where = f"{where} ({images[0]})"
+    text = checked_text(item.get("sentence"), "sentence", where)
+    label = {"label": _label(item.get("label"), TRUTH, where)}
+    return Entry(images[0], (text,), None, extras(item, ("images", "sentence")) | label, second=images[1])
+
+
+def mirrored(sentence: str) -> str:
+    """The statement with left and right exchanged: what holds of the two images in the other order."""
+    return "left".join(part.replace("left", "right") for part in sentence.split("right"))
+
+
+def hypothesis_entry(item: dict[str, Any], where: str) -> Entry:
+    """{image, sentence, label, premise?}: `image` is a Flickr30k number (LAVIS) or a path below the image root.
+
+    A bare number N becomes flickr30k-images/N.jpg, as Flickr30k's own annotations and forget lists name the image.
+    """
+    image = item.get("image")
+    name = str(image) if isinstance(image, int) and not isinstance(image, bool) else image_path(image, where)
+    if not PurePosixPath(name).suffix:
+        name += ".jpg"
+    if "/" not in name:
+        name = f"{FLICKR_FOLDER}/{name}"
+    where = f"{where} ({name})"
+    text = checked_text(item.get("sentence"), "sentence", where)
+    label = {"label": _label(item.get("label"), RELATIONS, where)}
+    return Entry(name, (text,), None, extras(item, ("image", "sentence")) | label)
+
+
+def _label(value: Any, classes: Sequence[str], where: str) -> int:
+    name = str(value)
+    if name not in classes:
+        raise DataError(f"{where}: label {value!r} is not in the class list; valid: {', '.join(classes)}")
+    return classes.index(name)

@@ -1,0 +1,58 @@
+"""Data sets whose rows carry more than an image and a caption: answers, labels, a second image."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lavis.common.errors import DataError
+from lavis.datasets.annotations import Entry
+from lavis.datasets.formats import mirrored
+from lavis.datasets.pairs import PairDataset
+
+
+class QuestionDataset(PairDataset):
+    """Questions about images. Batches add "answers" (B lists of strings) and "answer_weights" (B lists of floats)."""
+
+    def more(self, rows: list[int]) -> dict[str, Any]:
+        facts = [self.entries[i].extra for i in rows]
+        return {
+            "answers": [list(fact["answers"]) for fact in facts],
+            "answer_weights": [list(fact["answer_weights"]) for fact in facts],
+        }
+
+
+class LabelledDataset(PairDataset):
+    """Texts about one image or two, each with a class. Batches add "labels", int64 (B,)."""
+
+    def more(self, rows: list[int]) -> dict[str, Any]:
+        return {"labels": torch.tensor([self.entries[i].extra["label"] for i in rows], dtype=torch.int64)}
+
+
+class MirroredDataset(LabelledDataset):
+    """Statements about two images; in half of the epochs, by the seed, a row's images change places.
+
+    Then left and right change places in the statement too: it is the row's second caption, and the draw among
+    captions decides. Every text thus keeps one position in `captions`.
+    """
+
+    def __init__(self, entries: Sequence[Entry], *args: Any, **options: Any) -> None:
+        super().__init__([_both_ways(entry) for entry in entries], *args, **options)
+
+    @property
+    def deterministic(self) -> bool:
+        """False: the order of the images is drawn anew in every epoch."""
+        return False
+
+    def names(self, index: int, epoch: int) -> tuple[str, ...]:
+        names = self.entries[index].images
+        return names if self.caption_id(index, epoch) == self.caption_ids(index)[0] else names[::-1]
+
+
+def _both_ways(entry: Entry) -> Entry:
+    if entry.second is None or len(entry.captions) != 1:
+        raise DataError(f"image '{entry.image}': expected one statement about two images")
+    return dataclasses.replace(entry, captions=(entry.captions[0], mirrored(entry.captions[0])))

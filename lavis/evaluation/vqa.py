@@ -1,0 +1,78 @@
+"""VQA accuracy as VQA v2 defines it (arXiv 1505.00468, section 5; arXiv 1612.00837; visualqa.org/evaluation).
+
+An answer that n of the other people gave scores min(n / 3, 1); this is averaged over leaving out each of the ten.
+Answers are compared after `normalise_answer`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+NUMBERS = {"none": "0", "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6"}
+NUMBERS |= {"seven": "7", "eight": "8", "nine": "9", "ten": "10"}
+ARTICLES = frozenset({"a", "an", "the"})
+MARKS = ';/[]"{}()=+\\_-><@`,?!'
+CONTRACTED = (
+    "ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd "
+    "he'd've he's how'd how'll how's i'd've isn't it'd it'd've it'll ma'am mightn't mightn't've might've "
+    "mustn't must've needn't not've o'clock oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd've "
+    "somebody'll somebody's someone'd someone'd've someone'll someone's something'd something'd've something'll that's "
+    "there'd there'd've there're there's they'd they'd've they'll they're they've 'twas wasn't we'd've we've weren't "
+    "what'll what're what's what've when's where'd where's where've who'd who'd've who'll who's who've why'll why're "
+    "why's won't would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've"
+).split()
+CONTRACTIONS = {
+    word[:place] + word[place + 1 :]: word
+    for word in CONTRACTED
+    for place, character in enumerate(word)
+    if character == "'"
+}  # spellings that lack one apostrophe
+
+_DIGITS_COMMA = re.compile(r"\d,\d")
+_STOP = re.compile(r"\.(?!\d)")
+
+
+@lru_cache(maxsize=65536)
+def normalise_answer(answer: str) -> str:
+    """The answer as it is compared: lower case, no punctuation or articles, digits, contractions with apostrophes.
+
+    A punctuation mark is dropped where the answer has it beside a blank, or has a comma between digits; elsewhere it
+    becomes a blank. Apostrophes and colons stay, full stops go unless a digit follows.
+    """
+    text = answer.replace("\n", " ").replace("\t", " ").strip()
+    words = [NUMBERS.get(word, word) for word in _without_marks(text).lower().split()]
+    return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
+
+
+def _without_marks(text: str) -> str:
+    thousands = _DIGITS_COMMA.search(text) is not None
+    result = text
+    for mark in MARKS:
+        beside = f"{mark} " in text or f" {mark}" in text
+        result = result.replace(mark, "" if beside or thousands else " ")
+    return _STOP.sub("", result)
+
+
+def question_accuracy(prediction: str, given: Sequence[str]) -> float:
+    """Accuracy in [0, 1] of one predicted answer against the answers given by people (ten in VQA v2).
+
+    Raises ValueError when no answer is given.
+    """
+    if not given:
+        raise ValueError("a question without answers cannot be scored")
+    if len(given) == 1:
+        return float(normalise_answer(prediction) == normalise_answer(given[0]))
+    wanted = normalise_answer(prediction)
+    hits = [normalise_answer(answer) == wanted for answer in given]
+    total = sum(hits)
+    return sum(min((total - hit) / 3, 1.0) for hit in hits) / len(hits)
+
+
+def vqa_accuracy(predictions: Sequence[str], given: Sequence[Sequence[str]]) -> float:
+    """Mean accuracy in percent. Raises ValueError when the lengths differ, there are none, or one has no answers."""
+    if len(predictions) != len(given) or not predictions:
+        raise ValueError(f"{len(predictions)} predictions for {len(given)} questions")
+    scores = [question_accuracy(prediction, answers) for prediction, answers in zip(predictions, given, strict=True)]
+    return 100.0 * sum(scores) / len(scores)
