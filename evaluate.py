@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: `python evaluate.py --cfg-path … --options run.checkpoint=<file>`."""
+"""Evaluate checkpoints: `python evaluate.py --cfg-path … --options run.checkpoint=<file>` (or run.checkpoints=[…])."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import sys
 from collections.abc import Sequence
 
 from lavis.common import threads
-from lavis.common.cli import parser, run_main
+from lavis.common.cli import USER_ERROR, parser, run_main
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser("Evaluate a checkpoint: --options run.checkpoint=<file>.").parse_args(argv)
+    args = parser(
+        "Evaluate checkpoints: --options run.checkpoint=<file>, or run.checkpoints=[<file>,<file>]."
+    ).parse_args(argv)
     threads.calm()
-    from lavis.tasks.entry import evaluate
+    from lavis.tasks.entry import evaluate_all
 
-    outcome = evaluate(args.cfg_path, args.options)
-    sys.stdout.write(outcome)
-    return 0
+    table, sound = evaluate_all(args.cfg_path, args.options)
+    sys.stdout.write(table)
+    return 0 if sound else USER_ERROR
 
 
 if __name__ == "__main__":

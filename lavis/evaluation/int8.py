@@ -29,14 +29,14 @@ class Int8Linear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         numbers, scale = rounded(linear.weight.detach().float())
-        self.register_buffer("numbers", numbers)
+        self.register_buffer("weight", numbers)  # whole numbers; open_clip asks for a weight's type
         self.register_buffer("scale", scale[:, 0])
         self.bias = linear.bias
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Inputs (…, in) to (…, out), in the inputs' type."""
         numbers, scale = rounded(inputs.float())
-        found = F.linear(numbers, self.numbers) * scale * self.scale
+        found = F.linear(numbers, self.weight) * scale * self.scale
         return (found if self.bias is None else found + self.bias.float()).to(inputs.dtype)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from lavis.common import distributed
 from lavis.common.config import Config, check_backbone, load_config
-from lavis.common.errors import ConfigError, suggest
+from lavis.common.errors import ConfigError, UserFault, suggest
 from lavis.common.registry import registry
 from lavis.runners.stop import EXIT_CODE, Stopped
 from lavis.tasks.base import BaseTask, checkpoint_origin
+from lavis.tasks.comparison import Comparison, distinct_labels
 from lavis.tasks.outcome import Outcome
 
 
@@ -46,10 +47,35 @@ def jobs_of(method: str) -> list[str]:
 
 def evaluate(cfg_path: str, options: Sequence[str]) -> str:
     """evaluate.py: a checkpoint; it takes its name, method and df_size from the run that wrote it."""
-    path = load_config(cfg_path, options).run.checkpoint
+    outcome = _evaluated(cfg_path, options, load_config(cfg_path, options).run.checkpoint)
+    return outcome.table() if distributed.is_main() else ""
+
+
+def evaluate_all(cfg_path: str, options: Sequence[str]) -> tuple[str, bool]:
+    """evaluate.py: run.checkpoint, or each of run.checkpoints, one row a checkpoint; and whether all are sound.
+
+    A checkpoint that fails is told at once in one line, and the others are evaluated all the same.
+    """
+    run = load_config(cfg_path, options).run
+    if not run.checkpoints:
+        return evaluate(cfg_path, options), True
+    if run.checkpoint:
+        raise ConfigError("name the weights in run.checkpoint or in run.checkpoints, not in both")
+    labels = distinct_labels(run.checkpoints)
+    table = Comparison()
+    for path, label in labels.items():
+        try:
+            table.add(label, _evaluated(cfg_path, options, path, label))
+        except UserFault as error:
+            table.fail(label, path, error)
+    return (table.text() if distributed.is_main() else ""), table.sound
+
+
+def _evaluated(cfg_path: str, options: Sequence[str], path: str | None, label: str = "") -> Outcome:
     origin = checkpoint_origin(path) if path else {}
     flags = {key: origin[key] for key in ("method", "reference", "df_size", "df_seed", "seed") if key in origin}
-    return _run(load_config(cfg_path, options, **flags), BaseTask.evaluate)
+    config = load_config(cfg_path, options, checkpoint=path, **flags)
+    return _outcome(config, lambda task: task.evaluate(label))
 
 
 def _agree(flag: str, given: str, key: str, configured: str, config: Config) -> None:
@@ -58,12 +84,16 @@ def _agree(flag: str, given: str, key: str, configured: str, config: Config) -> 
 
 
 def _run(config: Config, action: Callable[[BaseTask], Outcome]) -> str:
+    outcome = _outcome(config, action)
+    return outcome.table() if distributed.is_main() else ""
+
+
+def _outcome(config: Config, action: Callable[[BaseTask], Outcome]) -> Outcome:
     task = registry.get_task_class(config.run.task)(config)
     try:
-        outcome = action(task)
+        return action(task)
     except Stopped as stopped:
         raise SystemExit(_stopped(stopped)) from None
-    return outcome.table() if distributed.is_main() else ""
 
 
 def _stopped(reason: Stopped) -> int:

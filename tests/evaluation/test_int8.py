@@ -12,7 +12,7 @@ def test_a_layer_by_hand():
     layer.weight.data = torch.tensor([[1.27, -0.634], [0.0, 0.0]])
     layer.bias.data = torch.tensor([0.5, 0.25])
     made = Int8Linear(layer)
-    assert made.numbers.tolist() == [[127.0, -63.0], [0.0, 0.0]]
+    assert made.weight.tolist() == [[127.0, -63.0], [0.0, 0.0]]
     inputs = torch.tensor([[2.54, 0.05], [0.0, 0.0]])  # scale 0.02: 127 and 2 (2.5 to even)
     expected = (127 * 127 - 63 * 2) * 0.01 * 0.02 + 0.5
     torch.testing.assert_close(made(inputs), torch.tensor([[expected, 0.25], [0.5, 0.25]]))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lavis.common.config import load_config
-from lavis.common.errors import DataError
+from lavis.common.errors import ConfigError, DataError
 from lavis.common.registry import registry
 from lavis.datasets.mini.layout import ensure
 from lavis.evaluation.results import read_results
@@ -50,6 +50,65 @@ def test_results_hold_the_benchmark_and_repeat_themselves(options):
     assert json.loads(public.read_text())["efficacy"]["1.1_RetFail"]["MRR"] == mrr
     evaluate(CONFIG, [*keys, "run.metrics=[cosine]"])
     assert not [k for k in read_results(folder / "results.json")["metrics"] if k.split("_")[0] == "salmubench"]
+
+
+def test_a_second_evaluation_takes_its_embeddings_from_the_cache(options, monkeypatch, tmp_path, caplog):
+    keys, root = options
+    keys = [*keys, f"run.feature_cache={tmp_path / 'kept'}", "run.metrics=[retrieval,cosine,salmubench,int8]"]
+    counted: list[str] = []
+    model_class = registry.get_model_class("clip")
+    for name in ("encode_image", "encode_text"):
+        plain = getattr(model_class, name)
+
+        def counting(self, rows, plain=plain):
+            counted.extend([plain.__name__] * len(rows))
+            return plain(self, rows)
+
+        monkeypatch.setattr(model_class, name, counting)
+    folder = root / "output" / "evaluate" / "clip" / "salmu_tiny_retrieval" / "model"
+    evaluate(CONFIG, keys)
+    first, number = read_results(folder / "results.json")["metrics"], counted.count("encode_image")
+    assert {f"salmubench_int8_{name}" for name in ("retfail_mrr", "assoc_str", "gen_know")} <= set(first)
+    assert 0 < abs(first["salmubench_int8_assoc_str"] - first["salmubench_assoc_str"]) < 0.05
+    plain_images, int8_images = 60 + 40 + 20 + 120 + 300, 60 + 80  # df, holdouts, test, dr; int8: forget, classes
+    assert number <= plain_images + int8_images + 18 + 30  # retain_joint and fragile_set lie partly in dr
+    counted.clear()
+    evaluate(CONFIG, keys)
+    assert counted == [] and read_results(folder / "results.json")["metrics"] == first
+    for path in (tmp_path / "kept").iterdir():
+        path.write_bytes(path.read_bytes()[:-5])
+    evaluate(CONFIG, keys)
+    assert counted.count("encode_image") == number and "is damaged" in caplog.text
+    assert read_results(folder / "results.json")["metrics"] == first
+
+
+@pytest.mark.parametrize(
+    "bad,words",
+    [
+        ("run.salmubench.acs_features=dot", "acs_features is 'dot'; .*cosine, product"),
+        ("run.salmubench.idzsc_prompt=a", "idzsc_prompt is 'a'"),
+        ("run.salmubench.retfail_own_caption=dropp", "closest: 'drop'"),
+        ("run.salmubench.distractors=0", "distractors must be at least 1"),
+        ("run.salmubench.acs=cosine", "unknown key 'run.salmubench.acs'"),
+    ],
+)
+def test_wrong_choices_are_answered_before_anything_is_read(options, bad, words):
+    with pytest.raises(ConfigError, match=words):
+        evaluate(CONFIG, [*options[0], bad])
+
+
+def test_choices_change_their_metrics_alone(options):
+    keys, root = options
+    folder = root / "output" / "evaluate" / "clip" / "salmu_tiny_retrieval" / "model"
+    found = []
+    choices = ["acs_features=product", "idzsc_prompt=photo", "retfail_own_caption=keep", "distractors=20", "seed=7"]
+    for own in ([], [f"run.salmubench.{choice}" for choice in choices]):
+        evaluate(CONFIG, [*keys, "run.metrics=[salmubench]", *own])
+        found.append(read_results(folder / "results.json")["metrics"])
+    changed = {name for name in found[0] if found[0][name] != found[1][name]}
+    assert {"salmubench_acs", "salmubench_retfail_mrr"} <= changed
+    same = ("x_mrr", "assoc_str", "gen_know", "core_assoc", "inter_id_sim", "frag_sim")
+    assert not changed & {f"salmubench_{name}" for name in same}
 
 
 def test_data_without_identities_is_refused(trained_world, tmp_path):

@@ -1,0 +1,92 @@
+"""evaluate.py over several checkpoints: one row each, failures told in one line, the others evaluated all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import evaluate
+from lavis.common.errors import ConfigError
+from lavis.evaluation.results import read_results
+from lavis.tasks.comparison import distinct_labels
+from lavis.tasks.entry import evaluate_all
+
+
+def copy_of(world, path: Path, change) -> Path:
+    """The small world's original model with changed weights."""
+    start = world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
+    state = torch.load(start, weights_only=True)["model"]
+    change(state)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": state}, path)
+    return path
+
+
+def collapse(state) -> None:
+    state["visual.proj"].zero_()
+    state["text_projection"].zero_()
+
+
+def options_of(paths, out) -> list[str]:
+    return [f"run.checkpoints=[{','.join(map(str, paths))}]", f"run.output_dir={out}"]
+
+
+def test_labels_are_distinct():
+    paths = ["a/x/checkpoint_best.pth", "b/x/checkpoint_best.pth", "c/other.pth", "/k/open_clip_model.safetensors"]
+    assert list(distinct_labels([*paths, paths[0]]).values()) == [
+        "a-x-checkpoint_best",
+        "b-x-checkpoint_best",
+        "other",
+        "k",
+    ]
+
+
+def test_each_has_a_row_and_failing_ones_one_line(trained_world, tmp_path, capsys, caplog):
+    world, out = trained_world, tmp_path / "out"
+    good = copy_of(world, tmp_path / "good.pth", lambda state: None)
+    wide = copy_of(world, tmp_path / "wide.pth", lambda state: state.update({"visual.proj": torch.ones(32, 99)}))
+    dead = copy_of(world, tmp_path / "dead.pth", collapse)
+    (tmp_path / "cut.pth").write_bytes(good.read_bytes()[:5000])
+    last = copy_of(world, tmp_path / "b" / "good.pth", lambda state: None)
+    paths = [good, tmp_path / "cut.pth", tmp_path / "none.pth", wide, dead, last]
+    code = evaluate.main(["--cfg-path", str(world.config), "--options", *options_of(paths, out)])
+    printed = capsys.readouterr()
+    assert code == 2
+    for path, words in (
+        ("cut.pth", "damaged"),
+        ("none.pth", "does not exist"),
+        ("wide.pth", "does not fit the model"),
+        ("dead.pth", "not finite or zero"),
+    ):
+        (line,) = [line for line in caplog.messages if words in line and f"{tmp_path / path}" in line]
+        assert "\n" not in line
+    rows = {line.split()[0]: line for line in printed.out.splitlines()[1:7]}
+    names = [f"{tmp_path.name}-good", "cut", "none", "wide", "dead", "b-good"]
+    assert list(rows) == names
+    assert rows["b-good"].split()[1:] == rows[names[0]].split()[1:] and "failed" in rows["cut"]
+    assert "broken" in rows["dead"]
+    folder = out / "evaluate" / "clip" / "salmu_retrieval"
+    assert sorted(p.name for p in folder.iterdir()) == sorted([names[0], "b-good", "dead", *_begun(folder)])
+    assert read_results(folder / "b-good" / "results.json")["checkpoint"] == str(last)
+    assert read_results(folder / "dead" / "results.json")["metrics"]["df_cosine"] in (None, 0.0)
+
+
+def _begun(folder: Path) -> list[str]:
+    """Folders of checkpoints that did not load: no results in them."""
+    return [p.name for p in folder.iterdir() if not (p / "results.json").exists()]
+
+
+def test_sound_ones_end_well(trained_world, tmp_path, capsys):
+    good = copy_of(trained_world, tmp_path / "good.pth", lambda state: None)
+    words = ["--cfg-path", str(trained_world.config), "--options", *options_of([good], tmp_path)]
+    assert evaluate.main(words) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[0] == "good"
+
+
+def test_other_faults_are_told_once(trained_world, tmp_path):
+    with pytest.raises(ConfigError, match="not in both"):
+        evaluate_all(str(trained_world.config), ["run.checkpoints=[a.pth]", "run.checkpoint=b.pth"])
+    with pytest.raises(ConfigError, match="unknown key 'run.chekpoints'"):
+        evaluate_all(str(trained_world.config), ["run.chekpoints=[a.pth]"])
