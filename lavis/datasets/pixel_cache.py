@@ -121,7 +121,7 @@ class DiskCache:
         mark, length, changed = (int(x) for x in self._rows[i])
         if mark == 0:
             return False
-        if (length, changed) != self._stamp(i) or mark != zlib.crc32(self._pixels[i]) + 1:
+        if (length, changed) != self._stamp(i) or mark != zlib.crc32(self._pixels[i].tobytes()) + 1:
             self.rebuilt += 1
             if self.rebuilt == 1:
                 log.warning("%s: image %s changed or its cached pixels are damaged: decoded again", self.path, i)
@@ -136,7 +136,7 @@ class DiskCache:
         self._pixels[i] = data
         length, changed = self._stamp(i)
         self._rows[i, 1:] = (length, changed)
-        self._rows[i, 0] = zlib.crc32(data) + 1
+        self._rows[i, 0] = zlib.crc32(data.tobytes()) + 1
         self._checked.add(i)
 
     def _stamp(self, i: int) -> tuple[int, int]:
