@@ -8,20 +8,23 @@ import itertools
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from lavis.common.errors import CheckpointError, ConfigError, MissingFile
 from lavis.common.logger import setup_logging
 from lavis.sweeps.console import STOPPED, list_jobs, run_jobs
 from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.jobs import Job
-from lavis.sweeps.lanes import Lane, make_lanes
+from lavis.sweeps.lanes import make_lanes
 from lavis.sweeps.plan import Setting, compose, expand, reference_seeds, seed_options, settings
-from lavis.sweeps.pool import Outcome
+from lavis.sweeps.pool import Outcome, Pool
 from lavis.sweeps.references import missing_originals, prepare_data, published, reference_jobs
-from lavis.sweeps.schema import SweepConfig, load_sweep
+from lavis.sweeps.schema import LAUNCHERS, SweepConfig, load_sweep
+from lavis.sweeps.slurm import slurm_lanes, slurm_options, slurm_starter
 
 logger = logging.getLogger(__name__)
 DEFAULT = "configs/sweep/salmu_mini.yaml"
+SUBMITTED = 100
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -32,6 +35,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true", help="show the commands only")
     parser.add_argument("--with-originals", action="store_true", help="train missing reference models first")
     parser.add_argument("--report-only", action="store_true", help="run nothing, write the report of what is finished")
+    parser.add_argument("--rerun", action="store_true", help="run finished jobs anew whose settings have changed since")
+    parser.add_argument("--search", action="store_true", help="choose settings from the file's grid")
+    parser.add_argument("--launcher", choices=LAUNCHERS, help="where jobs run (default: the sweep file's, else local)")
+    parser.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit; implies slurm")
     parser.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="passed on to every job")
     return parser.parse_args(argv)
 
@@ -41,7 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     args = parse(argv)
     sweep = load_sweep(args.sweep)
-    sweep = dataclasses.replace(sweep, options=[*sweep.options, *args.options])
+    sweep = with_flags(sweep, args)
+    if args.search:
+        from lavis.sweeps.search import search
+
+        return search(sweep, lambda: make_pool(sweep, args), dry_run=args.dry_run, report_only=args.report_only)
     places, unlearning = settings(sweep), [cell.job for cell in expand(sweep)]
     training = training_jobs(sweep, places) if args.with_originals else []
     if args.dry_run:
@@ -49,15 +60,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if args.report_only:
         return _report(sweep, [], 0, [])
-    lanes = make_lanes(args.jobs, compose(places[0].cfg_path, tuple(sweep.options)).run.device)
-    outcomes, code = _train_originals(sweep, places, training, lanes) if args.with_originals else ([], 0)
-    problems: list[str] = []
+    outcomes, code, problems = list[Outcome](), 0, list[str]()
+    if args.with_originals:
+        outcomes, code = _train_originals(sweep, places, training, make_pool(sweep, args))
     if code < STOPPED:
         check_originals(sweep, places)
         evaluations = evaluation_jobs(sweep, places, problems)
-        more, later = run_jobs([*evaluations, *unlearning], lanes)
+        more, later = run_jobs([*evaluations, *unlearning], make_pool(sweep, args))
         outcomes, code = [*outcomes, *more], max(code, later)
     return _report(sweep, outcomes, code, problems)
+
+
+def with_flags(sweep: SweepConfig, args: argparse.Namespace) -> SweepConfig:
+    """The sweep with what the command line adds or changes."""
+    launcher = args.launcher or ("slurm" if args.slurm else sweep.launcher)
+    slurm = {**sweep.slurm, **slurm_options(args.slurm)}
+    return dataclasses.replace(sweep, options=[*sweep.options, *args.options], launcher=launcher, slurm=slurm)
+
+
+def make_pool(sweep: SweepConfig, args: argparse.Namespace) -> Pool:
+    """Where the jobs run: lanes of this machine, or a cluster's queue (100 jobs at a time unless --jobs says)."""
+    config = compose(settings(sweep)[0].cfg_path, tuple(sweep.options))
+    lanes = make_lanes(args.jobs, config.run.device)
+    if sweep.launcher == "local":
+        return Pool(lanes, rerun=args.rerun)
+    start = slurm_starter(Path(config.run.output_dir) / "logs" / "submitit", sweep.slurm)
+    return Pool(slurm_lanes(args.jobs or SUBMITTED), rerun=args.rerun, start=start)
 
 
 def training_jobs(sweep: SweepConfig, places: Sequence[Setting]) -> list[Job]:
@@ -113,11 +141,11 @@ def check_originals(sweep: SweepConfig, places: Sequence[Setting]) -> None:
 
 
 def _train_originals(
-    sweep: SweepConfig, places: Sequence[Setting], jobs: Sequence[Job], lanes: Sequence[Lane]
+    sweep: SweepConfig, places: Sequence[Setting], jobs: Sequence[Job], pool: Pool
 ) -> tuple[list[Outcome], int]:
     for path in dict.fromkeys(place.cfg_path for place in places):
         prepare_data(compose(path, tuple(sweep.options)))
-    return run_jobs(jobs, lanes)
+    return run_jobs(jobs, pool)
 
 
 def _report(sweep: SweepConfig, outcomes: Sequence[Outcome], code: int, problems: Sequence[str]) -> int:

@@ -21,9 +21,9 @@ def list_jobs(jobs: Sequence[Job]) -> None:
         sys.stdout.write(f"{mark}{job.shown}\n")
 
 
-def run_jobs(jobs: Sequence[Job], lanes: Sequence[Lane]) -> tuple[list[Outcome], int]:
+def run_jobs(jobs: Sequence[Job], lanes: Sequence[Lane] | Pool) -> tuple[list[Outcome], int]:
     """Run jobs; returns the outcomes and the exit code (0, 1 after a failure, 128 + signal if stopped)."""
-    pool = Pool(lanes)
+    pool = lanes if isinstance(lanes, Pool) else Pool(lanes)
     outcomes = pool.run(jobs)
     counts = {status: sum(o.status == status for o in outcomes) for status in ("done", "skipped", "failed", "stopped")}
     logger.info("%s", ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing to do")

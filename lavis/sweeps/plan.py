@@ -132,15 +132,24 @@ def _cell(sweep: SweepConfig, setting: Setting, method: str, seed: int | None, v
         options.append(f"run.subfolder={variant.subfolder}")
     flags: dict[str, Any] = {"method": method, "df_size": setting.df_size}
     config = compose(setting.cfg_path, tuple(options), tuple(jobs_of(method)), **flags)
-    registry.get_trainer_class(method).check(method, config.run, registry.get_model_class(config.model.arch))
+    trainer = registry.get_trainer_class(method)
+    trainer.check(method, config.run, registry.get_model_class(config.model.arch))
     flags = {"unlearn_method": method, "backbone": setting.backbone, "task": setting.task, "df_size": setting.df_size}
     argv = command("unlearn.py", setting.cfg_path, options, **flags)
-    seed = config.run.seed
-    name = " · ".join([method + variant.label, setting.backbone, setting.task, str(setting.df_size), f"seed {seed}"])
+    own = int(config.run.seed)
+    name = " · ".join([method + variant.label, setting.backbone, setting.task, str(setting.df_size), f"seed {own}"])
     folder = run_folder(config.run, setting.backbone, setting.task)
     inputs = (Path(config.run.resume_ckpt_path or start),)
-    job = Job(name, argv, folder, log_path(config.run, name), inputs, config.to_dict())
-    return Cell(method, setting.backbone, setting.task, setting.df_size, seed, setting.cfg_path, job, variant)
+    job = Job(name, argv, folder, log_path(config.run, name), inputs, _expected(config, trainer))
+    return Cell(method, setting.backbone, setting.task, setting.df_size, own, setting.cfg_path, job, variant)
+
+
+def _expected(config: Config, trainer: Any) -> dict[str, Any]:
+    """What the results should say of their configuration; a method of one shot has no epochs."""
+    content = config.to_dict()
+    if trainer.runner == "once":
+        del content["run"]["max_epoch"]
+    return content
 
 
 def command(script: str, cfg_path: str, options: list[str], **flags: Any) -> tuple[str, ...]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import subprocess  # noqa: S404 - argument lists only, never a shell
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO
 
 from lavis.sweeps.jobs import Job, log_tail
 from lavis.sweeps.lanes import Lane
+from lavis.sweeps.process import Process, Start, head_log, start_process
 from lavis.sweeps.progress import Progress, clock
 
 logger = logging.getLogger(__name__)
@@ -37,8 +35,7 @@ class Outcome:
 class _Running:
     job: Job
     lane: Lane
-    process: subprocess.Popen[bytes]
-    log: IO[bytes]
+    process: Process
     offset: int
     started: float
 
@@ -49,16 +46,25 @@ class Pool:
     SIGINT and SIGTERM are passed on to the running jobs as SIGTERM (they write a checkpoint and end); jobs that
     have not ended `grace` seconds later, or at a second signal, are killed. No further job is started.
     `stopped_by` then holds the signal's number.
+
+    A job that outlived an earlier sweep (its launcher was killed) is waited for, and counts as a lane in use. With
+    `rerun`, finished jobs whose settings or inputs have changed since run anew. `start` is how a job is begun: as a
+    process of this machine, or handed to a cluster.
     """
 
-    def __init__(self, lanes: Sequence[Lane], *, grace: float = 60.0) -> None:
+    def __init__(
+        self, lanes: Sequence[Lane], *, grace: float = 60.0, rerun: bool = False, start: Start = start_process
+    ) -> None:
         if not lanes:
             raise ValueError("a pool needs at least one lane")
         self.lanes = list(lanes)
         self.grace = grace
+        self.rerun = rerun
+        self.start = start
         self.stopped_by: int | None = None
         self._signals = 0
         self._running: list[_Running] = []
+        self._followed: set[int] = set()
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Run all jobs; outcomes come in the order of `jobs`."""
@@ -84,23 +90,46 @@ class Pool:
             if not job.finished:
                 yield job
                 continue
-            outcomes[place] = Outcome(job, "skipped", 0)
             doubt = job.doubt()
+            if doubt and self.rerun and not job.busy:
+                progress.say(f"{job.name}: runs anew, {doubt.rpartition(';')[0]}")
+                job.forget_results()
+                yield job
+                continue
+            outcomes[place] = Outcome(job, "skipped", 0)
             progress.step(f"{job.name}: finished before, skipped{f' - but {doubt}' if doubt else ''}")
 
     def _fill(self, waiting: list[Job], places: dict, outcomes: dict[int, Outcome], progress: Progress) -> None:
         """Start waiting jobs on the lanes that are free."""
-        busy = [running.lane for running in self._running]
-        for lane in [lane for lane in self.lanes if lane not in busy]:
-            if not waiting or self.stopped_by is not None:
+        taken = [running.lane for running in self._running]
+        free = [lane for lane in self.lanes if lane not in taken]
+        for lane in free[self._left_over(waiting, places, outcomes, progress) :] if free else []:
+            job = next((job for job in waiting if id(job) not in self._followed), None)
+            if job is None or self.stopped_by is not None:
                 return
-            job = waiting.pop(0)
+            waiting.remove(job)
             try:
-                self._running.append(_start(job, lane))
+                offset, began = head_log(job), time.monotonic()
+                self._running.append(_Running(job, lane, self.start(job, lane), offset, began))
                 progress.say(f"{job.name}: started on {lane.name}, log {job.log}")
             except OSError as error:
                 outcomes[places[id(job)]] = Outcome(job, "failed", None, 0.0, [f"could not be started: {error}"])
                 progress.step(f"{job.name}: FAILED, could not be started: {error}")
+
+    def _left_over(self, waiting: list[Job], places: dict, outcomes: dict[int, Outcome], progress: Progress) -> int:
+        """How many waiting jobs still run from an earlier sweep; those that have finished meanwhile are struck off."""
+        for job in list(waiting):
+            if job.busy:
+                if id(job) not in self._followed:
+                    progress.say(f"{job.name}: still running since an earlier sweep, waiting for it")
+                self._followed.add(id(job))
+            elif id(job) in self._followed:
+                self._followed.discard(id(job))
+                if job.finished:
+                    waiting.remove(job)
+                    outcomes[places[id(job)]] = Outcome(job, "skipped", 0)
+                    progress.step(f"{job.name}: finished by the earlier sweep's process")
+        return len(self._followed)
 
     def _reap(self, places: dict, outcomes: dict[int, Outcome], progress: Progress) -> None:
         """Collect the jobs that have ended."""
@@ -109,7 +138,6 @@ class Pool:
             if code is None:
                 continue
             self._running.remove(running)
-            running.log.close()
             outcome = self._judge(running, code)
             outcomes[places[id(running.job)]] = outcome
             progress.step(_sentence(outcome), None if outcome.status == "stopped" else outcome.seconds)
@@ -130,7 +158,7 @@ class Pool:
         progress.say(f"stopping {len(self._running)} running job(s); again to end them at once")
         seen, deadline = self._signals, time.monotonic() + self.grace
         for running in self._running:
-            running.process.send_signal(signal.SIGTERM)
+            running.process.terminate()
         while self._running and time.monotonic() < deadline and self._signals == seen:
             self._reap(places, outcomes, progress)
             time.sleep(POLL_SECONDS)
@@ -140,12 +168,7 @@ class Pool:
     def _kill_all(self) -> None:
         """End what is left, with everything it started."""
         for running in self._running:
-            try:
-                os.killpg(running.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                logger.debug("%s had already ended", running.job.name)
-            running.process.wait()
-            running.log.close()
+            running.process.kill()
 
     @contextmanager
     def _handlers(self) -> Iterator[None]:
@@ -163,27 +186,6 @@ class Pool:
     def _note(self, number: int, frame: object) -> None:
         self._signals += 1
         self.stopped_by = self.stopped_by or number
-
-
-def _start(job: Job, lane: Lane) -> _Running:
-    """Start a job in a process group of its own, so that a Ctrl-C reaches it through the pool only."""
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    log = job.log.open("ab")
-    log.write(f"$ {job.shown}\n".encode())
-    log.flush()
-    try:
-        process = subprocess.Popen(  # noqa: S603 - an argument list
-            job.argv,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **lane.env},
-            start_new_session=True,
-        )
-    except OSError:
-        log.close()
-        raise
-    return _Running(job, lane, process, log, log.tell(), time.monotonic())
 
 
 def _sentence(outcome: Outcome) -> str:

@@ -1,0 +1,170 @@
+"""Choosing settings: a grid for every method, judged on the forget and the retain set alone.
+
+    python bash/run.py --search configs/sweep/salmu_mini_search.yaml
+
+The jobs run with run.read_holdouts=false and without a test split, so that no holdout is opened while settings are
+being chosen; of the references' results only the numbers on Df and Dr are looked at (`visible`). The rule is `Rule`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lavis.common.errors import ConfigError, MissingFile, suggest
+from lavis.sweeps.console import STOPPED, list_jobs, run_jobs
+from lavis.sweeps.evaluations import reference_result
+from lavis.sweeps.jobs import read_results
+from lavis.sweeps.plan import Cell, Setting, compose, expand, settings, start_of
+from lavis.sweeps.pool import Pool
+from lavis.sweeps.references import missing_originals, published
+from lavis.sweeps.schema import SweepConfig
+
+SEARCH_OPTIONS = ("run.metrics=[cosine,retrieval,membership]", "run.test_splits=[]", "run.read_holdouts=false")
+NEEDED = ("df_cosine", "df_txt_r1", "df_img_r1", "dr_txt_r1", "dr_img_r1", "mia_auc")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a candidate is chosen: the sweep file's key `search`.
+
+    Of the candidates that keep at least `dr_kept` percent of the compromised model's recall@1 on Dr (mean of both
+    directions), the one with the least `distance` from the reference `target`: the mean of the absolute differences
+    of df_cosine, of recall@1 on Df (as a fraction) and of the membership AUC. Where no candidate keeps that much, the
+    one that keeps most. `out`: path of the written tables, less their suffix.
+    """
+
+    dr_kept: float = 95.0
+    target: str = "retrained"
+    out: str = "output/search/search"
+
+
+@dataclass
+class Candidate:
+    """A method's point of the grid with its numbers (means over the seeds); `chosen` by the rule."""
+
+    method: str
+    point: str
+    options: list[str]
+    metrics: dict[str, float]
+    kept: float
+    distance: float
+    runs: list[dict[str, Any]]
+    chosen: bool = False
+
+
+def search(sweep: SweepConfig, pool: Callable[[], Pool], dry_run: bool = False, report_only: bool = False) -> int:
+    """Run the grid and write the choice; exit code as of a sweep. Raises ConfigError, MissingFile."""
+    from lavis.sweeps.search_report import write_search
+
+    rule, (setting,) = read_rule(sweep), _one(sweep)
+    cells = expand(closed(sweep, setting))
+    if dry_run:
+        list_jobs([cell.job for cell in cells])
+        return 0
+    start, aim = reference_numbers(sweep, setting, "compromised"), reference_numbers(sweep, setting, rule.target)
+    code, problems = 0, []
+    if not report_only:
+        outcomes, code = run_jobs([cell.job for cell in cells], pool())
+        if code >= STOPPED:
+            return code
+        problems = [f"{o.job.name} failed: {' '.join(o.tail[-1:])}" for o in outcomes if o.status == "failed"]
+    found = candidates(cells, start, aim)
+    problems += [f"{cell.job.name}: {doubt}" for cell in cells if cell.job.finished and (doubt := cell.job.doubt())]
+    choose(found, rule)
+    write_search(Path(rule.out), sweep, rule, {"compromised": start, rule.target: aim}, found, problems)
+    return code
+
+
+def read_rule(sweep: SweepConfig) -> Rule:
+    """The sweep's `search` section. Raises ConfigError for unknown keys, and where there is nothing to choose from."""
+    names = [entry.name for entry in dataclasses.fields(Rule)]
+    for key in sweep.search:
+        if key not in names:
+            raise ConfigError(f"{sweep.source}: unknown key 'search.{key}'; {suggest(str(key), names)}")
+    without = [method for method in sweep.methods if method not in sweep.grid]
+    if without:
+        raise ConfigError(f"{sweep.source}: 'grid' has nothing to choose from for {', '.join(without)}")
+    rule = Rule(**sweep.search)
+    if rule.target not in ("retrained", "clean") or not 0 <= rule.dr_kept <= 100:
+        raise ConfigError(f"{sweep.source}: search.target is retrained or clean, search.dr_kept a percentage: {rule}")
+    return rule
+
+
+def _one(sweep: SweepConfig) -> list[Setting]:
+    places = settings(sweep)
+    if len(places) != 1 or sweep.budgets or sweep.reference_seeds != "configured":
+        raise ConfigError(
+            f"{sweep.source}: a search is for one backbone, task, df size and budget and the configured references; "
+            "it varies 'grid' alone"
+        )
+    return places
+
+
+def closed(sweep: SweepConfig, setting: Setting) -> SweepConfig:
+    """The sweep as its jobs run: holdouts closed, Df and Dr evaluated, in folders of their own below search/."""
+    config = compose(setting.cfg_path, tuple(sweep.options))
+    if not published(config) and missing_originals(sweep, [setting]):
+        raise MissingFile(f"there is no original model yet; train it with: bash bash/ori.sh {setting.cfg_path}")
+    start = published(config) or start_of(sweep, setting, None).as_posix()
+    options = [f"run.output_dir={config.run.output_dir}/search", f"run.resume_ckpt_path={start}", *SEARCH_OPTIONS]
+    return dataclasses.replace(sweep, options=[*sweep.options, *options])
+
+
+def visible(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """What a choice may look at: numbers on Df and Dr, and the membership AUC of one against the other."""
+    allowed = {k: v for k, v in metrics.items() if k.startswith(("df_", "dr_")) or k == "mia_auc"}
+    return {key: float("nan") if value is None else float(value) for key, value in allowed.items()}
+
+
+def reference_numbers(sweep: SweepConfig, setting: Setting, name: str) -> dict[str, float]:
+    """The visible numbers of a reference. Raises MissingFile where it has none."""
+    folder = reference_result(sweep, setting, name).folder
+    found = visible(read_results(folder).get("metrics", {}))
+    if any(key not in found for key in NEEDED):
+        raise MissingFile(f"{name} has no complete results in {folder}; train it with: bash bash/ori.sh")
+    return found
+
+
+def candidates(cells: Sequence[Cell], start: Mapping[str, float], aim: Mapping[str, float]) -> list[Candidate]:
+    """The points of the grid that have results, in order, seeds averaged."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.job.finished:
+            groups.setdefault((cell.method, cell.variant.point), []).append(cell)
+    found = []
+    for (method, point), group in groups.items():
+        results = [read_results(cell.job.folder) for cell in group]
+        parts = [visible(result["metrics"]) for result in results]
+        metrics = {key: sum(part.get(key, math.nan) for part in parts) / len(parts) for key in NEEDED}
+        kept = 100 * recall(metrics, "dr") / recall(start, "dr")
+        runs = [{key: result.get(key) for key in ("seed", "commit", "command", "seconds")} for result in results]
+        options = list(group[0].variant.options)
+        found.append(Candidate(method, point, options, metrics, kept, distance(metrics, aim), runs))
+    return found
+
+
+def recall(metrics: Mapping[str, float], split: str) -> float:
+    """recall@1, mean of both directions, in percent."""
+    return (metrics[f"{split}_txt_r1"] + metrics[f"{split}_img_r1"]) / 2
+
+
+def distance(metrics: Mapping[str, float], aim: Mapping[str, float]) -> float:
+    """Mean absolute difference of df_cosine, recall@1 on Df (as a fraction) and mia_auc."""
+    gaps = [abs(metrics[key] - aim[key]) for key in ("df_cosine", "mia_auc")]
+    return (sum(gaps) + abs(recall(metrics, "df") - recall(aim, "df")) / 100) / 3
+
+
+def choose(found: Sequence[Candidate], rule: Rule) -> None:
+    """Mark one candidate of every method; one whose numbers are not finite is never chosen."""
+    for method in dict.fromkeys(candidate.method for candidate in found):
+        own = [c for c in found if c.method == method and math.isfinite(c.distance) and math.isfinite(c.kept)]
+        keeping = [c for c in own if c.kept >= rule.dr_kept]
+        if keeping:
+            min(keeping, key=lambda c: c.distance).chosen = True
+        elif own:
+            max(own, key=lambda c: c.kept).chosen = True
