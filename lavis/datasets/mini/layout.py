@@ -1,32 +1,22 @@
-"""Writes a SALMU-mini in SALMU's layout: images, annotations, side files, manifest, forget lists.
-
-A data set appears whole or not at all: everything is written to `<root>.partial` and renamed at the end, under a
-lock that the kernel frees when a process ends, however it ends. Processes that ask for the same data set at the same
-time wait for the first and take what it wrote.
-"""
+"""Writes a SALMU-mini in SALMU's layout: images, annotations, side files, manifest, forget lists."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
-import os
-import shutil
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from lavis.common.errors import ConfigError, DataError, suggest
+from lavis.common.errors import ConfigError, suggest
+from lavis.datasets import generated
 from lavis.datasets.annotations import read_json
 from lavis.datasets.forget import write_forget_list
+from lavis.datasets.generated import FORGET_SEEDS, dump, list_path
 from lavis.datasets.mini.draw import picture_bytes
 from lavis.datasets.mini.plan import SIZES, SPLITS, Plan, make_plan
 from lavis.datasets.mini.sidefiles import side_files
-
-log = logging.getLogger(__name__)
 
 VERSION = 2
 ANNOTATIONS = {
@@ -36,7 +26,6 @@ ANNOTATIONS = {
     "holdout_identity": ("holdout_identity",),
     "holdout_association": ("holdout_association",),
 }
-FORGET_SEEDS = (42, 87, 21)
 
 
 def ensure(root: Path, lists: Path, size: str, seed: int, force: bool = False) -> bool:
@@ -53,65 +42,19 @@ def ensure(root: Path, lists: Path, size: str, seed: int, force: bool = False) -
     """
     if size not in SIZES:
         raise ConfigError(f"unknown size '{size}' of SALMU-mini; {suggest(size, SIZES)}")
-    with _lock(root):
-        missing = not _complete(root, size, seed, force)
-        if missing:
-            _write(root, size, seed)
-        if missing or not all(_list_path(lists, s).is_file() for s in FORGET_SEEDS):
-            _write_lists(root, lists)
-        return missing
+    identity = {"version": VERSION, "size": size, "seed": seed}
+    command = f"python -m lavis.datasets.salmu_mini --size {size} --seed {seed} --out {root} --force"
+    recipe = generated.Recipe("SALMU-mini", identity, command, partial(_write, size=size, seed=seed), _write_lists)
+    return generated.ensure(root, lists, recipe, force)
 
 
-def _list_path(lists: Path, seed: int) -> Path:
-    return lists / f"image-{seed}.txt"
-
-
-@contextlib.contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    """One process at a time per data set; others wait."""
-    import fcntl
-
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with root.with_name(f".{root.name}.lock").open("a+") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
-def _complete(root: Path, size: str, seed: int, force: bool) -> bool:
-    """True when the wanted data set is there, False when it is to be written; otherwise an error with what to do.
-
-    `force` writes over any SALMU-mini, and over nothing else.
-    """
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    manifest = root / "manifest.json"
-    if not manifest.is_file():
-        raise DataError(f"{root} holds files but no manifest.json, so it is no SALMU-mini; move it or name another")
-    if force:
-        return False
-    found, wanted = read_json(manifest, "manifest"), {"version": VERSION, "size": size, "seed": seed}
-    for key, value in wanted.items():
-        held = found.get(key) if isinstance(found, dict) else None
-        if held != value:
-            command = f"python -m lavis.datasets.salmu_mini --size {size} --seed {seed} --out {root} --force"
-            raise ConfigError(f"{manifest}: {key} is {held!r}, wanted {value!r}; to replace the data set: {command}")
-    return True
-
-
-def _write(root: Path, size: str, seed: int) -> None:
-    partial, former = root.with_name(f"{root.name}.partial"), root.with_name(f"{root.name}.former")
-    for stale in (partial, former):
-        shutil.rmtree(stale, ignore_errors=True)
+def _write(folder: Path, size: str, seed: int) -> None:
     plan = make_plan(SIZES[size], seed)
-    _write_images(plan, partial / "images", seed)
-    _write_annotations(plan, partial / "annotations")
+    _write_images(plan, folder / "images", seed)
+    _write_annotations(plan, folder / "annotations")
     for name, content in side_files(plan).items():
-        _dump(partial / "metadata" / name, content)
-    _dump(partial / "manifest.json", _manifest(plan, size, seed))
-    if root.exists():
-        os.rename(root, former)
-    os.rename(partial, root)
-    shutil.rmtree(former, ignore_errors=True)
+        dump(folder / "metadata" / name, content)
+    dump(folder / "manifest.json", _manifest(plan, size, seed))
 
 
 def _write_images(plan: Plan, folder: Path, seed: int) -> None:
@@ -123,12 +66,7 @@ def _write_images(plan: Plan, folder: Path, seed: int) -> None:
 
 def _write_annotations(plan: Plan, folder: Path) -> None:
     for name, splits in ANNOTATIONS.items():
-        _dump(folder / f"{name}.json", [row.annotation() for split in splits for row in plan.split(split)])
-
-
-def _dump(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        dump(folder / f"{name}.json", [row.annotation() for split in splits for row in plan.split(split)])
 
 
 def _manifest(plan: Plan, size: str, seed: int) -> dict[str, Any]:
@@ -150,4 +88,4 @@ def _write_lists(root: Path, lists: Path) -> None:
     images = sorted(item["image"] for item in train if item["image"].split("/")[0] == "forget")
     for seed in FORGET_SEEDS:
         order = range(len(images)) if seed == FORGET_SEEDS[0] else np.random.default_rng(seed).permutation(len(images))
-        write_forget_list(_list_path(lists, seed), [images[i] for i in order])
+        write_forget_list(list_path(lists, seed), [images[i] for i in order])

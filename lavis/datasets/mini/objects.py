@@ -30,7 +30,7 @@ def object_caption(colour: str, shape: str) -> str:
     return f"a photo of {'an' if colour == 'orange' else 'a'} {colour} {shape}"
 
 
-def _outline(shape: str) -> np.ndarray:
+def outline(shape: str) -> np.ndarray:
     """Outline (n, 2) of a shape within the unit circle."""
     if shape == "star":
         angles = np.radians(-90 + 36 * np.arange(10))
@@ -60,7 +60,7 @@ def draw_object(shape: str, colour: str, rng: np.random.Generator, size: int) ->
     x, y = 0.4 * JITTER * rng.uniform(-1, 1, 2)
     Pen(image, Frame(scale, 0.0, x, y + scale * 1.0)).ellipse(0.0, 0.0, 0.85, 0.14, mix(GROUND, (90, 90, 90), 0.4))
     pen = Pen(image, Frame(scale, angle, x, y))
-    pen.polygon(_outline(shape), COLOURS[colour])
+    pen.polygon(outline(shape), COLOURS[colour])
     if shape == "ring":
         pen.ellipse(0.0, 0.0, 0.50, 0.50, GROUND)
     return camera.develop(image, rng, strength=2 * JITTER)
