@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from lavis.common.errors import DataError, MissingFile
 from lavis.evaluation.report.gallery import Gallery, build_gallery
 from lavis.evaluation.report.numbers import Row, by_setting
 from lavis.evaluation.report.page import Report
-from lavis.evaluation.report.rows import losses, row_from_folder
+from lavis.evaluation.report.rows import broken_row, losses, relearning, row_from_folder
 from lavis.evaluation.report.write import write_report
+from lavis.evaluation.verdicts import VerdictRules
 from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.plan import Cell, Setting, compose, expand, reference_seeds, settings
 from lavis.sweeps.references import published
@@ -34,8 +36,10 @@ def make_report(sweep: SweepConfig, failures: Sequence[str] = (), made_by: Seque
     rows = [row for setting in settings(sweep) for row in setting_rows(sweep, setting, cells, problems)]
     if not rows:
         raise MissingFile(f"{sweep.source}: there are no results yet; run: python bash/run.py {sweep.source}")
-    report = Report(rows, problems=problems, made_by=made_by)
+    rules = VerdictRules.from_dict(sweep.verdict, sweep.source)
+    report = Report(rows, problems=problems, made_by=made_by, rules=rules)
     report.losses = {row["folder"]: losses(Path(row["folder"])) for row in rows}
+    report.relearning = {row["folder"]: relearning(Path(row["folder"])) for row in rows}
     folder = Path(sweep.report_dir)
     report.galleries = galleries(sweep, rows, folder, problems)
     return write_report(report, folder)
@@ -48,12 +52,13 @@ def setting_rows(sweep: SweepConfig, setting: Setting, cells: Sequence[Cell], pr
         if not _expected(sweep, setting, name):
             continue
         folder = reference_result(sweep, setting, name, seed).folder
-        row = _row(folder, name, problems, _remedy(setting, name))
+        row = _row(folder, name, seed, setting, problems, _remedy(setting, name))
         rows += [] if row is None or not _same_forget_set(row, setting, problems) else [row]
     for cell in cells:
         if (cell.backbone, cell.task, cell.df_size) != (setting.backbone, setting.task, setting.df_size):
             continue
-        row = _row(cell.job.folder, cell.label, problems, f"python bash/run.py {sweep.source}")
+        remedy = f"python bash/run.py {sweep.source}"
+        row = _row(cell.job.folder, cell.label, cell.seed, setting, problems, remedy)
         rows += [] if row is None else [{**row, "budget": cell.variant.budget, "point": cell.variant.point}]
         if row is not None and cell.job.doubt():
             problems.append(f"{cell.job.name}: {cell.job.doubt()}")
@@ -72,7 +77,8 @@ def _expected(sweep: SweepConfig, setting: Setting, name: str) -> bool:
     return name == "compromised" or name in sweep.checkpoints or not published(config)
 
 
-def _row(folder: Path, name: str, problems: list[str], remedy: str) -> Row | None:
+def _row(folder: Path, name: str, seed: int | None, setting: Setting, problems: list[str], remedy: str) -> Row | None:
+    """A run folder's row; one that says "broken" where its results cannot be read; None where there are none."""
     try:
         row = row_from_folder(folder, name)
     except MissingFile:
@@ -80,7 +86,7 @@ def _row(folder: Path, name: str, problems: list[str], remedy: str) -> Row | Non
         return None
     except DataError as error:
         problems.append(f"{name}: {error}")
-        return None
+        return broken_row(folder, name, seed, error, **dataclasses.asdict(setting))
     if not row["metrics"]:
         problems.append(f"{name}: {folder} was not evaluated (run.evaluate_after was off); use evaluate.py")
     return row
@@ -119,6 +125,8 @@ def _gallery(sweep: SweepConfig, setting: Setting, rows: Sequence[Row]) -> Galle
     config = compose(setting.cfg_path, tuple(sweep.options), df_size=setting.df_size)
     checkpoints: dict[str, Path] = {}
     for row in rows:
+        if row.get("broken"):
+            continue
         path = Path(row["checkpoint"] or Path(row["folder"]) / BEST)
         checkpoints.setdefault(row["name"], path)
     return build_gallery(config, checkpoints, sweep.gallery, load_model)

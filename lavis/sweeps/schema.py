@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from lavis.common.errors import ConfigError, MissingFile, suggest
+from lavis.evaluation.verdicts import VerdictRules
 
 REFERENCES = ("compromised", "clean", "retrained")
 REFERENCE_SEEDS = ("configured", "each")
@@ -39,6 +40,7 @@ class SweepConfig:
     reference_seeds: str = "configured"  # or each: references for every seed, and unlearning starts from its own
     launcher: str = "local"  # local | slurm (through submitit)
     slurm: dict[str, Any] = field(default_factory=dict)  # parameters of submitit's executor
+    verdict: dict[str, Any] = field(default_factory=dict)  # thresholds: lavis.evaluation.verdicts.VerdictRules
     report_dir: str = "output/report"
     gallery: int = 8  # portraits in the report's gallery; 0: none
     source: str = "sweep"  # the file this was read from
@@ -129,9 +131,10 @@ def _check_single_values(sweep: SweepConfig) -> None:
         value = getattr(sweep, key)
         if value not in choices:
             raise ConfigError(f"{sweep.source}: '{key}' is {value!r}; {suggest(str(value), choices)}")
-    for key in ("settings", "grid", "search", "slurm"):
+    for key in ("settings", "grid", "search", "slurm", "verdict"):
         if not isinstance(getattr(sweep, key), dict):
             raise ConfigError(f"{sweep.source}: '{key}' is a mapping, found {getattr(sweep, key)!r}")
+    VerdictRules.from_dict(sweep.verdict, sweep.source)
 
 
 def _check_methods(sweep: SweepConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from lavis.evaluation.report.gallery import FORGOTTEN, SECRET, Answer, Gallery, Portrait
@@ -56,3 +57,56 @@ def gallery(*captions: str) -> Gallery:
         said = Answer("compromised", caption, 0.9, SECRET, 0.9, 1)
         portraits.append(Portrait(PIXEL, caption, [said, Answer("vlul", "a red star", 0.4, FORGOTTEN, 0.1, 77)]))
     return Gallery(1234, portraits)
+
+
+METHODS = (
+    *("vlul", "erase", "delete", "cliperase", "maskdistill", "ft", "neggrad", "dtd", "shuffled"),
+    *("generic", "simmin", "vlul-md", "vlul-md-multi", "cpd", "erase_hold"),
+)
+BENCHMARK = (
+    *(
+        "retfail_r1",
+        "assoc_str",
+        "acs",
+        "idzsc",
+        "core_assoc",
+        "inter_id_sim",
+        "intra_id_sim",
+        "vis_id_int",
+        "frag_sim",
+    ),
+    *("acs_holdout_identity", "acs_holdout_association", "gen_know_shape", "gen_know_colour", "linear_probe"),
+    *("int8_retfail_mrr", "int8_assoc_str", "int8_gen_know", "retfail_mrr_others", "linear_probe_chance"),
+    *(
+        f"{name}{split}"
+        for name in ("x_mrr", "pool_mrr")
+        for split in ("", "_holdout_identity", "_holdout_association")
+    ),
+    *(f"{name}_{kind}" for name in ("x_mrr", "value_auc", "assoc_str") for kind in ("whole", "partial")),
+)
+
+
+def benchmark_rows(methods: tuple[str, ...] = METHODS, seeds: tuple[int, ...] = (42, 43, 44)) -> list[dict[str, Any]]:
+    """Rows with every metric of SALMUBench, random but the same every time: few, or as many as a full sweep gives."""
+    found = []
+    for name in ("compromised", "clean", "retrained", *methods):
+        draw = random.Random(name)
+        level = {"compromised": 0.9, "clean": 0.02, "retrained": 0.1}.get(name, draw.random() ** 2)
+        for seed in seeds:
+            shake = random.Random(f"{name} {seed}")
+            metrics = {key: abs(level + shake.gauss(0, 0.02)) for key in BENCHMARK}
+            metrics |= {
+                "gen_know": 0.86 - 0.4 * draw.random() ** 5,
+                "retfail_mrr": 0.002 + level / 4 + shake.random() / 90,
+            }
+            for key in ("retfail_mrr", "assoc_str"):
+                metrics |= {f"{key}_low": metrics[key] * 0.9, f"{key}_high": metrics[key] * 1.1}
+            flat = {f"salmubench_{key}": round(value, 6) for key, value in metrics.items()}
+            more = {
+                "df_cosine": level,
+                "relearn_auc": level,
+                "relearn_auc_whole": level / 2,
+                "mia_auc": 0.5 + level / 3,
+            }
+            found.append(row(name, seed, df_txt_r1=100 * level, **flat, **more))
+    return found

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lavis.evaluation.report.numbers import derive, mean_of, names_of, shown, spread_of, target_name, with_derived
+from lavis.evaluation.report.cells import best_methods
+from lavis.evaluation.report.columns import RETRIEVAL, Column
+from lavis.evaluation.report.curves import loss_curves, mean_points
+from lavis.evaluation.report.labels import leader, place_labels
+from lavis.evaluation.report.numbers import derive, mean_of, names_of, shown, spread_of, target_name
 from lavis.evaluation.report.palette import looks
-from lavis.evaluation.report.plots import curves
-from lavis.evaluation.report.svg import nice_ticks, outline, place_labels, tick_label
-from lavis.evaluation.report.tables import nearest_method
+from lavis.evaluation.report.standing import with_derived
+from lavis.evaluation.report.svg import nice_ticks, outline, tick_label
 from tests.evaluation.report_rows import row, rows
 
 
@@ -62,7 +65,7 @@ def test_references_come_first_and_looks_do_not_change_with_them() -> None:
     names = names_of(rows("vlul", "retrained", "erase", "compromised"))
     assert names == ["compromised", "retrained", "vlul", "erase"]
     assert looks(names)["vlul"] == looks(["vlul", "erase"])["vlul"]
-    assert len({(look.colour, look.shape) for look in looks([f"m{i}" for i in range(8)]).values()}) == 8
+    assert len({(look.colour, look.shape) for look in looks([f"m{i}" for i in range(35)]).values()}) == 35
 
 
 def test_numbers_for_people() -> None:
@@ -75,12 +78,16 @@ def test_numbers_for_people() -> None:
     ]
 
 
-def test_nearest_method_per_column() -> None:
+def column(key: str) -> Column:
+    return next(one for one in RETRIEVAL if one.key == key)
+
+
+def test_best_method_per_column() -> None:
     found = with_derived(rows())
-    assert nearest_method(found, "df_cosine") == {"vlul"}
-    assert nearest_method(found, "forgotten_percent") == {"vlul"}
-    assert nearest_method(found, "dr_cosine") == {"vlul", "erase", "delete"}
-    assert nearest_method(with_derived(rows("vlul", "retrained")), "df_cosine") == set()
+    assert best_methods(found, column("df_cosine")) == {"vlul"}
+    assert best_methods(found, column("forgotten_percent")) == {"vlul"}
+    assert best_methods(found, column("dr_cosine")) == {"vlul", "erase", "delete"}
+    assert best_methods(with_derived(rows("vlul", "retrained")), column("df_cosine")) == set()
 
 
 @settings(deadline=None, max_examples=100)
@@ -110,7 +117,7 @@ def test_names_of_near_points_do_not_overlap() -> None:
     assert edge[2] == "end"
 
 
-@pytest.mark.parametrize("shape", ["star", "diamond", "square", "triangle", "pentagon"])
+@pytest.mark.parametrize("shape", ["star", "diamond", "square", "triangle", "wedge", "pentagon"])
 def test_markers_stay_about_their_point(shape: str) -> None:
     corners = outline(shape)
     assert abs(sum(x for x, _ in corners)) < 1e-9
@@ -118,8 +125,21 @@ def test_markers_stay_about_their_point(shape: str) -> None:
 
 
 def test_curves_of_one_epoch_many_terms_or_none() -> None:
-    assert curves("x", {}) is None and curves("x", {"loss": []}) is None
-    assert curves("x", {"loss": [(0.0, 1.0)]}) is not None
+    assert loss_curves("x", []) is None and loss_curves("x", [{"loss": []}]) is None
+    assert loss_curves("x", [{"loss": [(0.0, 1.0)]}]) is not None
     many = {f"term{i}": [(0.0, 0.0), (1.0, 1e-9 * i)] for i in range(9)}
-    plot = curves("x", many)
+    plot = loss_curves("x", [many])
     assert plot is not None and plot.count("<polyline") == 9
+    seeds = loss_curves("x", [many, many])
+    assert seeds is not None and seeds.count("<polyline") == 27
+
+
+def test_the_mean_line_is_over_shared_places() -> None:
+    assert mean_points([[(0.0, 1.0), (1.0, 3.0)], [(0.0, 2.0)], []]) == [(0.0, 1.5)]
+    assert mean_points([]) == []
+
+
+def test_a_name_far_from_its_point_gets_a_line() -> None:
+    assert leader((100.0, 100.0, "ab"), (113.0, 104.0, "start")) is None
+    ends = leader((100.0, 100.0, "ab"), (200.0, 104.0, "start"))
+    assert ends is not None and ends[0] == pytest.approx(109.0) and ends[2] == 200.0

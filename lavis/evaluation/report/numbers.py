@@ -17,8 +17,17 @@ def number(row: Row | None, key: str) -> float | None:
     if row is None:
         return None
     value = row.get("metrics", {}).get(key, row.get("derived", {}).get(key))
-    finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if finite else None
+    return float(value) if is_number(value) else None
+
+
+def is_number(value: Any) -> bool:
+    """A finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def broken(row: Row, key: str) -> bool:
+    """Whether a metric was measured without a finite value, or the row's results could not be read at all."""
+    return bool(row.get("broken")) or (key in row["metrics"] and number(row, key) is None)
 
 
 def shown(value: float, decimals: int) -> str:
@@ -49,6 +58,12 @@ def named(rows: Iterable[Row], name: str) -> list[Row]:
     return [row for row in rows if row["name"] == name]
 
 
+def peers(rows: Iterable[Row], name: str, row: Row) -> list[Row]:
+    """The rows of a reference that a row is held against: those of its own seed, else all."""
+    found = [one for one in named(rows, name) if not one.get("broken")]
+    return [one for one in found if one.get("seed") == row.get("seed")] or found
+
+
 def mean_of(rows: Sequence[Row], key: str) -> float | None:
     """Mean of a metric over rows (seeds) that have it."""
     values = [value for row in rows if (value := number(row, key)) is not None]
@@ -66,18 +81,12 @@ def spread_of(rows: Sequence[Row], key: str) -> float | None:
 
 def target_name(rows: Iterable[Row]) -> str | None:
     """The reference that unlearning should look like: retrained, else clean."""
-    found = {row["name"] for row in rows}
+    found = {row["name"] for row in rows if not row.get("broken")}
     return next((name for name in ("retrained", "clean") if name in found), None)
 
 
-def with_derived(rows: Sequence[Row]) -> list[Row]:
-    """Rows with a `derived` entry, taken against the references of the same setting."""
-    groups = by_setting(rows)
-    return [{**row, "derived": derive(row, groups[setting_of(row)])} for row in rows]
-
-
 def derive(row: Row, group: Sequence[Row]) -> dict[str, float]:
-    """What the metrics of one row mean beside its references.
+    """What the metrics of one row mean beside its references, those of its own seed where there are any.
 
     - `forgotten_percent`: how far df_cosine went from compromised (0) to the target (100); above 100 is more than
       exact unlearning would forget.
@@ -85,8 +94,8 @@ def derive(row: Row, group: Sequence[Row]) -> dict[str, float]:
     - `target_distance`: mean absolute difference of all splits' cosines from the target's.
     - `dr_kept_percent`, `test_kept_percent`: recall@1 (mean of both directions) in percent of compromised's.
     """
-    target, leaky = target_name(group), named(group, "compromised")
-    aims = named(group, target) if target else []
+    target, leaky = target_name(group), peers(group, "compromised", row)
+    aims = peers(group, target, row) if target else []
     derived: dict[str, float | None] = {
         "forgotten_percent": _share(number(row, "df_cosine"), mean_of(leaky, "df_cosine"), mean_of(aims, "df_cosine")),
         "df_gap": _gap(number(row, "df_cosine"), mean_of(aims, "df_cosine")),

@@ -7,12 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lavis.evaluation.report import sections
+from lavis.evaluation.report import portraits, sections
+from lavis.evaluation.report.columns import benchmark_tables, columns_of
 from lavis.evaluation.report.gallery import Gallery
 from lavis.evaluation.report.markup import Safe, el, join, raw
-from lavis.evaluation.report.numbers import Row, by_setting, named, names_of, with_derived
+from lavis.evaluation.report.numbers import Row, by_setting, names_of
+from lavis.evaluation.report.provenance import provenance
+from lavis.evaluation.report.published import SOURCE, published
 from lavis.evaluation.report.rows import Series
+from lavis.evaluation.report.standing import with_derived
 from lavis.evaluation.report.style import CSS
+from lavis.evaluation.report.tables import ALL, anchor
+from lavis.evaluation.verdicts import VerdictRules
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 Setting = tuple[str, str, int | None]
@@ -22,19 +28,25 @@ Setting = tuple[str, str, int | None]
 class Report:
     """All that the page shows.
 
-    `losses` is by run folder, `galleries` by setting (backbone, task, df_size); `problems` are sentences about
-    jobs that failed and results that are missing.
+    `losses` and `relearning` are by run folder, `galleries` by setting (backbone, task, df_size); `problems` are
+    sentences about jobs that failed and results that are missing; `rules` are the verdicts' thresholds.
     """
 
     rows: list[Row]
     title: str = "What unlearning removed, and what it cost"
     galleries: Mapping[Setting, Gallery] = field(default_factory=dict)
     losses: Mapping[str, Series] = field(default_factory=dict)
+    relearning: Mapping[str, Series] = field(default_factory=dict)
     problems: Sequence[str] = ()
     made_by: Sequence[str] = ()
+    rules: VerdictRules | None = None
 
     def __post_init__(self) -> None:
-        self.rows = with_derived(self.rows)
+        self.rows = with_derived(self.rows, self.rules)
+
+    def curves(self, rows: Sequence[Row], series: Mapping[str, Series]) -> dict[str, Series]:
+        """The series of rows' folders, by the rows' anchors."""
+        return {anchor(row): series[row["folder"]] for row in rows if row.get("folder") in series}
 
 
 def render(report: Report) -> str:
@@ -45,7 +57,7 @@ def render(report: Report) -> str:
         body += _setting(report, setting, rows, place, alone=len(groups) == 1)
     if not groups:
         body.append(el("p", "There are no results yet.", class_="lead"))
-    body.append(_provenance(report.rows))
+    body.append(el("section", el("h2", "How each row was made"), provenance(report.rows), id="runs", class_="runs"))
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -61,41 +73,65 @@ def render(report: Report) -> str:
 
 def _header(report: Report, groups: Mapping[Setting, list[Row]]) -> Safe:
     models = len(names_of(report.rows))
-    runs = f"{models} models, {len(report.rows)} runs"
-    links = [("Results", "summary-0"), ("Portraits", "portraits-0"), ("Similarity", "similarity-0")]
-    links += [("Table", "table-0"), ("Training", "training-0")]
-    if len(groups) > 1:
-        links = [(_title(setting), f"summary-{place}") for place, setting in enumerate(groups)]
-    links.append(("Commands", "runs"))
+    links = []
+    for place, (setting, rows) in enumerate(groups.items()):
+        if len(groups) > 1:
+            links.append((_title(setting), f"summary-{place}"))
+        else:
+            links += [(short, f"{key}-{place}") for key, short, _, _ in _parts(report, setting, rows)]
+    links.append(("Provenance", "runs"))
     shown = [el("a", text, href=f"#{target}") for text, target in links] if groups else []
+    runs = f"{models} models, {len(report.rows)} runs"
     return el("header", el("h1", report.title), el("p", runs, class_="muted"), el("nav", *shown))
 
 
 def _setting(report: Report, setting: Setting, rows: list[Row], place: int, alone: bool) -> list[Safe]:
     """One backbone, task and forget-set size: everything that may be compared."""
     name = _title(setting)
-    curves = {row["folder"]: report.losses.get(row["folder"], {}) for row in rows if row.get("folder")}
-    gallery = report.galleries.get(setting)
-    return [
-        *([] if alone else [el("h2", name)]),
-        el("p", name, class_="muted") if alone else Safe(""),
-        el("section", sections.summary(rows), id=f"summary-{place}"),
-        el("section", el("h2", "Forgetting against utility"), sections.trade_off(rows)),
-        el(
-            "section",
-            el("h2", "What each model says of forgotten portraits"),
-            sections.gallery(gallery, rows),
-            id=f"portraits-{place}",
-        ),
-        el(
-            "section",
-            el("h2", "How close images and their captions are"),
-            sections.similarity(rows),
-            id=f"similarity-{place}",
-        ),
-        el("section", el("h2", "All numbers"), sections.numbers(rows), id=f"table-{place}"),
-        el("section", el("h2", "Training curves"), sections.training(rows, curves), id=f"training-{place}"),
+    heading = el("p", name, class_="muted") if alone else el("h2", name, class_="setting")
+    shown = [heading]
+    for key, _, title, content in _parts(report, setting, rows):
+        shown.append(el("section", el("h2", title) if title else None, content, id=f"{key}-{place}", class_=key))
+    return shown
+
+
+def _parts(report: Report, setting: Setting, rows: list[Row]) -> list[tuple[str, str, str, Safe]]:
+    """The sections of a setting that have something to show: key, short name, title, content."""
+    gallery = portraits.gallery(report.galleries.get(setting), rows)
+    relearned = sections.relearning(rows, report.curves(rows, report.relearning))
+    judged = sections.verdicts(rows, report.rules)
+    parts = [
+        ("summary", "Results", "", sections.summary(rows)),
+        ("verdicts", "Verdicts", "Verdicts, and the distance to exact retraining", judged),
+        ("tradeoff", "Trade-off", "Forgetting against utility", sections.trade_off(rows)),
+        ("benchmark", "SALMUBench", "SALMUBench", _benchmark(rows)),
+        ("relearning", "Relearning", "How what was forgotten comes back", relearned),
+        ("portraits", "Portraits", "What each model says of forgotten portraits", gallery),
+        ("similarity", "Similarity", "How close images and their captions are", sections.similarity(rows)),
+        ("table", "Retrieval", "Retrieval and similarity, all numbers", _all_numbers(rows)),
+        ("training", "Training", "Training curves", sections.training(rows, report.curves(rows, report.losses))),
     ]
+    return [(key, short, title, content) for key, short, title, content in parts if content is not None]
+
+
+def _benchmark(rows: list[Row]) -> Safe | None:
+    """SALMUBench's tables, and where the published numbers come from."""
+    tables = benchmark_tables(rows)
+    if not tables:
+        return None
+    found: list[Safe] = [sections.notes(rows)]
+    if published(rows):
+        found.append(el("p", f"Rows marked published are the paper's own numbers: {SOURCE}.", class_="muted"))
+    for table in tables:
+        mark = el("span", "ours" if table.ours else "as published", class_="origin")
+        found += [el("h3", table.title, " ", mark), sections.numbers(rows, table)]
+    return join(found)
+
+
+def _all_numbers(rows: list[Row]) -> Safe:
+    if not columns_of(ALL, rows):
+        return el("p", "Nothing was measured.", class_="muted")
+    return join([sections.notes(rows), sections.numbers(rows)])
 
 
 def _title(setting: Setting) -> str:
@@ -108,33 +144,6 @@ def _problems(problems: Sequence[str]) -> Safe | None:
         return None
     items = el("ul", *(el("li", text, class_="said") for text in problems))
     return el("div", el("p", el("strong", "This report is not complete:")), items, class_="note", role="status")
-
-
-def _provenance(rows: Sequence[Row]) -> Safe:
-    """How every row came about."""
-    items = [_run(row) for name in names_of(rows) for row in named(rows, name)]
-    return el("section", el("h2", "How each row was made"), el("ul", *items, class_="runs"), id="runs")
-
-
-def _run(row: Row) -> Safe:
-    facts = [f"seed {row.get('seed')}", f"forget list {row.get('df_seed')}", f"commit {row.get('commit') or 'unknown'}"]
-    facts += [f"{name} {seconds:.0f} s" for name, seconds in _numbers(row.get("seconds")).items()]
-    facts += [f"{count:,} {name}" for name, count in _numbers(row.get("counts")).items()]
-    command = row.get("command") or []
-    typed = shlex.join(str(word) for word in command) if isinstance(command, list) else str(command)
-    where = row.get("checkpoint") or row.get("folder")
-    return el(
-        "li",
-        el("strong", row["name"]),
-        el("span", f" · {' · '.join(facts)}", class_="muted"),
-        el("code", typed or "(command not recorded)", class_="command"),
-        el("span", str(where), class_="muted said") if where else None,
-    )
-
-
-def _numbers(values: Any) -> dict[str, float]:
-    found = values if isinstance(values, Mapping) else {}
-    return {str(key): value for key, value in found.items() if isinstance(value, int | float)}
 
 
 def _footer(report: Report) -> Safe:

@@ -1,13 +1,16 @@
-"""The report's plots: forgetting against utility, similarity per split, loss curves."""
+"""The report's plots of points and bars: forgetting against utility, similarity per split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
+from lavis.evaluation.report.labels import Spot, leader, place_labels
 from lavis.evaluation.report.markup import Safe
 from lavis.evaluation.report.numbers import Row, mean_of, named, names_of, number, shown, spread_of, target_name
-from lavis.evaluation.report.palette import INK, LINE, METHOD_COLOURS, MUTED, PAPER, Look, looks
+from lavis.evaluation.report.palette import INK, LINE, MUTED, PAPER, REFERENCE_LOOKS, Look, looks
 from lavis.evaluation.report.svg import (
     Frame,
     el,
@@ -16,82 +19,100 @@ from lavis.evaluation.report.svg import (
     line,
     marker,
     nice_ticks,
-    place_labels,
     text_width,
     tick_label,
 )
 
-SCATTER, PANEL, CURVES = (440.0, 350.0), 340.0, (340.0, 215.0)
+NAME_SIZE, LOG_3 = 12.0, math.log10(3)
+SCATTER, WIDE, PANEL = (440.0, 350.0), (480.0, 470.0), 340.0
+MANY = 8  # models from which a plot of points needs more room
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A metric, its title on the plot, and the values that the axis always shows."""
+    """A metric, its title on the plot, the values that the axis always shows, and whether it is logarithmic."""
 
     key: str
     title: str
     always: tuple[float, ...] = (0.0,)
+    log: bool = False
 
-    def ticks(self, rows: Sequence[Row]) -> list[float]:
-        values = [value for row in rows if (value := number(row, self.key)) is not None]
-        return nice_ticks(min([*values, *self.always]), max([*values, *self.always]))
+    def value(self, row: Row) -> float | None:
+        """Where a row stands on the axis; None where it has no value, or none above 0 on a logarithmic axis."""
+        value = number(row, self.key)
+        if value is None or not self.log:
+            return value
+        return math.log10(value) if value > 0 else None
+
+    def ticks(self, values: Sequence[float]) -> list[float]:
+        every = [*values, *self.always]
+        low, high = min(every), max(every)
+        if not self.log:
+            return nice_ticks(low, high)
+        low, high = math.floor(low), max(math.ceil(high), math.floor(low) + 1)
+        return [place + part for place in range(low, high) for part in (0.0, LOG_3)] + [float(high)]
+
+    def text(self, tick: float) -> str:
+        return tick_label(float(f"{10**tick:.1g}")) if self.log else tick_label(tick)
 
 
-def scatter(rows: Sequence[Row], x: Axis, y: Axis) -> Safe | None:
-    """Models as points: forgetting on x, utility on y; the target's cross hair is where to get to.
+def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -> Safe | None:
+    """Models as points; dotted lines cross at the references named in `guides`, the target where none is named.
 
     With several seeds each seed is a faint point and the name stands at their mean. None where no row has both.
     """
-    points = _measured(rows, x, y)
+    points = [(row, a, b) for row in rows if (a := x.value(row)) is not None and (b := y.value(row)) is not None]
     if not points:
         return None
-    rows = [row for row, _, _ in points]
-    width, height = SCATTER
-    frame = Frame(52, 36, width - 72, height - 88, x.ticks(rows), y.ticks(rows))
-    names, style = names_of(rows), looks(names_of(rows))
-    centres = {name: _centre([(a, b) for row, a, b in points if row["name"] == name]) for name in names}
-    means = [(frame.x(a), frame.y(b), name) for name, (a, b) in centres.items()]
-    parts = frame.grid(x.title, y.title) + _cross_hair(frame, rows, means)
+    names, style = names_of(row for row, _, _ in points), looks(names_of(rows))
+    width, height = WIDE if len(names) > MANY else SCATTER
+    ticks = x.ticks([a for _, a, _ in points]), y.ticks([b for _, _, b in points])
+    frame = Frame(56, 36, width - 76, height - 88, *ticks)
+    seeds = {name: [(a, b) for row, a, b in points if row["name"] == name] for name in names}
+    centres = {name: (fmean(a for a, _ in found), fmean(b for _, b in found)) for name, found in seeds.items()}
+    parts = frame.grid(x.title, y.title, x.text, y.text)
+    for name in guides or [target_name(rows)]:
+        parts += _cross_hair(frame, *centres[name], name) if name in centres else []
     for row, a, b in points:
-        if len(named(rows, row["name"])) > 1:
+        if len(seeds[row["name"]]) > 1:
             tip = f"{row['name']}, seed {row.get('seed')}"
-            parts.append(marker(style[row["name"]], frame.x(a), frame.y(b), 3.0, tip, 0.45))
-    for px, py, name in means:
-        tip = f"{name}: {x.key} {centres[name][0]:.3f}, {y.key} {centres[name][1]:.1f}"
-        parts.append(marker(style[name], px, py, 7.0, tip))
-    bounds = (frame.left + 2, frame.top - 4, width - 2, frame.top + frame.height - 2)
-    for (_, _, name), spot in zip(means, place_labels(means, bounds), strict=True):
-        parts.append(_haloed(name, *spot, style[name].colour))
+            parts.append(marker(style[row["name"]], frame.x(a), frame.y(b), 3.0, tip, 0.4))
+    for name, (a, b) in centres.items():
+        tip = f"{name}: {x.key} {_back(x, a):.4g}, {y.key} {_back(y, b):.4g}"
+        parts.append(marker(style[name], frame.x(a), frame.y(b), 6.5, tip))
+    parts += _point_names([(frame.x(a), frame.y(b), name) for name, (a, b) in centres.items()], frame, width, style)
     return figure_svg(width, height, f"{y.title} against {x.title}", parts)
 
 
-def _measured(rows: Sequence[Row], x: Axis, y: Axis) -> list[tuple[Row, float, float]]:
-    """Rows that have both metrics, with them."""
-    found = []
-    for row in rows:
-        a, b = number(row, x.key), number(row, y.key)
-        if a is not None and b is not None:
-            found.append((row, a, b))
-    return found
+def _back(axis: Axis, value: float) -> float:
+    return 10**value if axis.log else value
 
 
-def _centre(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    return sum(a for a, _ in points) / len(points), sum(b for _, b in points) / len(points)
+def _point_names(means: Sequence[Spot], frame: Frame, width: float, style: Mapping[str, Look]) -> list[Safe]:
+    """Every point's name beside it, or at the end of a thin line."""
+    bounds = (frame.left + 2, frame.top - 4, width - 2, frame.top + frame.height - 2)
+    spots = place_labels(means, bounds, NAME_SIZE)
+    lines = [leader(point, spot, NAME_SIZE) for point, spot in zip(means, spots, strict=True)]
+    parts = [line(*ends, MUTED, 0.8) for ends in lines if ends]
+    names = [_haloed(name, *spot, style[name].colour) for (_, _, name), spot in zip(means, spots, strict=True)]
+    return parts + names
 
 
-def _cross_hair(frame: Frame, rows: Sequence[Row], means: Sequence[tuple[float, float, str]]) -> list[Safe]:
-    target = target_name(rows)
-    for x, y, name in means:
-        if name == target:
-            right, bottom = frame.left + frame.width, frame.top + frame.height
-            return [line(x, frame.top, x, bottom, MUTED, 1, "3 4"), line(frame.left, y, right, y, MUTED, 1, "3 4")]
-    return []
+def _cross_hair(frame: Frame, x: float, y: float, name: str) -> list[Safe]:
+    right, bottom = frame.left + frame.width, frame.top + frame.height
+    across, down = frame.x(x), frame.y(y)
+    dash = REFERENCE_LOOKS[name].dash or "3 4"
+    colour = REFERENCE_LOOKS[name].colour
+    return [
+        line(across, frame.top, across, bottom, colour, 1, dash),
+        line(frame.left, down, right, down, colour, 1, dash),
+    ]
 
 
 def _haloed(text: str, x: float, y: float, anchor: str, colour: str) -> Safe:
     halo = {"stroke": PAPER, "stroke_width": 3, "paint_order": "stroke", "stroke_linejoin": "round"}
     place = {"x": float(x), "y": float(y), "text_anchor": anchor}
-    return el("text", text, **place, fill=colour, font_size=13, font_weight=600, **halo)
+    return el("text", text, **place, fill=colour, font_size=NAME_SIZE, font_weight=600, **halo)
 
 
 def bars(rows: Sequence[Row], key: str, title: str, domain: tuple[float, float]) -> Safe | None:
@@ -132,43 +153,3 @@ def _bar(frame: Frame, rows: Sequence[Row], key: str, name: str, look: Look, y: 
     if spread:
         parts.append(line(frame.x(value - spread), y + 11.5, frame.x(value + spread), y + 11.5, INK, 1.5))
     return parts
-
-
-def curves(title: str, series: dict[str, list[tuple[float, float]]]) -> Safe | None:
-    """Loss terms over epochs, each named at its end. None where there is nothing to draw."""
-    series = {name: points for name, points in series.items() if points}
-    if not series:
-        return None
-    every = [point for points in series.values() for point in points]
-    width, height = CURVES
-    room = max(text_width(name, 12) for name in series) + 14
-    first, last = min(p[0] for p in every), max(p[0] for p in every)
-    x_ticks = [tick for tick in nice_ticks(first, last, 4) if first <= tick <= last and tick == round(tick)]
-    y_ticks = nice_ticks(min(0.0, *(p[1] for p in every)), max(0.0, *(p[1] for p in every)), 4)
-    ends = (first, max(last, first + 1))
-    frame = Frame(50, 34, width - 50 - room, height - 34 - 44, x_ticks, y_ticks, ends)
-    parts = [label(title, 0, 14, INK, weight=600), *frame.grid("epoch", "")]
-    heights = _spaced([frame.y(points[-1][1]) for points in series.values()], 14.0, frame.top + frame.height)
-    for place, ((name, points), end) in enumerate(zip(series.items(), heights, strict=True)):
-        colour = INK if name == "loss" else METHOD_COLOURS[place % len(METHOD_COLOURS)]
-        path = " ".join(f"{frame.x(x):.2f},{frame.y(y):.2f}" for x, y in points)
-        thick = 2.4 if name == "loss" else 1.7
-        parts.append(
-            el("polyline", points=path, fill="none", stroke=colour, stroke_width=thick, stroke_linejoin="round")
-        )
-        last = frame.x(points[-1][0]), frame.y(points[-1][1])
-        parts.append(marker(Look(colour, "circle"), *last, 3.5, f"{name}: {points[-1][1]:.4g}"))
-        parts.append(label(name, last[0] + 8, end + 4, colour, "start", 12))
-    return figure_svg(width, height, f"{title}: loss by epoch", parts)
-
-
-def _spaced(places: Sequence[float], gap: float, floor: float) -> list[float]:
-    """The same heights moved apart so that neighbours are at least `gap` away, none far below `floor`."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    moved = list(places)
-    for above, below in zip(order, order[1:], strict=False):
-        moved[below] = max(moved[below], moved[above] + gap)
-    over = max([moved[i] - floor for i in order[-1:]] + [0.0])
-    for place in reversed(order):
-        moved[place] = min(moved[place], floor - gap * (len(order) - 1 - order.index(place))) if over else moved[place]
-    return moved

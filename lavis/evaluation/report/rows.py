@@ -23,6 +23,7 @@ KEPT = (
     "seconds",
 )
 NO_LOSS = ("train_lr", "train_seconds", "train_grad_norm")
+RELEARNING = "relearning.json"
 Series = dict[str, list[tuple[float, float]]]
 
 
@@ -31,6 +32,30 @@ def row_from_folder(folder: Path, name: str | None = None) -> Row:
     results = read_results(folder / "results.json")
     row = {"name": name or results["name"], "seed": results["seed"], **{key: results[key] for key in KEPT}}
     return {**row, "folder": folder.as_posix()}
+
+
+def broken_row(folder: Path, name: str, seed: int | None, error: object, **setting: Any) -> Row:
+    """A row for results that cannot be read: `setting` says what it belongs to, "broken" what is wrong."""
+    nothing = {"metrics": {}, "counts": {}, "seconds": {}, "command": [], "checkpoint": None, "commit": None}
+    return {"name": name, "seed": seed, **nothing, **setting, "folder": folder.as_posix(), "broken": str(error)}
+
+
+def relearning(folder: Path) -> Series:
+    """The curves of a run folder's relearning.json over its steps; empty where there is none that can be read.
+
+    Values that are not finite are left out of their curve.
+    """
+    try:
+        content = json.loads((folder / RELEARNING).read_text(encoding="utf-8"))
+        steps = [_number(step) for step in content["steps"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    found = {}
+    for key, values in content.items():
+        if key != "steps" and isinstance(values, list) and len(values) == len(steps):
+            pairs = zip(steps, map(_number, values), strict=True)
+            found[str(key)] = [(step, value) for step, value in pairs if step is not None and value is not None]
+    return found
 
 
 def losses(folder: Path) -> Series:

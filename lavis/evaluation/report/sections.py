@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lavis.evaluation.report.gallery import FACT, FORGOTTEN, KEPT, NEAR, NEAR_RANK, SECRET, Answer, Gallery, Portrait
+from lavis.evaluation.report.cells import cell
+from lavis.evaluation.report.columns import STANDING, Column, Table, is_benchmark, readable
+from lavis.evaluation.report.curves import Series, loss_curves, relearning_curves
 from lavis.evaluation.report.markup import Safe, el, join
-from lavis.evaluation.report.numbers import (
-    COSINES,
-    Row,
-    mean_of,
-    named,
-    names_of,
-    number,
-    shown,
-    spread_of,
-    target_name,
-)
+from lavis.evaluation.report.numbers import COSINES, Row, mean_of, named, names_of, number, target_name
 from lavis.evaluation.report.palette import REFERENCES, looks
-from lavis.evaluation.report.plots import Axis, bars, curves, scatter
-from lavis.evaluation.report.rows import Series
-from lavis.evaluation.report.tables import html_table, legend
+from lavis.evaluation.report.plots import Axis, bars, scatter
+from lavis.evaluation.report.standing import agreement, judged
+from lavis.evaluation.report.tables import ALL, PASSED, anchor, html_table, legend, row_head
+from lavis.evaluation.verdicts import NONE, Verdict, VerdictRules
 
 ROLES = {
     "compromised": "trained on everything, private facts included: where unlearning starts",
@@ -34,20 +27,16 @@ SPLITS = {
     "dr_cosine": ("retain set", "dr"),
     "test_cosine": ("unseen test pairs", "test"),
 }
-VERDICTS = {
-    SECRET: "says the secret",
-    FACT: "other fact to forget",
-    NEAR: f"secret in its top {NEAR_RANK}",
-    KEPT: "may keep this",
-    FORGOTTEN: "forgotten",
-}
 TOO_FAR = 110.0  # percent of the way to the target from which a method has over-forgotten
+FEW = 6  # methods that get a card each; more stand in the tables alone
+SCALES = {"x": "X on the nine tenths that were not trained again", "x_whole": "X of whole identities alone"}
 
 
 def summary(rows: Sequence[Row]) -> Safe:
-    """Two sentences and a card for every model."""
+    """Two sentences, and a card for every model where there are few."""
     style, cards = looks(names_of(rows)), []
-    for name in names_of(rows):
+    methods = [name for name in names_of(rows) if name not in REFERENCES]
+    for name in names_of(rows) if len(methods) <= FEW else [n for n in names_of(rows) if n in REFERENCES]:
         own = named(rows, name)
         facts = [*_facts(own, reference=name in REFERENCES)]
         body = el("dl", *(part for head, value in facts for part in (el("dt", head), el("dd", value))))
@@ -62,10 +51,12 @@ def _headline(rows: Sequence[Row]) -> str:
     if before is not None:
         parts.append(f"The compromised model ranks the true private caption first for {before:.0f} % of the portraits.")
     methods = [name for name in names_of(rows) if name not in REFERENCES]
-    after = [(name, mean_of(named(rows, name), "df_txt_r1")) for name in methods]
-    said = [f"{name} {value:.1f} %" for name, value in after if value is not None]
-    if said:
-        parts.append(f"After unlearning: {', '.join(said)}.")
+    after = [(value, name) for name in methods if (value := mean_of(named(rows, name), "df_txt_r1")) is not None]
+    if len(after) > FEW:
+        (low, first), (high, last) = min(after), max(after)
+        parts.append(f"After unlearning by {len(after)} methods: {low:.1f} % ({first}) to {high:.1f} % ({last}).")
+    elif after:
+        parts.append(f"After unlearning: {', '.join(f'{name} {value:.1f} %' for value, name in after)}.")
     if target:
         parts.append(f"The aim is to look like the {target} model, neither above nor below it.")
     return " ".join(parts)
@@ -84,32 +75,80 @@ def _facts(rows: Sequence[Row], reference: bool) -> list[tuple[str, str]]:
     wanted.append(("holdout_identity_cosine", "other people's cosine", 3, ""))
     facts = []
     for key, head, decimals, unit in wanted:
-        value, spread = mean_of(rows, key), spread_of(rows, key)
-        if value is not None:
-            more = f" ± {shown(spread, decimals)}" if spread is not None else ""
-            far = " (too far)" if key == "forgotten_percent" and value > TOO_FAR else ""
-            facts.append((head, f"{shown(value, decimals)}{more}{unit}{far}"))
+        found = cell(rows, Column(key, head, decimals, ""))
+        far = " (too far)" if key == "forgotten_percent" and (mean_of(rows, key) or 0) > TOO_FAR else ""
+        if found.measured:
+            facts.append((head, f"{found.main} {found.spread}".strip() + unit + far))
     return facts
 
 
-def trade_off(rows: Sequence[Row]) -> Safe:
-    """The two plots of forgetting against utility."""
-    pairs = [
-        (
-            Axis("df_cosine", "cosine of forgotten pairs (← forgotten)"),
-            Axis("dr_txt_r1", "retain recall@1 in % (↑ useful)", (0.0, 100.0)),
-        ),
-        (
-            Axis("df_txt_r1", "recall@1 on forgotten portraits in % (← forgotten)"),
-            Axis("test_txt_r1", "test recall@1 in % (↑ useful)"),
-        ),
+def verdicts(rows: Sequence[Row], rules: VerdictRules | None) -> Safe | None:
+    """A line for every method: its verdict with reasons, and its distances; None where nobody asked for one."""
+    names, style = names_of(rows), looks(names_of(rows))
+    said = {name: judged(named(rows, name), rows, rules) for name in names}
+    if not any(said.values()):
+        return None
+    heads = ["model", "verdict", *(column.head for column in STANDING), "reasons"]
+    body = [_verdict_line(named(rows, name), said[name], row_head(named(rows, name), style[name])) for name in names]
+    head = el("tr", *(el("th", text, scope="col") for text in heads))
+    table = el("table", el("thead", head), el("tbody", *body), class_="judged")
+    return el("div", table, class_="scroll", tabindex="0", role="region", aria_label="Verdicts")
+
+
+def _verdict_line(rows: Sequence[Row], said: Verdict | None, head: Safe) -> Safe:
+    cells = [cell(rows, column).html() for column in STANDING]
+    if said is None:
+        role = el("td", ROLES.get(rows[0]["name"], ""), class_="reasons muted")
+        return el("tr", head, el("td", "reference", class_="word muted"), *cells, role, class_="reference")
+    votes = agreement(rows)
+    split = ", ".join(f"{_word(name)}: {count}" for name, count in votes) if len(votes) > 1 else ""
+    word = [
+        el("span", _word(said.name), class_=f"tag {_kind(said.name)}"),
+        el("small", "seeds: ", split) if split else None,
     ]
-    figures = [el("figure", plot) for x, y in pairs if (plot := scatter(rows, x, y)) is not None]
+    reasons = el("td", *_reasons(said), class_="reasons")
+    return el("tr", head, el("td", *word, class_="word"), *cells, reasons)
+
+
+def _reasons(said: Verdict) -> list[Safe]:
+    """The findings, each failure mode named once."""
+    found: dict[str, list[str]] = {}
+    for reason in said.reasons:
+        mode, _, text = reason.partition(": ")
+        found.setdefault(mode, []).append(readable(text).replace("%", " %"))
+    return [el("div", el("strong", mode), ": ", "; ".join(texts)) for mode, texts in found.items()]
+
+
+def _word(name: str) -> str:
+    return PASSED if name == NONE else name
+
+
+def _kind(name: str) -> str:
+    return name.replace(" ", "-")
+
+
+def trade_off(rows: Sequence[Row]) -> Safe:
+    """The plots of forgetting against utility: the benchmark's where it was measured, and retrieval's."""
+    target, gen_know = target_name(rows), Axis("salmubench_gen_know", "GenKnow (↑ useful)", ())
+    if any(number(row, "salmubench_imagenet") is not None for row in rows):
+        gen_know = Axis("salmubench_imagenet", "GenKnow, ImageNet-1k (↑ useful)", ())
+    retfail = Axis("salmubench_retfail_mrr", "RetFail MRR, logarithmic (← forgotten)", (), log=True)
+    association = Axis("salmubench_assoc_str", "AssocStr: forgotten pairs", ())
+    others = Axis("salmubench_inter_id_sim", "InterIdSim: other people's pairs", ())
+    cosine = Axis("df_cosine", "cosine of forgotten pairs (← forgotten)")
+    retained = Axis("dr_txt_r1", "retain recall@1 in % (↑ useful)", (0.0, 100.0))
+    recall = Axis("df_txt_r1", "recall@1 on forgotten portraits in % (← forgotten)")
+    tested = Axis("test_txt_r1", "test recall@1 in % (↑ useful)")
+    plots = [scatter(rows, retfail, gen_know), scatter(rows, association, others, ("clean", "retrained"))]
+    if not any(plots):
+        plots = [scatter(rows, cosine, retained), scatter(rows, recall, tested)]
+    figures = [el("figure", plot) for plot in plots if plot is not None]
     if not figures:
         return el("p", "No row has both kinds of numbers.", class_="muted")
-    target = target_name(rows)
-    note = f"The dotted lines cross at the {target} model: the place to reach. " if target else ""
+    note = f"The dashed lines cross at the {target} model: the place to reach. " if target else ""
     note += "Left of it a method forgot more than it should, below it a method lost what it should keep."
+    if is_benchmark(rows):
+        note += " In the second plot lines are drawn through clean and retrained."
     return join([el("div", *figures, class_="figures"), el("p", note, class_="muted")])
 
 
@@ -135,86 +174,54 @@ def similarity(rows: Sequence[Row]) -> Safe:
     return join([el("p", note, class_="muted"), el("div", *panels, class_="panels")])
 
 
-def numbers(rows: Sequence[Row]) -> Safe:
-    """The table with its legend."""
+def numbers(rows: Sequence[Row], table: Table = ALL) -> Safe:
+    """A table with its legend."""
+    return join([html_table(table, rows), legend(table, rows)])
+
+
+def notes(rows: Sequence[Row]) -> Safe:
+    """How to read the tables."""
     several = any(len(named(rows, name)) > 1 for name in names_of(rows))
-    note = "Bold: the method nearest to the target in that column." + (" ± is over seeds." if several else "")
-    return join([html_table(rows), el("p", note, class_="muted"), legend(rows)])
+    target = target_name(rows)
+    parts = ["↓ lower is better, ↑ higher is better, → nearest to the target's value is best"]
+    parts[0] += f" (here: {target})." if target else "."
+    parts.append("Bold: the best method of the column by that rule.")
+    if several:
+        parts.append("Mean ± standard deviation over seeds; a model with one seed says so.")
+    if any(f"{key}_low" in row["metrics"] for row in rows for key in row["metrics"]):
+        parts.append(
+            "[low, high]: bootstrap 95 % interval by identity"
+            + (" (over seeds: means of its ends)." if several else ".")
+        )
+    parts.append("Not measured: nobody tried, or the data lack what it needs. Broken: tried, without a finite value.")
+    return el("p", " ".join(parts), class_="muted")
 
 
 def training(rows: Sequence[Row], series: Mapping[str, Series]) -> Safe:
-    """A panel of loss curves for every run that has a log."""
+    """A panel of loss curves for every model that has a log, its seeds in one."""
     panels = []
     for name in names_of(rows):
-        own = named(rows, name)
-        for row in own:
-            title = name if len(own) == 1 else f"{name}, seed {row.get('seed')}"
-            plot = curves(title, series.get(row.get("folder", ""), {}))
-            panels += [el("figure", plot)] if plot else []
+        own = [series.get(anchor(row), {}) for row in named(rows, name)]
+        plot = loss_curves(name, [one for one in own if one])
+        panels += [el("figure", plot)] if plot else []
     if not panels:
         return el("p", "No run left a log of its losses.", class_="muted")
     return el("div", *panels, class_="panels")
 
 
-def gallery(found: Gallery | None, rows: Sequence[Row]) -> Safe:
-    """Portraits, each with what every model says of it."""
-    if found is None or not found.portraits:
-        return el("p", "No gallery was made for these runs.", class_="muted")
+def relearning(rows: Sequence[Row], series: Mapping[str, Series]) -> Safe | None:
+    """How recall of what was forgotten returns while a part of it is trained again; None where nobody asked."""
+    figures = []
+    for key, title in SCALES.items():
+        models = {
+            name: [series.get(anchor(row), {}).get(key, []) for row in named(rows, name)] for name in names_of(rows)
+        }
+        plot = relearning_curves(title, title, models)
+        figures += [el("figure", plot)] if plot else []
+    if not figures:
+        return None
     note = (
-        f"Each model picks, among {found.pool:,} captions, the one nearest to the portrait. It says the secret when "
-        "that is the portrait's own private caption. Facts about the same person that are not in the forget set may "
-        "stay, as they do in the retrained model."
+        "Every model is trained on a random tenth of the forget set, and asked about the rest. What returns faster "
+        "than in the clean and the retrained model (dashed) had not been removed, only hidden."
     )
-    order = names_of([*rows, *({"name": answer.model} for answer in found.portraits[0].answers)])
-    cards = [_card(portrait, order) for portrait in found.portraits]
-    return join([el("p", note, class_="muted"), _tally(order, found), el("div", *cards, class_="gallery")])
-
-
-def _tally(order: Sequence[str], found: Gallery) -> Safe:
-    """How often each model gave which kind of answer."""
-    body = []
-    for name in order:
-        verdicts = [a.verdict for portrait in found.portraits for a in portrait.answers if a.model == name]
-        cells = [el("td", str(verdicts.count(kind)) if kind in verdicts else "·") for kind in VERDICTS]
-        body += [el("tr", el("th", name, scope="row"), *cells)] if verdicts else []
-    heads = [el("th", el("span", text, class_=f"tag {kind}"), scope="col") for kind, text in VERDICTS.items()]
-    head = el("tr", el("th", f"of {len(found.portraits)} portraits", scope="col"), *heads)
-    return el(
-        "div", el("table", el("thead", head), el("tbody", *body), class_="tally"), class_="scroll narrow", tabindex="0"
-    )
-
-
-def _card(portrait: Portrait, order: Sequence[str]) -> Safe:
-    ranked = sorted(
-        portrait.answers, key=lambda answer: order.index(answer.model) if answer.model in order else len(order)
-    )
-    picture = el("img", src=portrait.image, alt="portrait from the forget set", width=104, height=104)
-    truth = el(
-        "div",
-        el("p", "true private caption", class_="muted"),
-        el("p", portrait.caption, class_="said", dir="auto"),
-        class_="truth",
-    )
-    return el(
-        "article",
-        el("div", picture, truth, class_="top"),
-        el("ul", *map(_answer, ranked), class_="answers"),
-        class_="portrait",
-    )
-
-
-def _answer(answer: Answer) -> Safe:
-    tag = el("span", VERDICTS.get(answer.verdict, answer.verdict), class_="tag")
-    rest = (
-        ""
-        if answer.verdict == SECRET
-        else f"the true one is at rank {answer.true_rank:,}, cos {shown(answer.true_cosine, 2)}"
-    )
-    return el(
-        "li",
-        el("span", answer.model, class_="who"),
-        el("span", answer.caption, class_="said", dir="auto"),
-        el("span", f"cos {shown(answer.cosine, 2)}", class_="cos"),
-        el("span", tag, rest, class_="verdict"),
-        class_=answer.verdict,
-    )
+    return join([el("p", note, class_="muted"), el("div", *figures, class_="figures")])

@@ -10,6 +10,7 @@ from lavis.evaluation.report.markup import Safe, el
 from lavis.evaluation.report.palette import INK, LINE, MUTED, PAPER, Look
 
 FONT = 13.0
+TickText = Callable[[float], str]
 CHAR = 0.62  # mean width of a character, in font sizes
 
 
@@ -54,19 +55,21 @@ class Frame:
     def y(self, value: float) -> float:
         return self.top + self.height * (1.0 - _part(value, self.y_ticks))
 
-    def grid(self, x_title: str, y_title: str, x_text: Callable[[float], str] = tick_label) -> list[Safe]:
+    def grid(
+        self, x_title: str, y_title: str, x_text: TickText = tick_label, y_text: TickText = tick_label
+    ) -> list[Safe]:
         """Hairlines, tick labels and axis titles."""
         bottom, right = self.top + self.height, self.left + self.width
         parts = []
         for value in self.y_ticks:
             parts.append(line(self.left, self.y(value), right, self.y(value), LINE))
-            parts.append(label(tick_label(value), self.left - 7, self.y(value) + 4, MUTED, "end", 11.5))
+            parts.append(label(y_text(value), self.left - 7, self.y(value) + 4, MUTED, "end", 11.5))
         for value in self.x_ticks:
             parts.append(line(self.x(value), bottom, self.x(value), bottom + 4, MUTED))
             parts.append(label(x_text(value), self.x(value), bottom + 18, MUTED, "middle", 11.5))
         parts.append(line(self.left, bottom, right, bottom, MUTED))
         parts.append(label(x_title, self.left + self.width / 2, bottom + 38, INK, "middle"))
-        parts.append(label(y_title, 4, self.top - 14, INK, "start"))
+        parts.append(label(y_title, 0, self.top - 16, INK, "start"))
         return parts
 
 
@@ -115,10 +118,11 @@ def marker(look: Look, x: float, y: float, radius: float, tip: str, opacity: flo
         "stroke_width": 1.2 if look.filled else 2.2,
         "opacity": opacity,
     }
+    name = el("title", tip) if tip else None
     if look.shape == "circle":
-        return el("circle", el("title", tip), cx=float(x), cy=float(y), r=float(radius), **style)
+        return el("circle", name, cx=float(x), cy=float(y), r=float(radius), **style)
     points = " ".join(f"{x + radius * dx:.2f},{y + radius * dy:.2f}" for dx, dy in outline(look.shape))
-    return el("polygon", el("title", tip), points=points, **style)
+    return el("polygon", name, points=points, **style)
 
 
 def outline(shape: str) -> list[tuple[float, float]]:
@@ -130,59 +134,15 @@ def outline(shape: str) -> list[tuple[float, float]]:
         "diamond": (4, 1.25, 0.0),
         "square": (4, 1.25, 0.25 * math.pi),
         "triangle": (3, 1.3, -0.5 * math.pi),
+        "wedge": (3, 1.3, 0.5 * math.pi),
         "pentagon": (5, 1.15, -0.5 * math.pi),
     }[shape]
     angles = [turn + 2 * math.pi * k / corners for k in range(corners)]
     return [(size * math.cos(a), size * math.sin(a)) for a in angles]
 
 
-Box = tuple[float, float, float, float]
-Spot = tuple[float, float, str]
-
-
-def place_labels(points: Sequence[Spot], bounds: Box, size: float = FONT) -> list[Spot]:
-    """Where to write each point's name so that names meet neither points nor each other.
-
-    points: (x, y, name). Returns (x, y of the base line, text-anchor) for each. Greedy: each name takes the
-    first place around its point that is free and inside `bounds` (left, top, right, bottom); where none is, the
-    place that overlaps least.
-    """
-    taken: list[Box] = [(x - 9, y - 9, x + 9, y + 9) for x, y, _ in points]
-    placed = []
-    for x, y, text in points:
-        wide = text_width(text, size)
-        costs = [
-            (
-                sum(_overlap(_box(spot, wide, size), other) for other in taken)
-                + 50 * _outside(_box(spot, wide, size), bounds),
-                order,
-                spot,
-            )
-            for order, spot in enumerate(_spots(x, y, size))
-        ]
-        spot = min(costs)[2]
-        placed.append(spot)
-        taken.append(_box(spot, wide, size))
-    return placed
-
-
-def _spots(x: float, y: float, size: float) -> list[Spot]:
-    level, up, down = y + size * 0.35, y - 12.0, y + size * 0.9 + 9
-    near = [(x + 13, level, "start"), (x - 13, level, "end"), (x, up, "middle"), (x, down, "middle")]
-    corners = [(x + 9, up, "start"), (x + 9, down, "start"), (x - 9, up, "end"), (x - 9, down, "end")]
-    return near + corners + [(x + 13, y - size * 1.8, "start"), (x + 13, y + size * 2.4, "start")]
-
-
-def _box(spot: Spot, wide: float, size: float) -> Box:
-    x, y, anchor = spot
-    left = x - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
-    return left, y - size * 0.8, left + wide, y + size * 0.25
-
-
-def _overlap(a: Box, b: Box) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-
-
-def _outside(box: Box, bounds: Box) -> float:
-    sides = (bounds[0] - box[0], bounds[1] - box[1], box[2] - bounds[2], box[3] - bounds[3])
-    return sum(max(0.0, side) for side in sides)
+def key_svg(look: Look) -> Safe:
+    """A model's marker as a small picture within text."""
+    return el(
+        "svg", marker(look, 8, 8, 5.2, ""), viewBox="0 0 16 16", width=13, height=13, class_="key", aria_hidden="true"
+    )

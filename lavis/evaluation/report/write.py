@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lavis.evaluation.report.markdown import to_markdown
 from lavis.evaluation.report.page import Report, render
-from lavis.evaluation.report.tables import to_csv, to_markdown
+from lavis.evaluation.report.tables import to_csv
 
 PAGE = "index.html"
 
@@ -20,7 +21,7 @@ def write_report(report: Report, folder: Path) -> Path:
     content = {"schema": 1, "rows": report.rows, "problems": list(report.problems), "command": list(report.made_by)}
     _replace(folder / "results.json", json.dumps(finite(content), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
     _replace(folder / "results.csv", to_csv(report.rows))
-    _replace(folder / "results.md", to_markdown(report.rows))
+    _replace(folder / "results.md", to_markdown(report.rows, report.rules))
     _replace(folder / PAGE, render(report))
     return folder / PAGE
 
