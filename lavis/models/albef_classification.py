@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from lavis.common.registry import registry
-from lavis.models.fused.albef import AlbefText, check_fusion
+from lavis.models.fused.albef import AlbefModel
 from lavis.models.fused.classification import DistilledClassifier
 from lavis.models.fused.config import ClassifierConfig, MomentumConfig
-from lavis.models.fused.text import TextEncoder
 
 
 @dataclass
@@ -19,14 +17,8 @@ class AlbefClassificationConfig(ClassifierConfig, MomentumConfig):
 
 
 @registry.register_model("albef_classification")
-class AlbefClassification(DistilledClassifier):
+class AlbefClassification(AlbefModel, DistilledClassifier):
+    """The share of soft targets grows over one epoch."""
+
     arch = "albef_classification"
-    family = "albef"
     config_class = AlbefClassificationConfig
-
-    def __init__(self, config: Any) -> None:
-        check_fusion(config)
-        super().__init__(config)
-
-    def build_text(self, config: Any) -> TextEncoder:
-        return AlbefText(config)

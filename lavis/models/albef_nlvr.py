@@ -13,7 +13,7 @@ import torch
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
-from lavis.models.fused.albef import AlbefText, check_fusion
+from lavis.models.fused.albef import AlbefModel, AlbefText, renamed
 from lavis.models.fused.classification import DistilledClassifier
 from lavis.models.fused.config import ClassifierConfig, MomentumConfig
 from lavis.models.fused.text import TextEncoder
@@ -42,16 +42,14 @@ class PairedText(AlbefText):
 
 
 @registry.register_model("albef_nlvr")
-class AlbefNlvr(DistilledClassifier):
+class AlbefNlvr(AlbefModel, DistilledClassifier):
     """As published, the momentum pass uses the online text encoder; its copy only follows."""
 
     arch = "albef_nlvr"
-    family = "albef"
     config_class = AlbefNlvrConfig
     ramp_epochs = 2
 
     def __init__(self, config: Any) -> None:
-        check_fusion(config)
         if (config.text_depth - config.fusion_layer) % 2:
             raise ConfigError(
                 f"model.text_depth − model.fusion_layer must be even (layers come in pairs, one an image), "
@@ -65,3 +63,14 @@ class AlbefNlvr(DistilledClassifier):
     @property
     def momentum_text(self) -> TextEncoder:
         return self.text_encoder
+
+    def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Each fusion layer of plain ALBEF goes to both layers of a pair; a file of all 18 layers fits as it is."""
+        state = super().from_pretraining(state)
+        layers, first = "text_encoder.encoder.layer.", self.config.fusion_layer
+        if any(name.startswith(f"{layers}{self.config.text_depth - 1}.") for name in state):
+            return state
+        doubled = {}
+        for index in range(first, self.config.text_depth):
+            doubled |= renamed(state, f"{layers}{first + (index - first) // 2}.", f"{layers}{index}.")
+        return {**state, **doubled}

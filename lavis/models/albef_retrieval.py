@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 from lavis.common.registry import registry
-from lavis.models.fused.albef import AlbefText, check_fusion
+from lavis.models.fused.albef import AlbefModel
 from lavis.models.fused.config import RetrievalConfig
 from lavis.models.fused.retrieval import Contrast, FusedRetrieval, Side
-from lavis.models.fused.text import TextEncoder
 
 
 @dataclass
@@ -25,18 +24,15 @@ class AlbefRetrievalConfig(RetrievalConfig):
 
 
 @registry.register_model("albef_retrieval")
-class AlbefRetrieval(FusedRetrieval):
+class AlbefRetrieval(AlbefModel, FusedRetrieval):
+    """Hard negatives by the logits that the contrast also uses."""
+
     arch = "albef_retrieval"
-    family = "albef"
     config_class = AlbefRetrievalConfig
 
     def __init__(self, config: Any) -> None:
-        check_fusion(config)
-        self.fusion_layer = config.fusion_layer
         super().__init__(config)
-
-    def build_text(self, config: Any) -> TextEncoder:
-        return AlbefText(config)
+        self.fusion_layer = config.fusion_layer
 
     def negative_logits(self, contrast: Contrast, images: Side, texts: Side) -> tuple[torch.Tensor, torch.Tensor]:
         rows = len(images.features)

@@ -15,7 +15,7 @@ from torch import nn
 
 from lavis.common.registry import registry
 from lavis.models.base import Inputs, Progress
-from lavis.models.fused.albef import AlbefText, check_fusion
+from lavis.models.fused.albef import AlbefModel, renamed
 from lavis.models.fused.config import MomentumConfig, VqaConfig
 from lavis.models.fused.momentum import MomentumModel
 from lavis.models.fused.text import TextDecoder, TextEncoder
@@ -32,21 +32,28 @@ class AlbefVqaConfig(VqaConfig, MomentumConfig):
 
 
 @registry.register_model("albef_vqa")
-class AlbefVqa(FusedVqa, MomentumModel):
+class AlbefVqa(AlbefModel, FusedVqa, MomentumModel):
+    """Three momentum copies; answers start with [CLS]."""
+
     arch = "albef_vqa"
-    family = "albef"
     config_class = AlbefVqaConfig
     visual_encoder_m: nn.Module
     text_encoder_m: TextEncoder
     text_decoder_m: TextDecoder
 
     def __init__(self, config: Any) -> None:
-        check_fusion(config)
         super().__init__(config)
         self.add_momentum("visual_encoder", "text_encoder", "text_decoder")
 
-    def build_text(self, config: Any) -> TextEncoder:
-        return AlbefText(config)
+    def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The fusion layers of pretraining, its embeddings and its language-model head also begin the decoder."""
+        state = super().from_pretraining(state)
+        layers, first = "text_encoder.encoder.layer.", self.config.fusion_layer
+        found = renamed(state, "text_encoder.embeddings.", "text_decoder.bert.embeddings.")
+        found |= renamed(state, "text_encoder.cls.", "text_decoder.cls.")
+        for index in range(self.config.decoder_depth):
+            found |= renamed(state, f"{layers}{first + index}.", f"text_decoder.bert.encoder.layer.{index}.")
+        return {**state, **found}
 
     @torch.no_grad()
     def momentum_logits(self, inputs: Inputs) -> torch.Tensor:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from lavis.common.errors import ConfigError
+from lavis.models.fused.base import FusedModel
 from lavis.models.fused.text import AttentionBlock, TextEncoder, TextSizes
 
 
@@ -15,6 +18,29 @@ class AlbefText(TextEncoder):
         sizes = TextSizes.of(config)
         fusion = config.fusion_layer
         super().__init__(sizes, lambda index: AttentionBlock(sizes, sizes.context) if index >= fusion else None)
+
+
+class AlbefModel(FusedModel):
+    """A fused encoder of the ALBEF family."""
+
+    family = "albef"
+
+    def __init__(self, config: Any) -> None:
+        check_fusion(config)
+        super().__init__(config)
+
+    def build_text(self, config: Any) -> TextEncoder:
+        return AlbefText(config)
+
+    def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Pretraining keeps the text encoder below `text_encoder.bert`, beside its language-model head."""
+        state = super().from_pretraining(state)
+        return {**state, **renamed(state, "text_encoder.bert.", "text_encoder.")}
+
+
+def renamed(state: dict[str, torch.Tensor], old: str, new: str) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin with `old`, under names that begin with `new`."""
+    return {new + name.removeprefix(old): value for name, value in state.items() if name.startswith(old)}
 
 
 def check_fusion(config: Any) -> None:

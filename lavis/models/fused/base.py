@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
-from lavis.common.errors import CheckpointError, ConfigError, DataError, MissingFile
+from lavis.common.errors import CheckpointError, DataError, MissingFile
 from lavis.models.base import BaseModel, Inputs
 from lavis.models.fused.config import FusedConfig, check_sizes
 from lavis.models.fused.tokens import Tokenizer, Tokens
@@ -22,13 +22,14 @@ class FusedModel(BaseModel):
     """An image encoder and a text tower with cross-attention.
 
     Subclasses set `arch` and `family`, build their parts under the public names, and write `represent` and
-    `objective`.
+    `objective`. `fresh` names the parts, at any depth of the keys, that pretraining does not give.
     """
 
     config_class = FusedConfig
     spares = True
     arch: ClassVar[str]
     extra_tokens: ClassVar[tuple[str, ...]] = ()
+    fresh: ClassVar[frozenset[str]] = frozenset({"cls_head"})
     visual_encoder: nn.Module
 
     def __init__(self, config: Any) -> None:
@@ -42,13 +43,18 @@ class FusedModel(BaseModel):
 
     @classmethod
     def from_config(cls, config: Any, *, load_pretrained: bool = True) -> Self:
-        """Build the configured sizes; `config.pretrained` is loaded strictly, else `config.pretraining` where set."""
+        """Build the configured sizes; the initial weights are loaded unless told not to."""
         model = cls(config)
-        if load_pretrained and config.pretrained:
-            model.load_weights(config.pretrained)
-        elif load_pretrained and config.pretraining:
-            model.load_pretraining(config.pretraining)
+        if load_pretrained:
+            model.load_initial(config)
         return model
+
+    def load_initial(self, config: Any) -> None:
+        """`config.pretrained` is loaded strictly, else `config.pretraining` where set, else nothing."""
+        if config.pretrained:
+            self.load_weights(config.pretrained)
+        elif config.pretraining:
+            self.load_pretraining(config.pretraining)
 
     def prepare(self, rows: Inputs) -> Inputs:
         """Rows as a data set gives them, plus "tokens" (B, L) and "mask" (B, L) of their captions."""
@@ -63,7 +69,7 @@ class FusedModel(BaseModel):
 
     def image_states(self, images: torch.Tensor, encoder: nn.Module | None = None) -> torch.Tensor:
         """uint8 pixels (B, …, 3, S, S) to an image encoder's states (B, …, N, H), [CLS] first; default: the own."""
-        states = (encoder or self.visual_encoder)(self.normalise(images.flatten(0, -4)))
+        states = (self.visual_encoder if encoder is None else encoder)(self.normalise(images.flatten(0, -4)))
         return states.unflatten(0, images.shape[:-3])
 
     def load_weights(self, source: str | Path) -> None:
@@ -86,13 +92,23 @@ class FusedModel(BaseModel):
         self.load_state_dict(state)
 
     def load_pretraining(self, source: str | Path) -> None:
-        """Start from the weights of the pretraining stage: what both have is loaded, the rest stays fresh.
+        """Start from the weights of the pretraining stage; only the parts named in `fresh` keep their own.
 
-        Raises CheckpointError when a part that pretraining gives is missing from the file or has another shape.
+        Raises MissingFile, and CheckpointError when another part is missing from the file or has another shape.
         """
-        raise ConfigError(
-            f"model.pretraining: {self.arch} has no pretraining stage to start from; use model.pretrained"
-        )
+        state = self.from_pretraining(self.read_state(source))
+        own = {name: value for name, value in self.state_dict().items() if self.fresh.isdisjoint(name.split("."))}
+        given = {name: state[name] for name in own if name in state}
+        difference = describe_mismatch(own, given, source)
+        if difference:
+            raise CheckpointError(
+                f"{difference}. model.pretraining of {self.arch} takes {self.family}'s pretraining weights"
+            )
+        self.load_state_dict(given, strict=False)
+
+    def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The pretraining stage's weights under this model's names."""
+        return state
 
     def read_state(self, source: str | Path) -> dict[str, torch.Tensor]:
         """A file's state dict, its position tables resized to this model's images."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -42,6 +43,20 @@ class MomentumModel(FusedModel):
         self._followed = names
         for name in names:
             setattr(self, f"{name}_m", frozen_copy(getattr(self, name)))
+
+    def load_pretraining(self, source: str | Path) -> None:
+        """As every fused model does; the momentum copies then start equal to their parts."""
+        super().load_pretraining(source)
+        self.add_momentum(*self._followed)
+
+    def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Own parts stand in for the momentum copies, which are made anew."""
+        copies = {name: value for name, value in self.state_dict().items() if name.split(".")[0] in self._copies}
+        return {**super().from_pretraining(state), **copies}
+
+    @property
+    def _copies(self) -> set[str]:
+        return {f"{name}_m" for name in self._followed}
 
     @torch.no_grad()
     def begin_step(self, progress: Progress) -> bool:

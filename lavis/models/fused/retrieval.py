@@ -73,6 +73,7 @@ class FusedRetrieval(MomentumModel):
 
     config_class = RetrievalConfig
     features = FusedPairFeatures
+    fresh = frozenset(FeatureQueue.NAMES)
     fusion_layer: int | None = None
     text_encoder: TextEncoder
     visual_encoder_m: nn.Module
