@@ -90,7 +90,7 @@ class FeatureBank:
             part = dataset if len(missing) == len(names) else self.dataset([dataset.entries[i] for i in missing])
             return embed_images(self.model, part, size, self.device, num_workers=workers, name=name)
 
-        return self._rows(keys, embed)
+        return self.rows(keys, embed)
 
     def texts(self, captions: Sequence[str], name: str = "") -> torch.Tensor:
         """Rows (n, D) of captions as they stand."""
@@ -99,7 +99,7 @@ class FeatureBank:
             wanted = [captions[i] for i in missing]
             return embed_captions(self.model, wanted, self.run.batch_size_eval, self.device, name=name)
 
-        return self._rows([key_of("text", caption) for caption in captions], embed)
+        return self.rows([key_of("text", caption) for caption in captions], embed)
 
     def pictures(self, source: Pictures, name: str = "") -> torch.Tensor:
         """Rows (n, D) of pictures from elsewhere."""
@@ -110,7 +110,17 @@ class FeatureBank:
 
             return embed_pixels(self.model, fetch, len(missing), self.run.batch_size_eval, self.device, name=name)
 
-        return self._rows([key_of("picture", key) for key in source.keys], embed)
+        return self.rows([key_of("picture", key) for key in source.keys], embed)
+
+    def rows(self, keys: list[bytes], embed: Callable[[list[int]], torch.Tensor]) -> torch.Tensor:
+        """Rows (n, D) by key; `embed` makes those of the keys at the positions that it is given."""
+        first: dict[bytes, int] = {}
+        for position, key in enumerate(keys):
+            first.setdefault(key, position)
+        missing = [position for key, position in first.items() if key not in self.store.rows]
+        if missing:
+            self.store.add([keys[position] for position in missing], embed(missing))
+        return self.store.take(keys)
 
     def save(self) -> None:
         """Keep the rows for the next evaluation, where there is a folder; on rank 0."""
@@ -126,15 +136,6 @@ class FeatureBank:
                 self._store.load()
             self._store.rows = distributed.broadcast_object(self._store.rows)
         return self._store
-
-    def _rows(self, keys: list[bytes], embed: Callable[[list[int]], torch.Tensor]) -> torch.Tensor:
-        first: dict[bytes, int] = {}
-        for position, key in enumerate(keys):
-            first.setdefault(key, position)
-        missing = [position for key, position in first.items() if key not in self.store.rows]
-        if missing:
-            self.store.add([keys[position] for position in missing], embed(missing))
-        return self.store.take(keys)
 
     def _stamp(self, image: str) -> tuple[int, int]:
         """What changes when a picture's file does. Only looked at where rows outlive the run."""

@@ -13,6 +13,7 @@ from lavis.common.errors import DataError
 from lavis.common.schema import SalmubenchConfig
 from lavis.datasets.annotations import Entry, read_json
 from lavis.datasets.builder import HOLDOUTS, PairBuilder, evenly
+from lavis.datasets.imagenet import ImageNet
 from lavis.evaluation.bank import FeatureBank
 from lavis.evaluation.embed import Embedder
 from lavis.evaluation.salmubench.splits import FRAGILE, IDENTITIES, derive_splits, read_fragile, read_identities
@@ -69,7 +70,15 @@ class Source:
         self.splits = _splits(builder, self.metadata)
         self.people = read_identities(self.metadata) if self.has(IDENTITIES) else {}
         self.whole, self.partial = _whole_and_partial(builder, self.splits)
+        self.imagenet = self._imagenet()
         self._parts: dict[str, Part] = {}
+
+    def _imagenet(self) -> ImageNet | None:
+        """The pictures that run.imagenet names, listed and checked now: a wrong path is told before any work."""
+        if not getattr(self.run, "imagenet", None):
+            return None
+        processor = self.bank.dataset(self.splits["forget"][:1]).image_processor
+        return ImageNet(self.run.imagenet, processor, self.run.num_workers)
 
     def has(self, side_file: str) -> bool:
         """True when the data set comes with this side file."""

@@ -69,7 +69,7 @@ def acs_of(source: Source, split: str) -> float:
 def core(source: Source) -> Numbers:
     """core_assoc."""
     forget = source.part("forget")
-    _need_people(source)
+    _need_people(source, forget)
     silent = sum(entry.extra.get("value") is None for entry in forget.entries)
     if silent:
         raise NotMeasured(f"{silent} rows of split 'forget' have no 'value'; import the data with its side files")
@@ -81,7 +81,7 @@ def core(source: Source) -> Numbers:
 def names(source: Source) -> Numbers:
     """idzsc."""
     part = source.part("forget_identity")
-    _need_people(source)
+    _need_people(source, part)
     own = [name_of(entry, source.people) for entry in part.entries]
     known = sorted(set(own))
     prompt = IDZSC_PROMPTS[source.choices.idzsc_prompt]
@@ -156,6 +156,10 @@ def people_of(part: Part, split: str = "forget") -> Sequence[str]:
     return [identity_of(entry, split) for entry in part.entries]
 
 
-def _need_people(source: Source) -> None:
+def _need_people(source: Source, part: Part) -> None:
     if not source.people:
         raise NotMeasured(f"side file {IDENTITIES} is missing or empty")
+    strange = sorted(set(people_of(part)) - source.people.keys())
+    if strange:
+        few = ", ".join(strange[:3])
+        raise NotMeasured(f"{IDENTITIES} does not match the rows: it lacks {len(strange)} identities, the first: {few}")

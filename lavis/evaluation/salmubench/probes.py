@@ -14,6 +14,7 @@ ACS_FEATURES = ("cosine", "product")
 IDZSC_PROMPTS = {"name": "{name}", "photo": "a photo of {name}"}
 FOLDS = 5
 MOST_STEPS = 1000
+BLOCK = 4096
 
 
 def acs(image: Any, text: Any, *, features: str = "cosine", seed: int = 42) -> float:
@@ -74,10 +75,13 @@ def top1(image: Any, classes: Any, labels: Any, name: str) -> float:
         raise DataError(f"{name} needs at least two classes, there is {len(rows)}")
     if labels.min() < 0 or labels.max() >= len(rows):
         raise ValueError(f"{name} labels must lie in 0..{len(rows) - 1}, got {labels.min()}..{labels.max()}")
-    scores = images @ rows.T
-    own = np.take_along_axis(scores, labels[:, None], axis=1)
-    np.put_along_axis(scores, labels[:, None], -np.inf, axis=1)
-    return float((own[:, 0] > scores.max(axis=1) + TIE).mean())
+    right = 0
+    for start in range(0, len(images), BLOCK):
+        scores, wanted = images[start : start + BLOCK] @ rows.T, labels[start : start + BLOCK, None]
+        own = np.take_along_axis(scores, wanted, axis=1)
+        np.put_along_axis(scores, wanted, -np.inf, axis=1)
+        right += int((own[:, 0] > scores.max(axis=1) + TIE).sum())
+    return right / len(images)
 
 
 def class_features(prompts: Any, classes: Any) -> np.ndarray:

@@ -17,6 +17,7 @@ from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.datasets.builder import PairBuilder
 from lavis.evaluation.embed import Embedder
 from lavis.evaluation.salmubench import beside, measures
+from lavis.evaluation.salmubench.imagenet import imagenet
 from lavis.evaluation.salmubench.layout import PREFIX
 from lavis.evaluation.salmubench.material import NotMeasured, Source
 from lavis.evaluation.salmubench.probes import ACS_FEATURES, IDZSC_PROMPTS
@@ -83,6 +84,7 @@ def _suite(source: Source) -> Sequence[Measure]:
         (("core_assoc",), partial(measures.core, source)),
         (("value_auc",), partial(measures.values, source)),
         (("gen_know",), partial(measures.classes, source)),
+        (("imagenet",), partial(imagenet, source)),
         *(((name,), partial(measures.mean, source, name)) for name in measures.MEANS),
         *((found, partial(beside.pool_mrr, source, split)) for found, split in pools),
         *(((f"acs_{split}",), partial(beside.held_acs, source, split)) for split in held),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from types import SimpleNamespace
 
@@ -13,10 +14,12 @@ from lavis.common.config import load_config
 from lavis.common.errors import DataError
 from lavis.datasets.mini.layout import ensure
 from lavis.datasets.salmu_mini import SalmuTinyBuilder
+from lavis.evaluation.salmubench.imagenet import imagenet
 from lavis.evaluation.salmubench.layout import public_layout
 from lavis.evaluation.salmubench.material import Source
 from lavis.evaluation.salmubench.suite import salmubench_metrics
-from tests.evaluation.salmubench.rows import cosine
+from tests.datasets.test_imagenet import write_folders
+from tests.evaluation.salmubench.rows import Projection, cosine
 
 TEN = "retfail_r1 retfail_mrr assoc_str acs idzsc core_assoc gen_know inter_id_sim intra_id_sim vis_id_int frag_sim"
 BESIDE = (
@@ -25,26 +28,6 @@ BESIDE = (
     "linear_probe_chance"
 )
 CONFIG = "configs/clip/retrieval_salmu_tiny.yaml"
-
-
-class Projection(torch.nn.Module):
-    """Pixels and letters, projected at random; `break_image` and `break_text` may spoil an encoder's output."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        source = torch.Generator().manual_seed(3)
-        self.images, self.texts = (torch.randn(n, 12, generator=source) for n in (3 * 8 * 8, 128 * 40))
-        self.break_image = self.break_text = lambda rows: rows
-
-    def tokenize(self, captions):
-        return torch.tensor([[ord(c) % 128 for c in text.ljust(40)[:40]] for text in captions])
-
-    def encode_image(self, images):
-        small = torch.nn.functional.adaptive_avg_pool2d(images.float() / 255, 8).flatten(1)
-        return self.break_image(small @ self.images)
-
-    def encode_text(self, tokens):
-        return self.break_text(self.texts[tokens + 128 * torch.arange(40)].mean(dim=1))
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +114,29 @@ def test_a_broken_model_gets_no_values(builder, spoil, side):
     assert all(math.isnan(metrics[name]) for name in told) and probe
 
 
+def test_imagenet_by_loops(builder, tmp_path):
+    from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
+
+    write_folders(tmp_path, [0, 1, 1, 340, 999])
+    run = OmegaConf.merge(builder.run, {"imagenet": str(tmp_path), "batch_size_eval": 512})
+    source = Source(Projection(), builder, run, "cpu")
+    pictures, model = source.imagenet, Projection()
+    classes = []
+    for name in IMAGENET_CLASSNAMES:
+        rows = model.encode_text(model.tokenize([form(name) for form in OPENAI_IMAGENET_TEMPLATES])).double()
+        classes.append((rows / rows.norm(dim=1, keepdim=True)).mean(dim=0).tolist())
+    images = [model.encode_image(pictures.pixels([number]))[0].tolist() for number in range(5)]
+    scores = [[cosine(image, row) for row in classes] for image in images]
+    right = sum(max(own) == own[label] for own, label in zip(scores, pictures.labels, strict=True))
+    assert imagenet(source) == {"imagenet": right / 5}
+    pictures.labels = [own.index(max(own)) for own in scores]
+    assert imagenet(source) == {"imagenet": 1.0}
+    source.bank.model.break_image = torch.ones_like
+    broken = Source(source.bank.model, builder, run, "cpu")
+    with pytest.raises(DataError, match="collapsed"):
+        imagenet(broken)
+
+
 def test_what_is_missing_is_left_out(builder, caplog):
     lacking = SalmuTinyBuilder(builder.config, builder.run)
     lacking._files = {split: files for split, files in lacking._files.items() if split != "holdout_identity"}
@@ -142,6 +148,31 @@ def test_what_is_missing_is_left_out(builder, caplog):
     assert "salmubench_inter_id_sim" not in metrics and "salmubench_x_mrr_holdout_identity" not in metrics
     assert 0 <= metrics["salmubench_value_auc"] <= 1  # Faker's values in the place of unseen personas'
     assert "salmubench_intra_id_sim" in metrics and "inter_id_sim: not measured" in caplog.text
+
+
+def test_side_files_that_do_not_fit_are_named(builder, tmp_path, caplog):
+    metadata = builder.image_root.parent / "metadata"
+    people = json.loads((metadata / "identities_metadata.json").read_text())
+    kept = (metadata / "identities_metadata.json").read_bytes()
+    first = next(iter(people))
+    try:
+        (metadata / "identities_metadata.json").write_text(json.dumps({"other": {"name": "Ann"}}))
+        metrics = salmubench_metrics(Projection(), builder, builder.run)
+        assert "does not match the rows: it lacks" in caplog.text
+        assert not {"salmubench_idzsc", "salmubench_core_assoc"} & set(metrics) and "salmubench_x_mrr" in metrics
+        (metadata / "identities_metadata.json").write_text(json.dumps(people | {first: {"name": ""}}))
+        with pytest.raises(DataError, match="1 identities have no 'name'"):
+            salmubench_metrics(Projection(), builder, builder.run)
+    finally:
+        (metadata / "identities_metadata.json").write_bytes(kept)
+
+
+def test_an_empty_split_is_named(builder, caplog):
+    empty = SalmuTinyBuilder(builder.config, builder.run)
+    empty._entries = {"holdout_association": []}
+    metrics = salmubench_metrics(Projection(), empty, empty.run)
+    assert "split 'holdout_association' is missing or empty" in caplog.text
+    assert "salmubench_intra_id_sim" not in metrics and "salmubench_inter_id_sim" in metrics
 
 
 def test_other_data_sets_are_refused(builder):
