@@ -143,6 +143,9 @@ class RunConfig:
     merge_equal_captions: bool = True  # equal strings count as one text
     use_dist_eval_sampler: bool = False  # kept for LAVIS files; evaluation is exact for any number of processes
     k_test: int = 256  # candidates re-ranked by fused encoders
+    inference_method: str = "rank"  # vqa: rank (the answers of the data set's list) | generate
+    num_ans_candidates: int = 128  # vqa: answers of the list that are ranked, chosen by their first token
+    num_beams: int = 3  # vqa: beams of generation
     on_bad_image: str = "fail"  # fail | skip
     checkpoint: str | None = None  # evaluate.py: which weights
     checkpoints: list[str] = field(default_factory=list)  # evaluate.py: several, one after the other
@@ -161,8 +164,19 @@ CHOICES = {
     "run.attention": ("auto", "math", "flash", "efficient"),
     "run.teacher_cache": ("auto", "none"),
     "run.on_bad_image": ("fail", "skip"),
+    "run.inference_method": ("rank", "generate"),
 }
-POSITIVE = ("max_epoch", "batch_size_train", "batch_size_eval", "accum_grad_iters", "keep_last", "log_freq")
+POSITIVE = (
+    "k_test",
+    "num_ans_candidates",
+    "num_beams",
+    "max_epoch",
+    "batch_size_train",
+    "batch_size_eval",
+    "accum_grad_iters",
+    "keep_last",
+    "log_freq",
+)
 NOT_NEGATIVE = ("dr_max_ratio", "num_workers", "warmup_steps", "save_freq_steps", "init_lr", "min_lr", "weight_decay")
 POSITIVE_IF_SET = ("max_steps_per_epoch", "eval_max_pairs", "max_grad_norm", "threads", "feature_cache_gb")
 REFERENCE_JOBS = ("original", "compromised", "clean", "retrained")

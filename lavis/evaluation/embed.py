@@ -93,7 +93,7 @@ def embed_images(
     name: str = "",
 ) -> torch.Tensor:
     """Rows of a data set's images alone, (n, D) float32, L2-normalised, on the CPU."""
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         return _gathered(_image_chunks(model, dataset, batch_size, torch.device(device), num_workers, name))
 
 
@@ -110,7 +110,7 @@ def embed_pixels(
 
     The next batch is fetched while the model works on this one.
     """
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         return _gathered(_pixel_chunks(model, fetch, n, batch_size, torch.device(device), name))
 
 
@@ -119,7 +119,7 @@ def embed_captions(
 ) -> torch.Tensor:
     """Rows of captions alone, (n, D) float32, L2-normalised, on the CPU; each distinct string is embedded once."""
     distinct, group = _distinct(captions)
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         rows = _gathered(_text_chunks(model, distinct, batch_size, torch.device(device), name))
     return rows[group]
 
@@ -174,7 +174,7 @@ def _distinct(captions: list[str]) -> tuple[list[str], torch.Tensor]:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
     """Evaluation mode for the while, where the model has modes."""
     training, train = getattr(model, "training", False), getattr(model, "train", None)
     if training and train is not None:

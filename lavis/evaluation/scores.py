@@ -14,10 +14,11 @@ from lavis.evaluation.membership import mia_auc, pair_scores
 from lavis.evaluation.retrieval import retrieval_metrics_from_features
 from lavis.evaluation.salmubench.inputs import unit_rows
 
+RETRIEVAL = "retrieval"
 SALMUBENCH = "salmubench"  # measured by lavis.evaluation.salmubench, on splits of its own
 INT8 = "int8"  # some of those after int8 quantisation
 RELEARNING = "relearning"  # how what was forgotten comes back, by lavis.tasks.relearning
-METRICS = ("retrieval", "membership", "cosine", SALMUBENCH, INT8, RELEARNING)
+METRICS = (RETRIEVAL, "membership", "cosine", SALMUBENCH, INT8, RELEARNING)
 RANKED_SPLITS = ("test", "df", "dr")
 DECIMALS = 6
 
@@ -40,7 +41,7 @@ def evaluate_splits(
         if not len(part.text):
             raise DataError(f"split '{split}' has no pairs to evaluate; check its annotation file")
     metrics: dict[str, float] = {}
-    if "retrieval" in run.metrics:
+    if RETRIEVAL in run.metrics:
         metrics |= _retrieval(features, run, torch.device(device))
     if "cosine" in run.metrics:
         metrics |= {f"{split}_cosine": part.paired_cosines.mean().item() for split, part in features.items()}
@@ -54,7 +55,7 @@ def check_metrics(run: Any) -> None:
     for name in run.metrics:
         if name not in METRICS:
             raise ConfigError(f"run.metrics names '{name}'; {suggest(name, METRICS)}")
-    if run.valid_splits and "retrieval" not in run.metrics:
+    if run.valid_splits and RETRIEVAL not in run.metrics:
         raise ConfigError("run.valid_splits chooses the best epoch by recall: add retrieval to run.metrics")
 
 
@@ -68,11 +69,15 @@ def embedding_fault(features: Mapping[str, SplitFeatures]) -> str:
     return ""
 
 
+def ranked_splits(run: Any) -> set[str]:
+    """The splits whose recall is measured, where they are there."""
+    return {*RANKED_SPLITS, *run.test_splits, *run.valid_splits}
+
+
 def _retrieval(features: Mapping[str, SplitFeatures], run: Any, device: torch.device) -> dict[str, float]:
-    ranked = {*RANKED_SPLITS, *run.test_splits, *run.valid_splits}
     metrics: dict[str, float] = {}
     for split, part in features.items():
-        if split in ranked:
+        if split in ranked_splits(run):
             metrics |= {f"{split}_{name}": value for name, value in _recall(part, run, device).items()}
     return metrics
 

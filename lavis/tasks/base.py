@@ -29,7 +29,7 @@ ORIGINAL_TRAINER = "original"
 
 
 class BaseTask:
-    """Composition of one run. Subclasses give the datasets and the metrics.
+    """Composition of one run. Subclasses give the metrics.
 
     Attributes made by `session`: `device`, `builder` (data), `folder` (where the run's files go). `label` is the name
     of the checkpoint that is evaluated; `fault` says why its embeddings are worth nothing, if they are.
@@ -48,11 +48,15 @@ class BaseTask:
 
     def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
         """Data sets of the trainer's sides, "df" and "dr"."""
-        raise NotImplementedError
+        parts = self.builder.partition()
+        rows = {"df": parts.df, "dr": parts.dr}
+        if trainer.starts_from == "initial":
+            rows["dr"] = self.builder.reference_entries("retrained")
+        return {side: self.builder.dataset(trainer.entries(side, rows[side]), "train") for side in trainer.sides}
 
     def original_sets(self) -> dict[str, Any]:
         """The data set of a reference model, as side "dr"."""
-        raise NotImplementedError
+        return {"dr": self.builder.dataset(self.builder.reference_entries(self.run.reference), "train")}
 
     def validation(self, model: BaseModel) -> dict[str, float]:
         """Statistics of run.valid_splits; "agg_metrics" chooses the best epoch."""

@@ -12,6 +12,7 @@ from lavis.common.run_dir import command_line, git_commit
 from lavis.evaluation.results import FILE_NAME, SCHEMA, write_results
 
 RECALLS = ("txt_r1", "txt_r5", "txt_r10", "img_r1", "img_r5", "img_r10", "cosine")
+ACCURACY = "_acc"
 
 
 @dataclass
@@ -29,17 +30,28 @@ class Outcome:
     fault: str = ""
 
     def table(self) -> str:
-        """Recall in percent and mean paired cosine of every split, as text columns."""
+        """Recall in percent and mean paired cosine of every split, or its accuracy, as text columns."""
+        if any(name.endswith(ACCURACY) for name in self.metrics):
+            return self._accuracies()
         splits = [name.removesuffix("_cosine") for name in self.metrics if name.endswith("_cosine")]
         splits += [n.removesuffix("_txt_r1") for n in self.metrics if n.endswith("_txt_r1")]
         lines = ["split".ljust(22) + "pairs".rjust(8) + "".join(name.rjust(9) for name in RECALLS)]
         for split in dict.fromkeys(splits):
             cells = "".join(self._cell(split, name).rjust(9) for name in RECALLS)
             lines.append(split.ljust(22) + str(self.counts.get(split, "")).rjust(8) + cells)
-        if "mia_auc" in self.metrics:
-            lines.append(f"membership AUC (Df against Dr): {self.metrics['mia_auc']:.4f}")
-        lines.append(f"results: {self.folder / FILE_NAME}")
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *self._rest()]) + "\n"
+
+    def _accuracies(self) -> str:
+        lines = ["split".ljust(22) + "rows".rjust(8) + "accuracy".rjust(10) + "confidence".rjust(12)]
+        for split in [name.removesuffix(ACCURACY) for name in self.metrics if name.endswith(ACCURACY)]:
+            numbers = f"{self.metrics[split + ACCURACY]:10.2f}{self.metrics[split + '_confidence']:12.4f}"
+            lines.append(split.ljust(22) + str(self.counts.get(split, "")).rjust(8) + numbers)
+        return "\n".join([*lines, *self._rest()]) + "\n"
+
+    def _rest(self) -> list[str]:
+        found = "mia_auc" in self.metrics
+        membership = [f"membership AUC (Df against Dr): {self.metrics['mia_auc']:.4f}"] if found else []
+        return [*membership, f"results: {self.folder / FILE_NAME}"]
 
     def _cell(self, split: str, name: str) -> str:
         value = self.metrics.get(f"{split}_{name}")
@@ -83,7 +95,7 @@ def as_results(outcome: Outcome, config: Config, name: str) -> dict[str, Any]:
 
 def _write_splits(folder: Path, metrics: dict[str, float]) -> None:
     folder.mkdir(exist_ok=True)
-    splits = {name.removesuffix("_cosine") for name in metrics if name.endswith("_cosine")}
+    splits = {name.removesuffix(end) for end in ("_cosine", ACCURACY) for name in metrics if name.endswith(end)}
     for split in splits:
         own = {name: value for name, value in metrics.items() if name.startswith(f"{split}_")}
         (folder / f"{split}.json").write_text(json_line(own), encoding="utf-8")

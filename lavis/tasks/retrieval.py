@@ -10,16 +10,26 @@ from lavis.common import distributed
 from lavis.common.config import Config
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
+from lavis.datasets.pairs import PairDataset
 from lavis.evaluation.bank import FeatureBank, cache_folder
 from lavis.evaluation.embed import SplitFeatures, embed_entries
+from lavis.evaluation.matching import matched_recall
 from lavis.evaluation.salmubench.layout import write_public_layout
 from lavis.evaluation.salmubench.material import Source
 from lavis.evaluation.salmubench.suite import check_choices, int8_metrics, salmubench_metrics
-from lavis.evaluation.scores import INT8, SALMUBENCH, check_metrics, embedding_fault, evaluate_splits
+from lavis.evaluation.scores import (
+    DECIMALS,
+    INT8,
+    RETRIEVAL,
+    SALMUBENCH,
+    check_metrics,
+    embedding_fault,
+    evaluate_splits,
+    ranked_splits,
+)
 from lavis.models.base import BaseModel
 from lavis.tasks.base import BaseTask
 from lavis.tasks.relearning import check_relearning, relearning_metrics
-from lavis.trainers.base import BaseTrainer
 
 
 @registry.register_task("retrieval")
@@ -32,17 +42,6 @@ class RetrievalTask(BaseTask):
         check_choices(self.run)
         check_relearning(self.run.relearn)
 
-    def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
-        parts = self.builder.partition()
-        rows = {"df": parts.df, "dr": parts.dr}
-        if trainer.starts_from == "initial":
-            rows["dr"] = self.builder.reference_entries("retrained")
-        return {side: self.builder.dataset(trainer.entries(side, rows[side]), "train") for side in trainer.sides}
-
-    def original_sets(self) -> dict[str, Any]:
-        entries = self.builder.reference_entries(self.run.reference)
-        return {"dr": self.builder.dataset(entries, "train")}
-
     def metrics(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
         """As BaseTask's. Every picture and caption is embedded once, or taken from run.feature_cache."""
         bank = FeatureBank(model, self.builder, self.run, self.device, folder=cache_folder(self.run))
@@ -52,6 +51,7 @@ class RetrievalTask(BaseTask):
         features = {split: bank.split(split, entries) for split, entries in splits.items()}
         counts = {split: len(part.image) for split, part in features.items()}
         metrics = evaluate_splits(features, self.run, self._ranking_device())
+        metrics |= self._matched(model, {split: bank.dataset(splits[split]) for split in splits}, features)
         self.fault = embedding_fault(features)
         if source:
             metrics |= self._salmubench(source)
@@ -62,8 +62,22 @@ class RetrievalTask(BaseTask):
         splits = self.run.valid_splits
         features = {split: self._embed(model, split, self.builder.entries(split)) for split in splits}
         stats = evaluate_splits(features, self.run, self._ranking_device())
+        datasets = {split: self.builder.dataset(self.builder.entries(split), "eval") for split in splits}
+        stats |= self._matched(model, datasets, features)
         stats["agg_metrics"] = sum(stats[f"{split}_agg_metrics"] for split in splits) / len(splits)
         return stats
+
+    def _matched(
+        self, model: Any, datasets: dict[str, PairDataset], features: dict[str, SplitFeatures]
+    ) -> dict[str, float]:
+        """Recall after matching, in place of that by cosine, of a model whose joint representation is not of towers."""
+        if model.features.joint_of_towers or RETRIEVAL not in self.run.metrics:
+            return {}
+        metrics: dict[str, float] = {}
+        for split in ranked_splits(self.run) & features.keys():
+            found = matched_recall(model, datasets[split], features[split], self.run, self.device)
+            metrics |= {f"{split}_{name}": round(value, DECIMALS) for name, value in found.items()}
+        return metrics
 
     def _ranking_device(self) -> torch.device:
         """Ranks are counted on the GPU where there is one (other accelerators lack the exact integer work)."""

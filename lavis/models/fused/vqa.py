@@ -132,6 +132,16 @@ class FusedVqa(FusedModel):
         found = self.rank(inputs, answers, k)
         return found.candidates.gather(1, found.scores.argmax(dim=1, keepdim=True)).squeeze(1)
 
+    @torch.no_grad()
+    def confidence(self, inputs: Inputs) -> torch.Tensor:
+        """Log-likelihood of the given answers, (B,): minus the loss of training (smoothed), their mean by weight."""
+        logits = self.answer_logits(self.text_decoder, self.question_states(inputs), inputs)
+        losses = sequence_losses(logits, lm_labels(inputs["answer_tokens"], inputs["answer_mask"]))
+        counts, weights = inputs["answer_counts"], inputs["answer_weights"]
+        rows = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+        sums = losses.new_zeros(2, len(counts)).index_add_(1, rows, torch.stack([-weights * losses, weights]))
+        return sums[0] / sums[1]
+
     def generation_mask(self, mask: torch.Tensor) -> torch.Tensor:
         """Which question positions (B, L) generation attends to."""
         return mask
