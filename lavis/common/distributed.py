@@ -148,6 +148,20 @@ def gather_chunks(chunks: dict[int, torch.Tensor]) -> list[torch.Tensor]:
     return [merged[number] for number in sorted(merged)]
 
 
+def gather_rows(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of every process, in the order of ranks, without gradient; the processes' numbers of rows may differ."""
+    if world_size() == 1:
+        return rows.detach()
+    counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(world_size())]
+    dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+    most = int(max(counts))
+    padded = rows.new_zeros(most, *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+
+
 def _reduce_device(device: torch.device | None) -> torch.device:
     if dist.get_backend() != "nccl":
         return torch.device("cpu")

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from lavis.common.distributed import world_size
+from lavis.common.distributed import gather_rows
 from lavis.losses.itc import distillation_weight
 from lavis.models.base import Progress
 from lavis.models.fused.base import FusedModel
@@ -122,17 +121,3 @@ class FeatureQueue:
             self.ids[columns] = ids
             pointer.add_(len(ids)).remainder_(self.size)
         self._waiting.clear()
-
-
-def gather_rows(rows: torch.Tensor) -> torch.Tensor:
-    """Rows of every process, in the order of ranks, without gradient; the processes' numbers of rows may differ."""
-    if world_size() == 1:
-        return rows.detach()
-    counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(world_size())]
-    dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
-    most = int(max(counts))
-    padded = rows.new_zeros(most, *rows.shape[1:])
-    padded[: len(rows)] = rows.detach()
-    parts = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
