@@ -1,0 +1,26 @@
+"""BLIP for visual entailment (SNLI-VE), on the text encoder of arXiv 2201.12086 and ALBEF's recipe.
+
+As `albef_classification`, but every text layer cross-attends to the image. Texts begin with [CLS]: unlike in BLIP's
+other models, the published one does not put [ENC] in its place. Momentum copies of all parts give soft targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lavis.common.registry import registry
+from lavis.models.fused.blip import VOCABULARY, BlipModel
+from lavis.models.fused.classification import DistilledClassifier
+from lavis.models.fused.config import ClassifierConfig, MomentumConfig
+
+
+@dataclass
+class BlipClassificationConfig(ClassifierConfig, MomentumConfig):
+    arch: str = "blip_classification"
+    vocab_size: int = VOCABULARY
+
+
+@registry.register_model("blip_classification")
+class BlipClassification(BlipModel, DistilledClassifier):
+    arch = "blip_classification"
+    config_class = BlipClassificationConfig

@@ -1,0 +1,39 @@
+"""BLIP for visual question answering (Li et al., arXiv 2201.12086, section 4.3).
+
+The question, [ENC] first, is read together with the image; a decoder of as many layers answers from [DEC] on, its
+cross-attention reading all question states. Nothing is distilled.
+
+Questions of a batch are padded to one length. Training and ranking never attend to the padding; the published code
+does so when it generates. `model.attend_padding_in_generation: true` does as published; by default an answer does
+not depend on the other questions of its batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lavis.common.registry import registry
+from lavis.models.fused.blip import VOCABULARY, MarkedTexts
+from lavis.models.fused.config import VqaConfig
+from lavis.models.fused.tokens import DECODE
+from lavis.models.fused.vqa import FusedVqa
+
+
+@dataclass
+class BlipVqaConfig(VqaConfig):
+    arch: str = "blip_vqa"
+    image_size: int | None = 480
+    vocab_size: int = VOCABULARY
+    attend_padding_in_generation: bool = False  # true: generated answers read padded positions, as published
+
+
+@registry.register_model("blip_vqa")
+class BlipVqa(MarkedTexts, FusedVqa):
+    arch = "blip_vqa"
+    config_class = BlipVqaConfig
+    answer_start = DECODE
+
+    def generation_mask(self, mask: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(mask) if self.config.attend_padding_in_generation else mask
