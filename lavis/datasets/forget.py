@@ -7,7 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from lavis.common.errors import ConfigError, DataError, MissingFile
+from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry
 
 
@@ -61,6 +64,18 @@ def split_forget(
     if not retained:
         raise DataError(f"the forget list {source} covers every training image: nothing is left to retain")
     return [entry for members in groups.values() for entry in members], retained
+
+
+def draw_pool(images: Iterable[str], size: int, seed: int) -> list[str]:
+    """`size` of the distinct images in random order; the draw depends on the set of images and the seed alone.
+
+    Raises ConfigError when there are fewer images.
+    """
+    names = sorted(set(images))
+    if not 1 <= size <= len(names):
+        raise ConfigError(f"a forget list of {size} images cannot be drawn from {len(names)} training images")
+    order = np.random.default_rng(derived_seed(seed, "forget list")).permutation(len(names))
+    return [names[i] for i in order[:size]]
 
 
 def write_forget_list(path: str | Path, images: Iterable[str]) -> None:
