@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -24,7 +25,7 @@ from lavis.evaluation.report.page import Report, render
 from lavis.evaluation.report.rows import losses, row_from_folder
 from lavis.evaluation.report.tables import to_csv
 from lavis.evaluation.report.write import write_report
-from tests.evaluation.report_rows import HOSTILE, gallery, row, rows
+from tests.evaluation.report_rows import HOSTILE, METHODS, benchmark_rows, gallery, row, rows
 
 SETTING = ("clip", "salmu_mini_retrieval", 630)
 ACTIVE = {"script", "iframe", "object", "embed", "form", "base", "audio", "video"}
@@ -61,7 +62,7 @@ def hostile_report() -> Report:
     for one in bad[2:]:
         one |= {"commit": HOSTILE[0], "checkpoint": HOSTILE[1], "command": list(HOSTILE), "folder": HOSTILE[2]}
     curve = {HOSTILE[0]: [(0.0, 1.0), (1.0, 0.5)], "loss": [(0.0, 1.0), (1.0, 0.4)]}
-    pictures = {SETTING: gallery(*HOSTILE)}
+    pictures: dict[Any, Any] = {SETTING: gallery(*HOSTILE)}
     return Report(bad, galleries=pictures, losses={HOSTILE[2]: curve}, problems=HOSTILE, made_by=HOSTILE)
 
 
@@ -195,12 +196,29 @@ def test_rows_come_from_run_folders(tmp_path: Path) -> None:
     assert row_from_folder(tmp_path, "other") == {**row("vlul"), "name": "other", "folder": tmp_path.as_posix()}
 
 
+def in_chromium(page: Path, width: int = 1280) -> tuple[str, list[str]]:
+    """The page's elements after loading, and what the browser's console said."""
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += f" --disable-component-update --disable-sync --enable-logging=stderr --window-size={width},900 --dump-dom"
+    command = ["chromium", *flags.split(), f"--user-data-dir={page.parent / 'profile'}", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
 def test_the_page_in_a_browser(tmp_path: Path) -> None:
-    page = write_report(hostile_report(), tmp_path)
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    flags += " --disable-component-update --disable-sync --enable-logging=stderr --dump-dom"
-    command = ["chromium", *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in done.stdout
-    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    report = hostile_report()
+    report.rows += Report(benchmark_rows(METHODS[:3])).rows
+    shown, console = in_chromium(write_report(report, tmp_path))
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+    assert console == []
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_only_tables_scroll_sideways_on_a_phone(tmp_path: Path) -> None:
+    """The page's own script measures, in a copy without the policy that forbids scripts."""
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", render(Report(benchmark_rows())))
+    measure = "document.title = document.scrollingElement.scrollWidth <= innerWidth ? 'fits' : 'too wide'"
+    page = tmp_path / "page.html"
+    page.write_text(text.replace("</body>", f"<script>{measure}</script></body>"), encoding="utf-8")
+    assert "<title>fits</title>" in in_chromium(page, width=390)[0]

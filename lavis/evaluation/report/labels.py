@@ -27,16 +27,16 @@ def place_labels(points: Sequence[Spot], bounds: Box, size: float = FONT) -> lis
         x, y, text = points[place]
         wide = text_width(text, size)
         spots = list(_spots(x, y, size))
-        costs = [(_cost(_box(spot, wide, size), taken, bounds) + order, order) for order, spot in enumerate(spots)]
+        costs = [(_cost(box_of(spot, wide, size), taken, bounds) + order, order) for order, spot in enumerate(spots)]
         placed[place] = spots[min(costs)[1]]
-        taken.append(_box(placed[place], wide, size))
+        taken.append(box_of(placed[place], wide, size))
     return [placed[place] for place in range(len(points))]
 
 
 def leader(point: Spot, spot: Spot, size: float = FONT) -> tuple[float, float, float, float] | None:
     """The line from a point's marker to a name that stands apart from it; None where it stands beside it."""
     wide = text_width(point[2], size)
-    left, top, right, bottom = _box(spot, wide, size)
+    left, top, right, bottom = box_of(spot, wide, size)
     end = min(max(point[0], left), right), min(max(point[1], top), bottom)
     away = math.dist(end, point[:2])
     if away < RADIUS + 8:
@@ -82,14 +82,16 @@ def _turns() -> list[float]:
 
 def _cost(box: Box, taken: Sequence[Box], bounds: Box) -> float:
     sides = (bounds[0] - box[0], bounds[1] - box[1], box[2] - bounds[2], box[3] - bounds[3])
-    return sum(_overlap(box, other) for other in taken) * 4 + 200 * sum(max(0.0, side) for side in sides)
+    return sum(overlap(box, other) for other in taken) * 4 + 200 * sum(max(0.0, side) for side in sides)
 
 
-def _box(spot: Spot, wide: float, size: float) -> Box:
+def box_of(spot: Spot, wide: float, size: float) -> Box:
+    """What a text at a spot covers: left, top, right, bottom."""
     x, y, anchor = spot
     left = x - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
     return left, y - size * 0.8, left + wide, y + size * 0.25
 
 
-def _overlap(a: Box, b: Box) -> float:
+def overlap(a: Box, b: Box) -> float:
+    """The area that two boxes share."""
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

@@ -33,7 +33,8 @@ nav a, a { color: #1f5f9c; }
 .note { background: var(--amber-soft); color: #4a3300; border-radius: 8px; padding: 10px 14px; margin: 1rem 0; }
 .note p { margin: 0 0 .3rem; max-width: none; } .note ul { margin: 0; padding-left: 1.2rem; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; margin: .8rem 0; }
-table { border-collapse: collapse; width: 100%; font-size: .87rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .87rem;
+  font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 9px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 thead th { font-weight: 600; color: var(--muted); font-size: .8rem; white-space: normal; vertical-align: bottom;
   min-width: 4.4rem; line-height: 1.25; background: var(--soft); }
@@ -54,6 +55,7 @@ th[scope=row] { white-space: nowrap; }
 .origin { font-size: .74rem; font-weight: 600; color: var(--muted); border: 1px solid var(--line); border-radius: 9px;
   padding: 1px 8px; margin-left: .4em; vertical-align: .1em; }
 tr.group th { background: var(--soft); font-size: .8rem; color: var(--muted); text-align: left; }
+tr.published th[scope=row] { white-space: normal; min-width: 9rem; }
 tr.published th, tr.published td { color: #39465a; background: #fbfaf5; font-style: italic; }
 .judged td { vertical-align: top; } .judged th[scope=row] { vertical-align: top; }
 .judged .word, .judged .reasons { text-align: left; } .judged .word .tag { margin: 0; }
@@ -111,7 +113,9 @@ footer { padding: 30px 20px 40px; }
   .metrics th, .metrics td, th, td { padding: 2px 3px; } th:first-child { position: static; }
   th small, td small { font-size: 6pt; } tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
   .judged .reasons, .runs .wide, .runs .path { min-width: 0; } .runs code { font-size: 6pt; }
-  .verdicts, .benchmark, .table, section.runs { page: wide; } .figures { grid-template-columns: 1fr 1fr; }
+  .verdicts, .benchmark, .table, section.runs, footer { page: wide; } footer { padding: 8px 0; }
+  .judged .reasons { font-size: 7pt; } .metrics { font-size: 7.5pt; }
+  .figures { grid-template-columns: 1fr 1fr; }
   .panels { grid-template-columns: 1fr 1fr 1fr; } .gallery { grid-template-columns: 1fr 1fr; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 }
