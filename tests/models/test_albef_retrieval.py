@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from lavis.common.features import FusedPairFeatures
 from lavis.losses.itm import hard_negative_weights
 from lavis.models.base import Progress
-from lavis.models.fused.retrieval import rerank
 from tests.models.references import (
     FEATURES,
     HIDDEN,
@@ -222,6 +223,15 @@ def test_without_distillation_targets_are_hard():
     assert_close(terms["itc"], torch.stack(rows).mean(), LOSSES)
 
 
+def rerank(cosines: torch.Tensor, k: int, match) -> torch.Tensor:
+    """Scores (Q, C) as published: cosine plus match logit of the k best by cosine, −100 for the others."""
+    scores = torch.full_like(cosines, -100.0)
+    for row, cosine in enumerate(cosines):
+        best = cosine.topk(k).indices
+        scores[row, best] = cosine[best] + match(row, best)
+    return scores
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("k", [2, 4])
 def test_ranking_with_matching(model, k):
@@ -248,3 +258,34 @@ def test_temperature_is_clamped(model):
     assert model.temp.item() == pytest.approx(0.5)
     assert model.scale.item() == pytest.approx(2.0)
     assert model.scale_parameters() == [model.temp]
+
+
+def test_the_contrast_is_in_single_precision_under_autocast(model):
+    inputs = inputs_of(model)
+    with torch.no_grad():
+        features, slow = model.represent(inputs), model.momentum_features(inputs)
+        plain = model.contrast(features.image, features.text, *slow, INPUTS["image_id_b"], 0.1)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = model.contrast(features.image, features.text, *slow, INPUTS["image_id_b"], 0.1)
+    assert torch.equal(mixed.image_to_text, plain.image_to_text) and torch.equal(mixed.loss, plain.loss)
+
+
+def test_a_copied_model_has_a_queue_of_its_own(model):
+    twin = copy.deepcopy(model)
+    twin.objective(inputs_of(twin), STEP)
+    assert twin.checkpoint_state()["queue_ptr"].item() == 6
+    assert model.checkpoint_state()["queue_ptr"].item() == 3
+    assert not torch.equal(twin.queue.images, model.queue.images)
+
+
+def test_the_state_after_a_resumed_run_is_that_of_an_unbroken_one():
+    unbroken, broken = load(ARCH, **SIZES), load(ARCH, **SIZES)
+    for step in range(3):
+        for run in (unbroken, broken):
+            torch.manual_seed(step)
+            run.objective(inputs_of(run), Progress(0, step, 100))
+        state = broken.checkpoint_state()
+        broken = build(ARCH, **SIZES)
+        broken.load_state_dict(state)
+    final = unbroken.checkpoint_state()
+    assert all(torch.equal(value, final[name]) for name, value in broken.checkpoint_state().items())

@@ -127,6 +127,13 @@ def test_ranking(model, inputs, k):
     assert all(torch.equal(before[name], value) for name, value in model.checkpoint_state().items())
 
 
+def test_confidence_is_the_weighted_mean_of_the_answers_log_likelihoods(model, inputs):
+    losses, weights = OUTPUTS["train_seq_losses_alpha0"].double(), INPUTS["weight"]
+    rows = zip(losses.split(INPUTS["n_answers"].tolist()), weights.split(INPUTS["n_answers"].tolist()), strict=True)
+    expected = torch.stack([-(weight * loss).sum() / weight.sum() for loss, weight in rows])
+    torch.testing.assert_close(model.confidence(inputs).double(), expected, rtol=1e-5, atol=0)
+
+
 @torch.no_grad()
 def test_first_token_logits(model, inputs):
     start = torch.full((3, 1), model.start)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
+import lavis
 from lavis.common.checkpoint import save_checkpoint
 from lavis.common.errors import CheckpointError, ConfigError, MissingFile
 from lavis.common.registry import registry
@@ -46,6 +49,14 @@ def test_defaults_have_the_public_keys_and_shapes(arch, base_tokenizer):
         model = cls.from_config(cls.config_class(tokenizer=str(base_tokenizer)))
     assert keys_of(model) == listed_keys(f"{arch}.public_keys.txt")
     assert model.family == "albef"
+
+
+@pytest.mark.parametrize("arch", SIZES)
+def test_packaged_settings_are_the_defaults(arch):
+    path = Path(lavis.__file__).parent / "configs" / "models" / f"{arch}.yaml"
+    settings, defaults = yaml.safe_load(path.read_text()), registry.get_model_class(arch).config_class()
+    assert settings == {name: getattr(defaults, name) for name in settings}
+    assert {"arch", "image_size", "max_txt_len", "momentum", "alpha", "use_distill"} <= set(settings)
 
 
 @pytest.mark.parametrize("arch", RECORDED)

@@ -12,7 +12,6 @@ L = L_itc + L_itm (ALBEF, arXiv 2107.07651, sections 3.2 and 3.4; BLIP, arXiv 22
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +29,8 @@ from lavis.models.fused.text import TextEncoder
 from lavis.models.fused.tokens import Tokens
 
 MIN_TEMP, MAX_TEMP = 0.001, 0.5
-UNRANKED = -100.0
 RAMP_EPOCHS = 2
+Sides = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass
@@ -155,7 +154,16 @@ class FusedRetrieval(MomentumModel):
         ids: torch.Tensor,
         share: float,
     ) -> Contrast:
-        """Features (B, D) against momentum features of this batch and the queue; `share` of the targets is soft."""
+        """Features (B, D) against momentum features of this batch and the queue; `share` of the targets is soft.
+
+        In single precision whatever the towers run in.
+        """
+        with torch.autocast(images.device.type, enabled=False):
+            own, slow = (images.float(), texts.float()), (slow_images.float(), slow_texts.float())
+            return self._contrast(own, slow, ids, share)
+
+    def _contrast(self, own: Sides, slow: Sides, ids: torch.Tensor, share: float) -> Contrast:
+        (images, texts), (slow_images, slow_texts) = own, slow
         all_images = torch.cat([slow_images.T, self.queue.images], dim=1)
         all_texts = torch.cat([slow_texts.T, self.queue.texts], dim=1)
         hard = same_image_targets(ids, torch.cat([ids, self.queue.ids]))
@@ -225,18 +233,3 @@ class FusedRetrieval(MomentumModel):
     def checkpoint_state(self) -> dict[str, torch.Tensor]:
         self.queue.flush()
         return super().checkpoint_state()
-
-
-def rerank(cosines: torch.Tensor, k: int, match: Callable[[int, torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """Scores (Q, C) of queries: cosine plus match logit for the k best candidates by cosine, −100 for the others.
-
-    Args:
-        cosines: (Q, C).
-        k: candidates that are matched; more than C means all.
-        match: query number and candidate numbers (k,) to match logits (k,).
-    """
-    scores = torch.full_like(cosines, UNRANKED)
-    for row, cosine in enumerate(cosines):
-        best = cosine.topk(min(k, len(cosine))).indices
-        scores[row, best] = cosine[best] + match(row, best).to(cosine)
-    return scores

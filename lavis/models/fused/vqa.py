@@ -38,6 +38,7 @@ class FusedVqa(FusedModel):
     answer_start: ClassVar[str] = "[CLS]"
     text_encoder: TextEncoder
     text_decoder: TextDecoder
+    _known: tuple[list[str], Tokens] | None = None
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -109,7 +110,7 @@ class FusedVqa(FusedModel):
         if not answers or k < 1:
             raise ConfigError(f"ranking needs a list of answers and k ≥ 1, found {len(answers)} answers and k = {k}")
         states, mask = self.question_states(inputs), inputs["mask"]
-        found = self.answer_tokens(answers)
+        found = self._listed(answers)
         ids, ends = found.ids.to(states.device), found.mask.to(states.device)
         start = torch.full((len(states), 1), self.start, device=states.device)
         logits = self.text_decoder(start, torch.ones_like(start), states, mask)[:, 0]
@@ -119,6 +120,12 @@ class FusedVqa(FusedModel):
             for own, row, ask in zip(candidates, states, mask, strict=True)
         ]
         return Ranking(candidates, first, torch.stack(scores))
+
+    def _listed(self, answers: list[str]) -> Tokens:
+        """Tokens of an answer list; the last list's are kept, since a split is ranked with one."""
+        if self._known is None or self._known[0] != answers:
+            self._known = list(answers), self.answer_tokens(answers)
+        return self._known[1]
 
     def _repeated(
         self, ids: torch.Tensor, ends: torch.Tensor, states: torch.Tensor, mask: torch.Tensor
