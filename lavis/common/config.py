@@ -145,13 +145,16 @@ def _compose_datasets(sources: list[tuple[str, dict[str, Any]]]) -> dict[str, An
     names = list(dict.fromkeys(name for _, content in sources for name in content.get("datasets", {})))
     if len(names) != 1:
         raise ConfigError(f"{sources[0][0]}: 'datasets' must name exactly one data set, found {names or 'none'}")
-    composed = {}
-    for name in names:
-        schema = getattr(registry.get_builder_class(name), "config_class", DatasetConfig)
-        layers = _package_defaults("datasets", f"{name}/defaults.yaml")
-        layers += [(source, content.get("datasets", {}).get(name) or {}) for source, content in sources]
-        composed[name] = _merge(schema, [(s, _listed(layer)) for s, layer in layers], f"datasets.{name}")
-    return composed
+    return {
+        name: compose_dataset(name, [(s, c.get("datasets", {}).get(name) or {}) for s, c in sources]) for name in names
+    }
+
+
+def compose_dataset(name: str, sources: Sequence[tuple[str, dict[str, Any]]] = ()) -> Any:
+    """`datasets.<name>`: the package's defaults under (source, keys) layers. Raises ConfigError."""
+    schema = getattr(registry.get_builder_class(name), "config_class", DatasetConfig)
+    layers = [*_package_defaults("datasets", f"{name}/defaults.yaml"), *sources]
+    return _merge(schema, [(source, _listed(layer)) for source, layer in layers], f"datasets.{name}")
 
 
 def _listed(layer: dict[str, Any]) -> dict[str, Any]:

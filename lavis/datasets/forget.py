@@ -1,8 +1,14 @@
-"""Forget lists: which images a run forgets. One image path a line, relative to the image root."""
+"""Forget lists: which images a run forgets. One image path a line, relative to the image root.
+
+    python -m lavis.datasets.forget --dataset coco
+
+draws the lists of a real data set (lavis.datasets.forget_lists).
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -104,3 +110,14 @@ def _lines(path: Path, hint: str) -> list[str]:
 
 def _first(images: Sequence[str]) -> str:
     return ", ".join(images[:3])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Draw the lists of a real data set; exit code 0 done, 2 user error."""
+    from lavis.datasets import forget_lists
+
+    return forget_lists.main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

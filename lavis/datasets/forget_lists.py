@@ -1,0 +1,89 @@
+"""Draws the forget lists of COCO, Flickr30k, VQA, NLVR2 and SNLI-VE: `python -m lavis.datasets.forget --dataset coco`.
+
+A list is a seeded order of the images that training shows, cut at --size. SNLI-VE's is Flickr30k's list of the same
+seed, as far as its images occur in SNLI-VE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lavis.common.config import compose_dataset
+from lavis.common.errors import ConfigError, DataError, MissingFile
+from lavis.common.registry import registry
+from lavis.common.schema import RunConfig
+from lavis.datasets.builder import PairBuilder
+from lavis.datasets.forget import draw_pool, read_forget_list, write_forget_list
+from lavis.datasets.generated import FORGET_SEEDS, list_path
+
+BUILDERS = {
+    "coco": "coco_retrieval",
+    "flickr30k": "flickr30k",
+    "vqa": "coco_vqa",
+    "nlvr": "nlvr",
+    "snli_ve": "snli_ve",
+}
+REUSED = {"snli_ve": "flickr30k"}
+POOL = 10_000
+
+
+def write_lists(dataset: str, annotations: Sequence[str], lists: Path, seeds: Sequence[int], size: int) -> list[str]:
+    """Write the list of every seed to lists/<dataset>/image-<seed>.txt; returns a line on each.
+
+    Args:
+        dataset: a key of BUILDERS. annotations: training files (empty: those of the package's defaults).
+        lists: folder of all data sets' lists; where one is reused (REUSED), it must be there.
+
+    Raises ConfigError (size beyond the images), MissingFile, DataError.
+    """
+    images = training_images(dataset, annotations)
+    told = []
+    for seed in seeds:
+        if dataset in REUSED:
+            command = f"draw it first: python -m lavis.datasets.forget --dataset {REUSED[dataset]}"
+            source = list_path(lists / REUSED[dataset], seed)
+            drawn = [image for image in read_forget_list(source, hint=command) if image in images]
+            if not drawn:
+                raise DataError(f"no image of {source} occurs in the training annotations of {dataset}")
+        else:
+            drawn = draw_pool(images, size, seed)
+        target = list_path(lists / dataset, seed)
+        write_forget_list(target, drawn)
+        told.append(f"{target}: {len(drawn)} of {len(images)} training images")
+    return told
+
+
+def training_images(dataset: str, annotations: Sequence[str]) -> set[str]:
+    """Every image that the training annotations of a data set name."""
+    name = BUILDERS[dataset]
+    given: dict[str, Any] = {"build_info": {"annotations": {"train": {"storage": list(annotations)}}}}
+    config = compose_dataset(name, [("--annotations", given)] if annotations else [])
+    builder: PairBuilder = registry.get_builder_class(name)(config, RunConfig())
+    return {image for entry in builder.train_entries() for image in entry.images}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m lavis.datasets.forget`."""
+    found = argparse.ArgumentParser(prog="python -m lavis.datasets.forget", description=(__doc__ or "").split("\n")[0])
+    found.add_argument("--dataset", choices=tuple(BUILDERS), required=True)
+    found.add_argument("--annotations", nargs="+", default=[], help="training files (default: LAVIS's layout)")
+    found.add_argument("--out", type=Path, default=Path("data/Df"), help="folder of all lists")
+    found.add_argument("--seeds", type=int, nargs="+", default=list(FORGET_SEEDS))
+    found.add_argument("--size", type=int, default=POOL, help="images of a list (not for SNLI-VE)")
+    return found
+
+
+def main(argv: Sequence[str]) -> int:
+    """Draw from the command line; exit code 0 done, 2 user error."""
+    args = parser().parse_args(argv)
+    try:
+        told = write_lists(args.dataset, args.annotations, args.out, args.seeds, args.size)
+    except (ConfigError, DataError, MissingFile) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write("".join(f"{line}\n" for line in told))
+    return 0
