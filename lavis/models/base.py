@@ -92,6 +92,10 @@ class BaseModel(nn.Module):
         """The temperature, where there is one: methods that do not learn it hold it."""
         return []
 
+    def text_parameters(self, tokens_only: bool = False) -> list[nn.Parameter]:
+        """The text tower's weights, or its token embedding's alone; none where the backbone cannot tell them."""
+        return []
+
     def clamp_scale(self) -> None:
         """Keep the temperature within its published bound, after an optimiser step."""
 

@@ -110,6 +110,12 @@ class ClipModel(BaseModel):
     def scale_parameters(self) -> list[nn.Parameter]:
         return [p for name, p in self.clip.named_parameters() if name in ("logit_scale", "logit_bias")]
 
+    def text_parameters(self, tokens_only: bool = False) -> list[nn.Parameter]:
+        """All but the image tower's and the temperature; of these the weights of `token_embedding` alone."""
+        outside = {id(p) for p in [*self.clip.visual.parameters(), *self.scale_parameters()]}
+        named = [(name, p) for name, p in self.clip.named_parameters() if id(p) not in outside]
+        return [p for name, p in named if not tokens_only or name.endswith("token_embedding.weight")]
+
     @torch.no_grad()
     def clamp_scale(self) -> None:
         """logit_scale ≤ ln 100 (CLIP, arXiv 2103.00020, section 2.5)."""

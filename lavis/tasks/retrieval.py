@@ -10,6 +10,7 @@ from lavis.common import distributed
 from lavis.common.config import Config
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
+from lavis.datasets.fictitious import read_fiction
 from lavis.datasets.pairs import PairDataset
 from lavis.evaluation.bank import FeatureBank, cache_folder
 from lavis.evaluation.embed import SplitFeatures, embed_entries
@@ -30,6 +31,7 @@ from lavis.evaluation.scores import (
 from lavis.models.base import BaseModel
 from lavis.tasks.base import BaseTask
 from lavis.tasks.relearning import check_relearning, relearning_metrics
+from lavis.trainers.base import BaseTrainer
 
 
 @registry.register_task("retrieval")
@@ -41,6 +43,13 @@ class RetrievalTask(BaseTask):
         check_metrics(self.run)
         check_choices(self.run)
         check_relearning(self.run.relearn)
+
+    def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
+        """As BaseTask's; a method that needs captions about invented people gets them."""
+        if trainer.needs_fiction:
+            forgotten = self.builder.partition().df
+            trainer.fiction = read_fiction(self.builder, forgotten, self.run.seed, trainer.params.strict)
+        return super().unlearning_sets(trainer)
 
     def metrics(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
         """As BaseTask's. Every picture and caption is embedded once, or taken from run.feature_cache."""

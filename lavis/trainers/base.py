@@ -121,7 +121,8 @@ class BaseTrainer:
 
     Class attributes of a method: `params_class` (a dataclass of its hyper-parameters, filled from
     `run.method_args`), `all_terms` (names of its terms), `sides` (the batches of a step), `needs_teacher`,
-    `needs_pairs` (defined on S: not for models without towers), `joint_of_teacher` (sides of which it wants the
+    `needs_fiction` (its `fiction`, captions about people who do not exist, is set by the task), `needs_pairs` (defined
+    on S: not for models without towers), `joint_of_teacher` (sides of which it wants the
     teacher's joint representation), `trains_scale` (whether it learns the temperature), `starts_from` ("original":
     the model to unlearn; "initial": what original training starts from, and Dr is what the reference `retrained`
     sees), `runner` (where it needs another than run.runner).
@@ -133,6 +134,8 @@ class BaseTrainer:
     all_terms: ClassVar[tuple[str, ...]]
     sides: ClassVar[tuple[str, ...]] = SIDES
     needs_teacher: ClassVar[bool] = True
+    needs_fiction: ClassVar[bool] = False
+    fiction: Any = None
     needs_pairs: ClassVar[bool] = False
     joint_of_teacher: ClassVar[tuple[str, ...]] = ()
     trains_scale: ClassVar[bool] = False

@@ -1,0 +1,100 @@
+"""What the methods share that train the text side alone, beside captions about people who do not exist (ours)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lavis.common.errors import ConfigError, suggest
+from lavis.common.seed import derived_seed
+from lavis.models.base import BaseModel
+from lavis.trainers.base import BaseTrainer, Batch
+from lavis.trainers.teacher import FrozenModel
+
+TOWERS = ("text", "tokens")
+
+
+@dataclass
+class Params:
+    """`tower`: what is trained, "text" (the text tower) or "tokens" (its token embedding alone). `strict`: replace the
+    names of partial identities, too. `held`, `extra`: fictitious captions a step, of invented people and of others.
+    """
+
+    tower: str = "text"
+    strict: bool = False
+    held: int = 64
+    extra: int = 16
+
+
+class Captions(Protocol):
+    """What lavis.datasets.fictitious.Fiction gives; a draw is of `n` captions."""
+
+    counterfactual: dict[str, str]
+
+    def held(self, draws: np.random.Generator, n: int) -> list[str]: ...
+
+    def kept_names(self, draws: np.random.Generator, n: int) -> list[str]: ...
+
+    def renamed(self, draws: np.random.Generator, n: int) -> list[tuple[str, str]]: ...
+
+
+class PersonaTrainer(BaseTrainer):
+    """The image tower and the temperature are frozen; the teacher is a frozen copy that is asked live."""
+
+    params_class = Params
+    needs_pairs = True
+    needs_teacher = False
+    needs_fiction: ClassVar[bool] = True
+
+    def __init__(self, method: str, model: BaseModel, run: Any, device: torch.device) -> None:
+        super().__init__(method, model, run, device)
+        self.frozen = FrozenModel(model).model
+        trained = model.text_parameters(tokens_only=self.params.tower == "tokens")
+        if not trained:
+            raise ConfigError(f"'{method}' trains the text tower, which this backbone does not tell apart; use clip")
+        model.requires_grad_(False)
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+    @classmethod
+    def check(cls, method: str, run: Any, model: type[BaseModel] | None = None) -> None:
+        super().check(method, run, model)
+        params = cls._params(method, dict(run.method_args))
+        if params.tower not in TOWERS:
+            raise ConfigError(f"run.method_args.tower is '{params.tower}'; {suggest(str(params.tower), TOWERS)}")
+        if params.held < 1 or params.extra < 1:
+            raise ConfigError("run.method_args.held and .extra must be at least 1")
+
+    @property
+    def captions(self) -> Captions:
+        assert self.fiction is not None, "the task has to set trainer.fiction"
+        return self.fiction
+
+    def draws(self, batch: Batch) -> np.random.Generator:
+        """A generator of this micro-batch's own."""
+        return np.random.default_rng(derived_seed(self.run.seed, "fiction", batch.epoch, batch.number))
+
+    def embed(self, groups: dict[str, list[str]], live: bool) -> dict[str, torch.Tensor]:
+        """Unit rows (n, D) of every group of captions, in one forward of the student or (live=False) of the teacher."""
+        everything = [caption for captions in groups.values() for caption in captions]
+        tokens = self.model.tokenize(everything).to(self.device)
+        with torch.set_grad_enabled(live), self.computing():
+            rows = (self.model if live else self.frozen).encode_text(tokens)
+        parts = F.normalize(rows.float(), dim=-1).split([len(captions) for captions in groups.values()])
+        return dict(zip(groups, parts, strict=True))
+
+    @torch.no_grad()
+    def images(self, batch: Batch, side: str) -> torch.Tensor:
+        """Unit rows (B, D) of a side's images, which are student's and teacher's alike."""
+        with self.computing():
+            rows = self.frozen.encode_image(batch.sides[side]["images"])
+        return F.normalize(rows.float(), dim=-1)
+
+
+def squared_distance(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """sq: the mean over rows of ‖a − b‖², scalar; 0 for no rows."""
+    return (student - target).pow(2).sum(dim=1).mean() if len(student) else student.sum()
