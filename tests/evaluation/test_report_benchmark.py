@@ -112,6 +112,15 @@ def said(own: list[dict], group: list[dict]) -> str | None:
     return None if found is None else found.name
 
 
+def test_the_page_counts_the_methods_that_pass() -> None:
+    """A method with retrained's own numbers passes; one without results gets no verdict."""
+    rows = benchmark_rows(("delete",))
+    same = [{**one, "name": "twin", "folder": "twin"} for one in rows if one["name"] == "retrained"]
+    page = render(Report([*rows, *same, unread()]))
+    assert "Free of all three failure modes: 1 of 3 methods (twin). No verdict on erase." in page
+    assert "No method is shown to be free of all three" in render(Report(rows))
+
+
 def test_a_broken_method_never_gets_a_good_verdict() -> None:
     rows = benchmark_rows(("vlul",))
     assert said([*rows[-3:-1], unread("vlul", 44)], rows) == "broken"

@@ -13,7 +13,7 @@ from lavis.evaluation.report.palette import REFERENCES, looks
 from lavis.evaluation.report.plots import Axis, bars, scatter
 from lavis.evaluation.report.standing import agreement, judged
 from lavis.evaluation.report.tables import ALL, PASSED, anchor, html_table, legend, row_head
-from lavis.evaluation.verdicts import NONE, Verdict, VerdictRules
+from lavis.evaluation.verdicts import BROKEN, NONE, NOT_MEASURED, Verdict, VerdictRules
 
 ROLES = {
     "compromised": "trained on everything, private facts included: where unlearning starts",
@@ -28,6 +28,12 @@ SPLITS = {
     "test_cosine": ("unseen test pairs", "test"),
 }
 TOO_FAR = 110.0  # percent of the way to the target from which a method has over-forgotten
+MODES_IN_WORDS = (
+    "Ineffective: what had to go is still found. Catastrophic: general knowledge or retain recall is lost. "
+    "Over-generalised: other people, or other facts about the same people, are lost as well. "
+    "The rules and their thresholds: docs/verdicts.md. The distance between two seeds of one reference says how small "
+    "a difference means nothing."
+)
 FEW = 6  # methods that get a card each; more stand in the tables alone
 SCALES = {"x": "X on the nine tenths that were not trained again", "x_whole": "X of whole identities alone"}
 
@@ -92,7 +98,20 @@ def verdicts(rows: Sequence[Row], rules: VerdictRules | None) -> Safe | None:
     body = [_verdict_line(named(rows, name), said[name], row_head(named(rows, name), style[name])) for name in names]
     head = el("tr", *(el("th", text, scope="col") for text in heads))
     table = el("table", el("thead", head), el("tbody", *body), class_="judged")
-    return el("div", table, class_="scroll", tabindex="0", role="region", aria_label="Verdicts")
+    scroll = el("div", table, class_="scroll", tabindex="0", role="region", aria_label="Verdicts")
+    return join([el("p", _passed(said), class_="lead"), el("p", MODES_IN_WORDS, class_="muted"), scroll])
+
+
+def _passed(said: Mapping[str, Verdict | None]) -> str:
+    """Which methods avoid all three failure modes, in a sentence."""
+    methods = {name: found for name, found in said.items() if found is not None}
+    good = [name for name, found in methods.items() if found.name == NONE]
+    unsure = [name for name, found in methods.items() if found.name in (BROKEN, NOT_MEASURED)]
+    if good:
+        first = f"Free of all three failure modes: {len(good)} of {len(methods)} methods ({', '.join(good)})."
+    else:
+        first = "No method is shown to be free of all three failure modes."
+    return first + (f" No verdict on {', '.join(unsure)}." if unsure else "")
 
 
 def _verdict_line(rows: Sequence[Row], said: Verdict | None, head: Safe) -> Safe:
