@@ -201,6 +201,21 @@ def test_pretraining_weights_that_lack_a_part_are_refused(tmp_path):
         build("albef_vqa", pretraining=str(tmp_path / "short.pth"), **SIZES["albef_vqa"])
 
 
+def test_a_file_without_momentum_copies(tmp_path):
+    """LAVIS's trainer leaves out what has no gradient."""
+    given = {n: v for n, v in weights("albef_retrieval").items() if not n.split(".")[0].endswith("_m")}
+    save_checkpoint(tmp_path / "trained.pth", {"model": given})
+    with pytest.raises(CheckpointError, match="lacks the momentum copies; model.pretraining loads it"):
+        build("albef_retrieval", **SIZES["albef_retrieval"]).load_weights(tmp_path / "trained.pth")
+    path = str(tmp_path / "trained.pth")
+    state = build("albef_retrieval", pretraining=path, **SIZES["albef_retrieval"]).checkpoint_state()
+    assert all(torch.equal(state[name], value) for name, value in given.items())
+    for name, value in state.items():
+        part, _, rest = name.partition(".")
+        if part.endswith("_m"):
+            assert torch.equal(value, given[f"{part.removesuffix('_m')}.{rest}"])
+
+
 def test_tokenizers_of_files_and_folders():
     for source in (FOLDER / "tokenizer", FOLDER / "tokenizer" / "vocab.txt"):
         found = Tokenizer(str(source), 300)(["two people", "A dog running on the grass"], 6)

@@ -81,7 +81,7 @@ class FusedModel(BaseModel):
         own = self.state_dict()
         difference = describe_mismatch(own, state, source)
         if difference:
-            raise CheckpointError(f"{difference}. The model is {self.arch}: is the file one of it, at these sizes?")
+            raise CheckpointError(f"{difference}. The model is {self.arch}: {self._hint(own.keys() - state.keys())}")
         torn = [
             names for names in self.tie_groups() if any(not torch.equal(state[names[0]], state[n]) for n in names[1:])
         ]
@@ -91,20 +91,29 @@ class FusedModel(BaseModel):
             )
         self.load_state_dict(state)
 
-    def load_pretraining(self, source: str | Path) -> None:
-        """Start from the weights of the pretraining stage; only the parts named in `fresh` keep their own.
+    def _hint(self, missing: set[str]) -> str:
+        """What to do about a file that does not fit."""
+        if missing and all(name.split(".")[0].endswith("_m") for name in missing):
+            return "the file lacks the momentum copies; model.pretraining loads it and makes them anew"
+        return "is the file one of it, at these sizes?"
 
-        Raises MissingFile, and CheckpointError when another part is missing from the file or has another shape.
+    def load_pretraining(self, source: str | Path) -> None:
+        """Start from weights of the pretraining stage, or of training without the momentum copies.
+
+        Parts named in `fresh` that the file lacks, or has in another shape, keep their own weights. Raises
+        MissingFile, and CheckpointError when another part is missing from the file or has another shape.
         """
         state = self.from_pretraining(self.read_state(source))
-        own = {name: value for name, value in self.state_dict().items() if self.fresh.isdisjoint(name.split("."))}
+        own = self.state_dict()
+        needed = {name: value for name, value in own.items() if self.fresh.isdisjoint(name.split("."))}
         given = {name: state[name] for name in own if name in state}
-        difference = describe_mismatch(own, given, source)
+        fitting = {name: value for name, value in given.items() if name in needed or value.shape == own[name].shape}
+        difference = describe_mismatch(needed, {name: given[name] for name in needed if name in given}, source)
         if difference:
             raise CheckpointError(
                 f"{difference}. model.pretraining of {self.arch} takes {self.family}'s pretraining weights"
             )
-        self.load_state_dict(given, strict=False)
+        self.load_state_dict(fitting, strict=False)
 
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The pretraining stage's weights under this model's names."""

@@ -26,7 +26,7 @@ class FusedConfig(ModelConfig):
     dropout: float = 0.1  # of the text layers; the image encoder has none
     tokenizer: str = "hf-hub:bert-base-uncased"  # or a folder with vocab.txt, or that file
     max_txt_len: int = 40
-    pretraining: str | None = None  # weights of the pretraining stage; heads that they lack stay fresh
+    pretraining: str | None = None  # weights to train from; heads that they lack stay fresh
 
 
 @dataclass
