@@ -8,6 +8,7 @@ so the checkpoint is linked into a folder of its own: `output/references/<backbo
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,10 @@ class ReferenceResult:
     job: Job | None = None
     source: str = ""
     link: Path = Path()
+    metrics: tuple[str, ...] = ()  # kinds of metrics (run.metrics) that the results should have
 
     def prepare(self, model_type: str) -> None:
-        """Link the checkpoint, and drop results that are older than it. Raises MissingFile."""
+        """Link the checkpoint, and drop results that are older than it or lack metrics. Raises MissingFile."""
         from lavis.models.clip import resolve_weights
 
         target = resolve_weights(self.source, model_type).resolve()
@@ -43,7 +45,9 @@ class ReferenceResult:
         temporary.symlink_to(target)
         temporary.replace(self.link)
         results = self.folder / RESULTS
-        if results.exists() and results.stat().st_mtime < target.stat().st_mtime:
+        if not results.exists():
+            return
+        if results.stat().st_mtime < target.stat().st_mtime or not _measures(read_results(self.folder), self.metrics):
             results.unlink()
 
 
@@ -54,7 +58,7 @@ def reference_result(sweep: SweepConfig, setting: Setting, name: str, seed: int 
     folder = reference_folder(config)
     source = _source(sweep, config, name, folder)
     own = source == str(folder / BEST)
-    if own and (name == "retrained" or _fits(folder, config.run) or not Path(source).exists()):
+    if own and (_fits(folder, config.run) or not Path(source).exists()):
         return ReferenceResult(name, folder)
     return _evaluation(options, setting, config, name, source)
 
@@ -68,9 +72,17 @@ def _source(sweep: SweepConfig, config: Config, name: str, folder: Path) -> str:
 
 
 def _fits(folder: Path, run: Any) -> bool:
-    """Whether the numbers of a run folder, once there, are for this forget set."""
+    """Whether the numbers of a run folder, once there, are for this forget set and of all kinds asked for."""
     results = read_results(folder)
-    return not results or (results.get("df_size"), results.get("df_seed")) == (run.df_size, run.df_seed)
+    same = (results.get("df_size"), results.get("df_seed")) == (run.df_size, run.df_seed)
+    return not results or (same and _measures(results, run.metrics))
+
+
+def _measures(results: dict[str, Any], kinds: Sequence[str]) -> bool:
+    """Whether results are of these kinds of metrics; true of results that do not say."""
+    config = results.get("config")
+    known = config.get("run", {}).get("metrics") if isinstance(config, dict) else None
+    return known is None or set(kinds) <= set(known)
 
 
 def _evaluation(given_options: list[str], setting: Setting, config: Config, name: str, source: str) -> ReferenceResult:
@@ -89,4 +101,4 @@ def _evaluation(given_options: list[str], setting: Setting, config: Config, name
     title = f"evaluate {name} · {setting.backbone} · {setting.task} · {setting.df_size}{own}"
     folder = base / "evaluate" / setting.backbone / setting.task / name
     job = Job(title, command("evaluate.py", setting.cfg_path, options), folder, log_path(run, title))
-    return ReferenceResult(name, folder, job, source, link)
+    return ReferenceResult(name, folder, job, source, link, tuple(run.metrics))

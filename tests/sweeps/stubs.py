@@ -51,6 +51,7 @@ elif script == "train.py":
 else:
     assert pathlib.Path(options["run.checkpoint"]).read_text() == "weights"
     folder = pathlib.Path(output, "evaluate", "clip", task, name)
+folder /= options.get("run.subfolder", "")
 if options.get("run.seed_folder") == "true":
     folder /= f"seed-{seed}"
 if method == "delete" and options.get("run.max_epoch") == "99":
