@@ -101,10 +101,11 @@ class BaseTask:
 
     @contextlib.contextmanager
     def session(self, checkpoint: Path | None = None) -> Iterator[None]:
-        """Device, processes, seeds, data and run folder; everything is let go at the end."""
+        """Device, processes, seeds, data and run folder; all is let go at the end, unless the processes were joined before."""
         if self.run.threads:
             torch.set_num_threads(self.run.threads)
         self.device = distributed.resolve_device(self.run.device)
+        joined = distributed.initialized()
         distributed.setup(self.device)
         setup_logging(distributed.is_main())
         try:
@@ -117,7 +118,8 @@ class BaseTask:
                 distributed.on_main(lambda: held.enter_context(folder_lock(self.folder)))
                 yield
         finally:
-            distributed.shutdown()
+            if not joined:
+                distributed.shutdown()
 
     def _folder(self, checkpoint: Path | None) -> Path:
         if checkpoint is None:

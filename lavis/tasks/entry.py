@@ -61,14 +61,17 @@ def evaluate_all(cfg_path: str, options: Sequence[str]) -> tuple[str, bool]:
         return evaluate(cfg_path, options), True
     if run.checkpoint:
         raise ConfigError("name the weights in run.checkpoint or in run.checkpoints, not in both")
-    labels = distinct_labels(run.checkpoints)
     table = Comparison()
-    for path, label in labels.items():
-        try:
-            table.add(label, _evaluated(cfg_path, options, path, label))
-        except UserFault as error:
-            table.fail(label, path, error)
-    return (table.text() if distributed.is_main() else ""), table.sound
+    distributed.setup(distributed.resolve_device(run.device))  # once: the processes stay joined from one to the next
+    try:
+        for path, label in distinct_labels(run.checkpoints).items():
+            try:
+                table.add(label, _evaluated(cfg_path, options, path, label))
+            except UserFault as error:
+                table.fail(label, path, error)
+        return (table.text() if distributed.is_main() else ""), table.sound
+    finally:
+        distributed.shutdown()
 
 
 def _evaluated(cfg_path: str, options: Sequence[str], path: str | None, label: str = "") -> Outcome:

@@ -12,6 +12,7 @@ from lavis.common.errors import ConfigError
 from lavis.evaluation.results import read_results
 from lavis.tasks.comparison import distinct_labels
 from lavis.tasks.entry import evaluate_all
+from tests.small import run
 
 
 def copy_of(world, path: Path, change) -> Path:
@@ -76,6 +77,19 @@ def test_each_has_a_row_and_failing_ones_one_line(trained_world, tmp_path, capsy
 def _begun(folder: Path) -> list[str]:
     """Folders of checkpoints that did not load: no results in them."""
     return [p.name for p in folder.iterdir() if not (p / "results.json").exists()]
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_numbers(trained_world, tmp_path):
+    paths = [copy_of(trained_world, tmp_path / name, lambda state: None) for name in ("one.pth", "two.pth")]
+    found = {}
+    for processes in (1, 2):
+        options = options_of([paths[0], tmp_path / "none.pth", paths[1]], tmp_path / str(processes))
+        done = run(trained_world.command("evaluate.py", options=tuple(options)), processes)
+        assert done.returncode != 0 and "none.pth was not evaluated" in done.stderr
+        folder = tmp_path / str(processes) / "evaluate" / "clip" / "salmu_retrieval"
+        found[processes] = [read_results(folder / path.stem / "results.json")["metrics"] for path in paths]
+    assert found[1] == found[2]
 
 
 def test_sound_ones_end_well(trained_world, tmp_path, capsys):

@@ -43,7 +43,7 @@ class FakerValues:
     """Values of a field by Faker, in a locale (en_US by default), the same for the same seed.
 
     `real` are values to avoid (but of blood types there are eight, and all may be real). A field that Faker has no
-    counterpart of, or a locale it does not know, gives none; the log says so once. Raises ImportError when Faker is not installed.
+    counterpart of, or a locale it does not know, gives none; the log says so once. Raises ImportError without Faker.
     """
 
     def __init__(self, real: Collection[str], seed: int = 42) -> None:
