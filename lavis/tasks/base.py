@@ -101,7 +101,7 @@ class BaseTask:
 
     @contextlib.contextmanager
     def session(self, checkpoint: Path | None = None) -> Iterator[None]:
-        """Device, processes, seeds, data and run folder; all is let go at the end, unless the processes were joined before."""
+        """Device, processes, seeds, data and run folder; all is let go at the end (processes joined before stay so)."""
         if self.run.threads:
             torch.set_num_threads(self.run.threads)
         self.device = distributed.resolve_device(self.run.device)
