@@ -114,7 +114,7 @@ class ClipModel(BaseModel):
         """All but the image tower's and the temperature; of these the weights of `token_embedding` alone."""
         outside = {id(p) for p in [*self.clip.visual.parameters(), *self.scale_parameters()]}
         named = [(name, p) for name, p in self.clip.named_parameters() if id(p) not in outside]
-        return [p for name, p in named if not tokens_only or name.endswith("token_embedding.weight")]
+        return [p for name, p in named if not tokens_only or name.split(".")[-2:] == ["token_embedding", "weight"]]
 
     @torch.no_grad()
     def clamp_scale(self) -> None:
