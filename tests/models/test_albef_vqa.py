@@ -189,7 +189,7 @@ def test_smoothed_loss_by_hand():
     [
         ({"answers": [["red"], []], "answer_weights": [[1.0], []]}, "at least one answer"),
         ({"answers": [["red"], ["two"]], "answer_weights": [[1.0], [0.5, 0.5]]}, "as many answer_weights"),
-        ({"captions": ["what color is the car ?", "  "]}, "empty"),
+        ({"captions": ["what color is the car ?", "  "]}, "row 1 has an empty text"),
     ],
 )
 def test_bad_rows_are_named(model, change, words):

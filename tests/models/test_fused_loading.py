@@ -223,6 +223,26 @@ def test_tokenizers_of_files_and_folders():
         assert found.mask.int().sum(1).tolist() == [4, 6]
 
 
+def test_tokenizers_of_the_hub(monkeypatch):
+    """The vocabulary comes from the cache (a local file here); an unknown name is no empty tokenizer."""
+    asked = []
+
+    def cached(name: str, file: str) -> str:
+        asked.append((name, file))
+        return str(FOLDER / "tokenizer" / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", cached)
+    assert Tokenizer("hf-hub:some/bert", 300)(["two people"], 6).ids.tolist() == [[2, 30, 1, 3]]
+    assert asked == [("some/bert", "vocab.txt")]
+
+
+@pytest.mark.parametrize("name", ["no such name", "nobody/nothing"])
+def test_hub_tokenizers_that_cannot_be_had(name, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MissingFile, match="is not cached here and could not be fetched"):
+        Tokenizer(f"hf-hub:{name}", 300)
+
+
 def test_further_tokens_come_after_the_vocabulary():
     tokenizer = Tokenizer(str(FOLDER / "tokenizer"), 302, ("[DEC]", "[ENC]"))
     assert (tokenizer.number("[DEC]"), tokenizer.number("[ENC]"), tokenizer.pad, tokenizer.end) == (300, 301, 0, 3)

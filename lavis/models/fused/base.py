@@ -58,8 +58,10 @@ class FusedModel(BaseModel):
 
     def prepare(self, rows: Inputs) -> Inputs:
         """Rows as a data set gives them, plus "tokens" (B, L) and "mask" (B, L) of their captions."""
-        if any(not text.strip() for text in rows["captions"]):
-            raise DataError("a row's text is empty; each image needs a caption, question or statement")
+        empty = [row for row, text in enumerate(rows["captions"]) if not text.strip()]
+        if empty:
+            number = int(rows["index"][empty[0]]) if "index" in rows else empty[0]
+            raise DataError(f"row {number} has an empty text; each image needs a caption, question or statement")
         found = self.encode_texts(rows["captions"])
         return {**rows, "tokens": found.ids, "mask": found.mask}
 

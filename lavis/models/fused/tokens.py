@@ -11,6 +11,7 @@ import torch
 from lavis.common.errors import ConfigError, MissingFile
 
 HUB = "hf-hub:"
+VOCABULARY = "vocab.txt"
 DECODE, ENCODE = "[DEC]", "[ENC]"
 
 
@@ -66,19 +67,26 @@ class Tokenizer:
 def _load(source: str) -> Any:
     from transformers import BertTokenizer
 
-    if source.startswith(HUB):
-        try:
-            return BertTokenizer.from_pretrained(source.removeprefix(HUB))
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise MissingFile(
-                f"model.tokenizer: {source} is not cached here and could not be fetched: {reason}"
-            ) from error
-    path = Path(source)
-    path = path / "vocab.txt" if path.is_dir() else path
+    path = _from_hub(source) if source.startswith(HUB) else Path(source)
+    path = path / VOCABULARY if path.is_dir() else path
     if not path.is_file():
         raise MissingFile(
-            f"model.tokenizer: no file {path}; give a folder with vocab.txt, that file, or {HUB}<name> "
+            f"model.tokenizer: no file {path}; give a folder with {VOCABULARY}, that file, or {HUB}<name> "
             f"(the public models use {HUB}bert-base-uncased)"
         )
-    return BertTokenizer.from_pretrained(path.parent) if path.name == "vocab.txt" else BertTokenizer(str(path))
+    return BertTokenizer.from_pretrained(path.parent) if path.name == VOCABULARY else BertTokenizer(str(path))
+
+
+def _from_hub(source: str) -> Path:
+    """The vocabulary file alone is fetched: transformers makes an empty tokenizer of a name that it cannot find."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(source.removeprefix(HUB), VOCABULARY))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise MissingFile(
+            f"model.tokenizer: {source} is not cached here and could not be fetched ({reason}); "
+            f"a folder with its {VOCABULARY} will do as well"
+        ) from error
