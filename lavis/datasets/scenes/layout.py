@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from lavis.common.errors import ConfigError, suggest
 from lavis.datasets import generated
-from lavis.datasets.annotations import read_json
+from lavis.datasets.annotations import Parse, pair_entry, read_annotations
 from lavis.datasets.forget import draw_pool, write_forget_list
+from lavis.datasets.formats import hypothesis_entry, question_entry, statement_entry
 from lavis.datasets.generated import FORGET_SEEDS, dump, list_path
 from lavis.datasets.scenes.draw import scene_bytes
 from lavis.datasets.scenes.plan import MAKERS, PIXELS, SIZES, Plan, make_plan
@@ -19,6 +20,13 @@ from lavis.datasets.scenes.texts import ANSWERS, vocabulary
 
 VERSION = 1
 TOKENIZER = "tokenizer"
+PARSERS: dict[str, Parse] = {
+    "coco": pair_entry,
+    "flickr30k": pair_entry,
+    "vqa": question_entry,
+    "nlvr": statement_entry,
+    "snli_ve": hypothesis_entry,
+}
 
 
 def ensure(kind: str, root: Path, lists: Path, size: str, seed: int, force: bool = False) -> bool:
@@ -40,7 +48,9 @@ def ensure(kind: str, root: Path, lists: Path, size: str, seed: int, force: bool
     identity = {"name": f"{kind}_{size}", "version": VERSION, "size": size, "seed": seed}
     command = f"python -m lavis.datasets.scenes_mini --data {kind} --size {size} --seed {seed} --out {root} --force"
     write = partial(_write, kind=kind, identity=identity)
-    recipe = generated.Recipe(f"miniature of {kind}", identity, command, write, partial(_write_lists, size=size))
+    recipe = generated.Recipe(
+        f"miniature of {kind}", identity, command, write, partial(_write_lists, kind=kind, size=size)
+    )
     return generated.ensure(root, lists, recipe, force)
 
 
@@ -69,17 +79,9 @@ def _counts(plan: Plan) -> dict[str, Any]:
     return {"pixels": PIXELS, "pictures": len(plan.pictures), "rows": rows, "wordpieces": len(vocabulary())}
 
 
-def _write_lists(root: Path, lists: Path, size: str) -> None:
+def _write_lists(root: Path, lists: Path, kind: str, size: str) -> None:
     """A seeded draw from the training pictures for every seed; equal pictures give equal lists."""
-    pictures = {path.name: path for path in sorted((root / "images").rglob("*.jpg"))}
-    items = read_json(root / "annotations" / "train.json", "annotation file")
-    shown = [name for item in items for name in item.get("images", [item.get("image")])]
-    images = {pictures[_file(name)].relative_to(root / "images").as_posix() for name in shown}
+    entries = read_annotations(root / "annotations" / "train.json", parse=PARSERS[kind])
+    images = {image for entry in entries for image in entry.images}
     for seed in FORGET_SEEDS:
         write_forget_list(list_path(lists, seed), draw_pool(images, SIZES[size].pool, seed))
-
-
-def _file(name: str) -> str:
-    """File name of an image as annotations give it (SNLI-VE: a bare number)."""
-    stem = name.split("/")[-1]
-    return stem if stem.endswith(".jpg") else f"{stem}.jpg"
