@@ -236,6 +236,14 @@ def test_reasons_call_metrics_by_their_heads() -> None:
     )
 
 
+def test_negative_numbers_in_reasons_have_a_minus_sign() -> None:
+    assert readable("between 0.9 and -0.11, vlul-2") == "between 0.9 and −0.11, vlul-2"
+
+
+def test_an_axis_shows_its_least_span() -> None:
+    assert Axis("m", "m", (), span=0.2).ticks([0.97, 0.99]) == pytest.approx([0.75, 0.8, 0.85, 0.9, 0.95, 1.0])
+
+
 def test_thresholds_of_a_sweep_file_are_checked() -> None:
     sweep = {"cfg_path": "x.yaml", "methods": ["vlul"]}
     assert sweep_from_dict({**sweep, "verdict": {"recall_left": 0.2}}, "s").verdict == {"recall_left": 0.2}

@@ -142,8 +142,8 @@ def missing_of(table: Table, rows: Sequence[Row]) -> list[Column]:
 
 
 def readable(text: str) -> str:
-    """A sentence with metrics called by the heads of their columns instead of their keys."""
-    return _KEY.sub(lambda found: HEADS.get(found.group(), found.group()), text)
+    """A sentence with metrics called by the heads of their columns instead of their keys, and true minus signs."""
+    return _MINUS.sub("−", _KEY.sub(lambda found: HEADS.get(found.group(), found.group()), text))
 
 
 HEADS = {
@@ -151,3 +151,4 @@ HEADS = {
     "salmubench_retfail_mrr_whole": "RetFail MRR whole",
 }
 _KEY = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
+_MINUS = re.compile(r"(?<![\w-])-(?=\d)")

@@ -30,12 +30,16 @@ MANY = 8  # models from which a plot of points needs more room
 
 @dataclass(frozen=True)
 class Axis:
-    """A metric, its title on the plot, the values that the axis always shows, and whether it is logarithmic."""
+    """A metric, its title on the plot, the values that the axis always shows, and whether it is logarithmic.
+
+    `span` is the least range that it shows, so that a small difference does not fill the plot.
+    """
 
     key: str
     title: str
     always: tuple[float, ...] = (0.0,)
     log: bool = False
+    span: float = 0.0
 
     def value(self, row: Row) -> float | None:
         """Where a row stands on the axis; None where it has no value, or none above 0 on a logarithmic axis."""
@@ -48,7 +52,7 @@ class Axis:
         every = [*values, *self.always]
         low, high = min(every), max(every)
         if not self.log:
-            return nice_ticks(low, high)
+            return nice_ticks(min(low, high - self.span), high)
         low, high = math.floor(low), max(math.ceil(high), math.floor(low) + 1)
         return [place + part for place in range(low, high) for part in (0.0, LOG_3)] + [float(high)]
 
@@ -77,7 +81,7 @@ def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -
         if len(seeds[row["name"]]) > 1:
             tip = f"{row['name']}, seed {row.get('seed')}"
             parts.append(marker(style[row["name"]], frame.x(a), frame.y(b), 3.0, tip, 0.4))
-    for name, (a, b) in centres.items():
+    for name, (a, b) in reversed(centres.items()):  # the references, which come first, lie on top
         tip = f"{name}: {x.key} {_back(x, a):.4g}, {y.key} {_back(y, b):.4g}"
         parts.append(marker(style[name], frame.x(a), frame.y(b), 6.5, tip))
     parts += _point_names([(frame.x(a), frame.y(b), name) for name, (a, b) in centres.items()], frame, width, style)

@@ -148,9 +148,9 @@ def _kind(name: str) -> str:
 
 def trade_off(rows: Sequence[Row]) -> Safe:
     """The plots of forgetting against utility: the benchmark's where it was measured, and retrieval's."""
-    target, gen_know = target_name(rows), Axis("salmubench_gen_know", "GenKnow (↑ useful)", ())
+    target, gen_know = target_name(rows), Axis("salmubench_gen_know", "GenKnow (↑ useful)", (), span=0.2)
     if any(number(row, "salmubench_imagenet") is not None for row in rows):
-        gen_know = Axis("salmubench_imagenet", "GenKnow, ImageNet-1k (↑ useful)", ())
+        gen_know = Axis("salmubench_imagenet", "GenKnow, ImageNet-1k (↑ useful)", (), span=0.2)
     retfail = Axis("salmubench_retfail_mrr", "RetFail MRR, logarithmic (← forgotten)", (), log=True)
     association = Axis("salmubench_assoc_str", "AssocStr: forgotten pairs", ())
     others = Axis("salmubench_inter_id_sim", "InterIdSim: other people's pairs", ())
