@@ -132,6 +132,7 @@ CONFIG = st.fixed_dictionaries(
 @given(content=st.binary(max_size=120) | CONFIG.map(lambda item: yaml.safe_dump(item).encode()))
 @example(b"model: !!python/object/apply:os.system ['false']")
 @example(b"a: &a [*a, *a]")
+@example(b"0")
 @example(b"run: {seed: ${run.seed}}")
 @example(b"run: {output_dir: '${oc.env:HOME}'}")
 @example(b"datasets: {salmu: {build_info: {images: {storage: [1]}}}}")

@@ -107,7 +107,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise MissingFile(f"configuration file {path} does not exist; the project's own lie under configs/")
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold the sections {', '.join(SECTIONS)}, found a {type(content).__name__}")
