@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-NUMBERS = {"none": "0", "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6"}
-NUMBERS |= {"seven": "7", "eight": "8", "nine": "9", "ten": "10"}
+DIGITS = "zero one two three four five six seven eight nine ten".split()
+NUMBERS = {"none": "0"} | {word: str(number) for number, word in enumerate(DIGITS)}
 ARTICLES = frozenset({"a", "an", "the"})
 MARKS = ';/[]"{}()=+\\_-><@`,?!'
 CONTRACTED = (
