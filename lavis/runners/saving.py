@@ -62,9 +62,10 @@ class Saver:
         """Write `checkpoint_<epoch>.pth` (or `…-<step>.pth`); all processes wait for it."""
         path = self.folder / checkpoint_name(epoch, step)
         failure = None
+        weights = self.model.checkpoint_state()  # on every process: a model may write what waits, a queue say
         if distributed.is_main():
             try:
-                save_checkpoint(path, self._payload(progress, meter))
+                save_checkpoint(path, self._payload(weights, progress, meter))
                 if step is None:
                     best = epoch if progress.best_epoch is None else progress.best_epoch
                     link_best(self.folder, checkpoint_name(best))
@@ -76,8 +77,7 @@ class Saver:
             raise CheckpointError(failure)
         return path
 
-    def _payload(self, progress: Position, meter: dict[str, Any]) -> dict[str, Any]:
-        weights = self.model.checkpoint_state()
+    def _payload(self, weights: dict[str, torch.Tensor], progress: Position, meter: dict[str, Any]) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "model": weights,
