@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lavis.common.checkpoint import load_checkpoint
-from lavis.common.errors import ConfigError
+from lavis.common.errors import ConfigError, MissingFile
 from lavis.evaluation.results import read_results
 from tests.fused import FusedWorld, write_world
 
@@ -83,6 +83,13 @@ def test_other_methods_run(worlds, family, data, method):
     before, after = weights(world.output / "original" / family / world.job), weights(folder)
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert torch.isfinite(torch.cat([value.flatten().float() for value in after.values()])).all()
+
+
+def test_retraining_starts_from_pretraining_and_never_from_a_finished_model(worlds, tmp_path):
+    world = worlds("blip", "nlvr")
+    world.unlearn("retrain", FAST, "run.max_epoch=1", f"model.pretrained={tmp_path / 'none.pth'}", "run.resume=false")
+    with pytest.raises(MissingFile, match="stage.pth"):
+        world.unlearn("retrain", FAST, f"model.pretraining={tmp_path / 'stage.pth'}", "run.resume=false")
 
 
 def test_erase_works_on_similarities_of_fused_retrieval(worlds):

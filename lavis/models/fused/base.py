@@ -43,17 +43,17 @@ class FusedModel(BaseModel):
 
     @classmethod
     def from_config(cls, config: Any, *, load_pretrained: bool = True) -> Self:
-        """Build the configured sizes; the initial weights are loaded unless told not to."""
+        """Build the configured sizes; unless told not to, load `config.pretrained`, else `config.pretraining`."""
         model = cls(config)
-        if load_pretrained:
+        if load_pretrained and config.pretrained:
+            model.load_weights(config.pretrained)
+        elif load_pretrained:
             model.load_initial(config)
         return model
 
     def load_initial(self, config: Any) -> None:
-        """`config.pretrained` is loaded strictly, else `config.pretraining` where set, else nothing."""
-        if config.pretrained:
-            self.load_weights(config.pretrained)
-        elif config.pretraining:
+        """Weights of the pretraining stage, where `config.pretraining` names them."""
+        if config.pretraining:
             self.load_pretraining(config.pretraining)
 
     def prepare(self, rows: Inputs) -> Inputs:
