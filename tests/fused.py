@@ -64,6 +64,7 @@ def write_world(path: Path, family: str, data: str, **run: Any) -> FusedWorld:
     root, lists = path / data, path / "Df" / data
     ensure(data, root, lists, "tiny", 42)
     content = yaml.safe_load((MINI / family / "mini" / f"{FILES[data]}.yaml").read_text())
+    content["model"].pop("pretraining", None)
     content["model"] |= SMALLER | {"tokenizer": str(root / "tokenizer")}
     if "queue_size" in content["model"]:
         content["model"] |= {"queue_size": 12, "embed_dim": 8}

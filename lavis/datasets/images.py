@@ -75,9 +75,7 @@ class ImageStore:
         except DataError:
             raise
         except BROKEN as error:
-            raise DataError(
-                f"image {path} cannot be decoded ({_reason(error)}); {REMEDY}"
-            ) from error
+            raise DataError(f"image {path} cannot be decoded ({_reason(error)}); {REMEDY}") from error
 
     def faults(self, images: Sequence[str], threads: int = 4) -> dict[str, str]:
         """Decode every image once; those that cannot be used, with the reason."""

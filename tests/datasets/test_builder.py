@@ -72,9 +72,7 @@ def test_no_forget_list_configured(configure):
 @pytest.mark.parametrize("split", ["holdout_identity", "holdout_association"])
 def test_training_on_holdouts_is_refused(build, world, split):
     annotate(world, "train", world.items["train"] + world.items[split])
-    with pytest.raises(
-        DataError, match=f"4 training images lie in holdout .* the first: {split}/000.png"
-    ):
+    with pytest.raises(DataError, match=f"4 training images lie in holdout .* the first: {split}/000.png"):
         build().train_entries()
     with pytest.raises(DataError, match="holdout"):
         build(df_size=2).partition()
@@ -153,9 +151,7 @@ def test_wrong_processors_name_their_key(configure):
 
 def test_an_image_that_a_holdout_split_names_is_refused_wherever_it_lies(build, world):
     annotate(world, "holdout_identity", [*world.items["holdout_identity"], world.items["train"][-1]])
-    with pytest.raises(
-        DataError, match="1 training images .* the first: retain_synth/019"
-    ):
+    with pytest.raises(DataError, match="1 training images .* the first: retain_synth/019"):
         build().train_entries()
 
 
