@@ -52,11 +52,11 @@ class Registry:
 
         return enter
 
-    def get(self, kind: str, name: str) -> Any:
+    def get(self, kind: str, name: Any) -> Any:
         """The item registered under this exact name. Raises ConfigError with the valid names."""
         self.discover()
         table = self._tables[kind]
-        if name not in table:
+        if not isinstance(name, str) or name not in table:
             raise ConfigError(f"unknown {kind} '{name}'; {suggest(name, table)}")
         return table[name]
 

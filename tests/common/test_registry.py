@@ -16,7 +16,7 @@ def test_everything_the_project_names_is_found():
     assert {"clip_image_train", "clip_image_eval", "clip_caption", "blip_caption"} <= set(registry.names("processor"))
 
 
-@pytest.mark.parametrize("name", ["vlul_", "my-vlul", "vlul-md-extra", "VLUL", "eras", ""])
+@pytest.mark.parametrize("name", ["vlul_", "my-vlul", "vlul-md-extra", "VLUL", "eras", "", [], {}, None])
 def test_names_are_exact_and_a_miss_lists_the_valid_ones(name):
     with pytest.raises(ConfigError, match="valid: .*delete.*erase.*vlul"):
         registry.get_trainer_class(name)

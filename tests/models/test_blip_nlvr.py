@@ -142,7 +142,7 @@ def test_loading_is_strict_both_ways(model, tmp_path, change):
 
 def test_empty_statement_is_refused(model, given):
     rows = {"images": given["image0"], "captions": ["two people", " ", "a dog"], "labels": given["label"]}
-    with pytest.raises(DataError, match="text is empty"):
+    with pytest.raises(DataError, match="row 1 has an empty text"):
         model.prepare(rows)
 
 

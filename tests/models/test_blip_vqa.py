@@ -137,7 +137,7 @@ def test_empty_answer_list_and_missing_answers_are_refused(model, rows, inputs):
         model.rank_answers(inputs, [], 3)
     with pytest.raises(DataError, match="at least one answer"):
         model.prepare({**rows, "answers": [["a dog"], [], ["two"]]})
-    with pytest.raises(DataError, match="text is empty"):
+    with pytest.raises(DataError, match="row 1 has an empty text"):
         model.prepare({**rows, "captions": ["what?", "", "why?"]})
 
 

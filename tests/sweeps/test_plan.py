@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -31,8 +32,8 @@ def sweep(**more: object) -> SweepConfig:
 def test_every_shipped_sweep_expands(path: Path) -> None:
     given = load_sweep(path)
     cells = expand(given)
-    seeds = max(1, len(given.seeds))
-    assert Counter(c.method for c in cells) == {m: seeds * len(variants(given, m)) for m in given.methods}
+    places = math.prod(max(1, len(part)) for part in (given.backbones, given.tasks, given.df_sizes, given.seeds))
+    assert Counter(c.method for c in cells) == {m: places * len(variants(given, m)) for m in given.methods}
     assert len({cell.job.folder for cell in cells}) == len(cells)
 
 
