@@ -100,7 +100,7 @@ class RunConfig:
     df_size: int | None = None  # images to forget; set by --df_size
     df_seed: int = 42  # which forget list
     dr_max_ratio: int = 5  # evaluate at most this many times |Df| rows of Dr
-    train_on_holdout: bool = False  # train.py only: references that have seen the holdout splits
+    train_on_holdout: bool = False  # references, and retrain: they see the holdout splits too
     read_holdouts: bool = True  # false: holdout splits count as absent, while settings are being chosen
 
     lr_sched: str = "linear_warmup_cosine_lr"  # registered schedule

@@ -31,10 +31,13 @@ def unlearn(cfg_path: str, options: Sequence[str], backbone: str, task: str, fla
     config = load_config(cfg_path, options, job=jobs_of(flags["method"]), **flags)
     _agree("--backbone", backbone, f"model.arch {config.model.arch}, a backbone named", config.backbone, config)
     _agree("--task", task, "data set and run.task, hence", config.job_name, config)
-    if config.run.train_on_holdout:
-        raise ConfigError(f"{config.source}: run.train_on_holdout is for train.py; unlearning sees no holdout split")
-    model_class = registry.get_model_class(config.model.arch)
-    registry.get_trainer_class(flags["method"]).check(flags["method"], config.run, model_class)
+    trainer_class = registry.get_trainer_class(flags["method"])
+    if config.run.train_on_holdout and trainer_class.starts_from != "initial":
+        raise ConfigError(
+            f"{config.source}: run.train_on_holdout is for train.py and for methods that train anew; "
+            "unlearning sees no holdout split"
+        )
+    trainer_class.check(flags["method"], config.run, registry.get_model_class(config.model.arch))
     return _run(config, BaseTask.unlearn)
 
 

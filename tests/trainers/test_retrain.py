@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from lavis.common.checkpoint import load_checkpoint
@@ -14,9 +15,16 @@ def weights(folder) -> dict[str, torch.Tensor]:
     return load_checkpoint(folder / "checkpoint_best.pth")["model"]
 
 
-def test_weights_are_those_of_the_reference(unlearn, trained_world, tmp_path):
-    folder = unlearn("retrain", *FAST)
-    options = [*FAST, "run.reference=retrained", "run.df_size=16", f"run.output_dir={tmp_path / 'reference'}"]
+@pytest.mark.parametrize("holdouts", [(), ("run.train_on_holdout=true", "run.max_epoch=1")], ids=["plain", "holdouts"])
+def test_weights_are_those_of_the_reference(unlearn, trained_world, tmp_path, holdouts):
+    folder = unlearn("retrain", *FAST, *holdouts, name="holdouts" if holdouts else "plain")
+    options = [
+        *FAST,
+        *holdouts,
+        "run.reference=retrained",
+        "run.df_size=16",
+        f"run.output_dir={tmp_path / 'reference'}",
+    ]
     train(str(trained_world.config), options)
     expected = weights(tmp_path / "reference" / "retrained" / "clip" / "salmu_retrieval" / "16")
     found = weights(folder)
