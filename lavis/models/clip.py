@@ -24,6 +24,7 @@ from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.contrastive import contrastive_loss
 from lavis.models.base import BaseModel, Inputs, Progress, TokenCache
+from lavis.models.recompute import recompute_mlps
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -52,6 +53,7 @@ class ClipModel(BaseModel):
         name = resolve_architecture(config.model_type, config.pretrained)
         clip, tokenizer = _create(name, config)
         model = cls(clip, tokenizer, name)
+        recompute_mlps(clip)
         if config.grad_checkpointing:
             clip.set_grad_checkpointing(True)
         if load_pretrained and config.pretrained:

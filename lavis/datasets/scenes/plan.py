@@ -30,7 +30,7 @@ class Size:
     pool: int
 
 
-SIZES = {"mini": Size((800, 100, 200), 200), "tiny": Size((60, 12, 24), 16)}
+SIZES = {"mini": Size((160, 100, 200), 40), "tiny": Size((60, 12, 24), 16)}
 
 
 @dataclass(frozen=True)

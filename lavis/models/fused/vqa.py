@@ -35,6 +35,7 @@ class FusedVqa(FusedModel):
 
     config_class = VqaConfig
     features = FusedFeatures
+    fresh = frozenset({"text_decoder"})
     answer_start: ClassVar[str] = "[CLS]"
     text_encoder: TextEncoder
     text_decoder: TextDecoder

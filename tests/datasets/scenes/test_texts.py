@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from lavis.datasets.scenes.plan import SIZES, make_plan
+from lavis.datasets.scenes.plan import SIZES, Size, make_plan
 from lavis.datasets.scenes.scene import distinct_scenes, one_group, two_groups
 from lavis.datasets.scenes.texts import ANSWERS, vocabulary
 
@@ -113,14 +113,15 @@ def test_hypotheses_have_their_label(plans):
             assert item["label"] == holds(scene, item["sentence"]), (item, scene)
 
 
-def test_labels_cannot_be_read_from_hypotheses_alone(plans, size):
-    """Guessing each text's most frequent label is not much better on other rows than chance."""
-    train, test = plans["snli_ve"].items["train"], plans["snli_ve"].items["test"]
+def test_labels_cannot_be_read_from_hypotheses_alone():
+    """Guessing each text's most frequent label is not much better on other rows than chance (of a larger draw)."""
+    items = make_plan("snli_ve", Size((800, 100, 200), 200), 42).items
+    train, test = items["train"], items["test"]
     tally = {}
     for item in train:
         tally.setdefault(item["sentence"], Counter())[item["label"]] += 1
     right = [tally[i["sentence"]].most_common(1)[0][0] == i["label"] for i in test if i["sentence"] in tally]
-    assert len(train) < 1000 or sum(right) / len(right) < 0.42
+    assert len(right) > 500 and sum(right) / len(right) < 0.42
 
 
 def statement_holds(left, right, text):

@@ -1,0 +1,42 @@
+"""Activation memory: the MLP's widest tensors are computed again in the backward pass instead of being kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from open_clip.transformer import CustomResidualAttentionBlock, ResidualAttentionBlock
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+class RecomputedMlp(nn.Sequential):
+    """A transformer block's MLP that keeps what its first layer gives, and nothing after it.
+
+    Plain autograd also keeps the activation function's output, four times the width of the block: about a quarter of
+    what a block keeps. It is cheap to compute again (no matrix product is repeated: the last layer's own output is not
+    needed), and comes out bit-equal, so values and gradients are those of the plain MLP. Names of parameters stay.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, *rest = self
+        wide = first(x)
+        if not (torch.is_grad_enabled() and wide.requires_grad):
+            return _through(wide, *rest)
+        return checkpoint(_through, wide, *rest, use_reentrant=False, preserve_rng_state=False)
+
+
+def recompute_mlps(tower: nn.Module) -> int:
+    """Replace the MLP of every transformer block of open_clip's in `tower`; returns how many were found."""
+    kinds = (ResidualAttentionBlock, CustomResidualAttentionBlock)
+    blocks = [part for part in tower.modules() if isinstance(part, kinds)]
+    for block in blocks:
+        block.mlp = RecomputedMlp(OrderedDict(block.mlp.named_children()))
+    return len(blocks)
+
+
+def _through(x: torch.Tensor, *layers: Any) -> torch.Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x
