@@ -195,10 +195,26 @@ def test_starting_from_pretraining(arch, tmp_path):
 
 def test_pretraining_weights_that_lack_a_part_are_refused(tmp_path):
     given = pretraining_state("albef_vqa")
-    given = {name: value for name, value in given.items() if not name.startswith("text_encoder.cls.")}
+    given = {name: value for name, value in given.items() if ".encoder.layer.0." not in name}
     save_checkpoint(tmp_path / "short.pth", {"model": given})
-    with pytest.raises(CheckpointError, match="predictions.*pretraining of albef_vqa"):
+    with pytest.raises(CheckpointError, match=r"encoder\.layer\.0.*pretraining of albef_vqa"):
         build("albef_vqa", pretraining=str(tmp_path / "short.pth"), **SIZES["albef_vqa"])
+
+
+@pytest.mark.parametrize(("family", "vocabulary"), [("albef", 300), ("blip", 302)])
+def test_parts_of_the_decoder_that_another_stage_lacks_start_fresh(family, vocabulary, tmp_path, caplog):
+    """From a retrieval model: no language-model head is there, and BLIP's has nothing of the decoder at all."""
+    sizes = {"vocab_size": vocabulary} | ({"fusion_layer": 3} if family == "albef" else {})
+    given = build(f"{family}_retrieval", queue_size=12, embed_dim=8, **sizes).checkpoint_state()
+    save_checkpoint(tmp_path / "retrieval.pth", {"model": given})
+    with caplog.at_level("INFO"):
+        model = build(f"{family}_vqa", pretraining=str(tmp_path / "retrieval.pth"), decoder_depth=1, **sizes)
+    state, query = model.checkpoint_state(), "encoder.layer.{}.crossattention.self.query.weight"
+    assert torch.equal(state["visual_encoder.cls_token"], given["visual_encoder.cls_token"])
+    assert torch.equal(state[f"text_encoder.{query.format(3)}"], given[f"text_encoder.{query.format(3)}"])
+    taken = torch.equal(state[f"text_decoder.bert.{query.format(0)}"], given[f"text_encoder.{query.format(3)}"])
+    assert taken == (family == "albef")
+    assert "retrieval.pth lacks parts of text_decoder; these start fresh" in caplog.text
 
 
 def test_a_file_without_momentum_copies(tmp_path):

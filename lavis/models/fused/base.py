@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,6 +16,7 @@ from lavis.models.fused.config import FusedConfig, check_sizes
 from lavis.models.fused.tokens import Tokenizer, Tokens
 from lavis.models.fused.vision import build_vision, resize_positions
 
+log = logging.getLogger(__name__)
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -115,6 +117,9 @@ class FusedModel(BaseModel):
             raise CheckpointError(
                 f"{difference}. model.pretraining of {self.arch} takes {self.family}'s pretraining weights"
             )
+        fresh = sorted({name.split(".")[0] for name in own.keys() - fitting.keys()})
+        if fresh:
+            log.info("%s lacks parts of %s; these start fresh", source, ", ".join(fresh))
         self.load_state_dict(fitting, strict=False)
 
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
