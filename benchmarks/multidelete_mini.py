@@ -1,0 +1,62 @@
+"""MultiDelete on the miniatures in one table: the rows of a sweep's report, cut down to what the comparison needs.
+
+    python bash/run.py configs/sweep/multidelete_mini.yaml --with-originals
+    python benchmarks/multidelete_mini.py output/report-multidelete-mini/results.json \
+        --out docs/results/multidelete_mini.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lavis.common.errors import DataError
+from lavis.datasets.generated import dump
+
+SPLITS = ("test", "df", "dr")
+# What guessing gives on test, in percent (data/README.md); for retrieval the mean of recall@1, 5 and 10 of 200.
+CHANCE = {"vqa": 35.4, "nlvr": 50.0, "ve": 33.3, "retrieval": 100 * (1 + 5 + 10) / 3 / 200}
+SCORES = {"retrieval": "r_mean"}  # others: acc
+
+
+def rows_of(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """One flat row for every model of a report."""
+    return [_row(row) for row in report["rows"] if not row.get("broken")]
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    kind = next((kind for kind in CHANCE if kind in row["task"].split("_")), None)
+    if kind is None:
+        raise DataError(f"task '{row['task']}' is no miniature of MultiDelete's; those are {', '.join(CHANCE)}")
+    score, metrics = SCORES.get(kind, "acc"), row["metrics"]
+    return {
+        "model": row["backbone"],
+        "task": row["task"],
+        "name": row["name"],
+        "df_size": row["df_size"],
+        "seed": row["seed"],
+        "score": score,
+        "chance": round(CHANCE[kind], 1),
+        **{split: metrics[f"{split}_{score}"] for split in SPLITS},
+        "mia_auc": metrics["mia_auc"],
+        "seconds": row["seconds"].get("train"),
+        "commit": row["commit"],
+        "command": " ".join(row["command"]),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Rows of MultiDelete's miniatures from reports of sweeps.")
+    parser.add_argument("reports", nargs="+", type=Path, help="results.json of a report")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    dump(args.out, [row for path in args.reports for row in rows_of(json.loads(path.read_text(encoding="utf-8")))])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
