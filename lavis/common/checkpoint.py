@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from lavis.common.errors import CheckpointError, MissingFile
+from lavis.common.errors import CheckpointError, MissingFile, dead_worker
 from lavis.common.logger import get_logger
 
 FORMAT = 1
@@ -42,6 +42,8 @@ def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
+        if dead_worker(error):
+            raise
         raise CheckpointError(_write_failure(path, error)) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -127,12 +129,21 @@ def newest(folder: Path) -> Path | None:
 
 
 def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that can be read; damaged ones are named in the log and passed over."""
-    for path in reversed(all_checkpoints(folder)):
+    """The newest checkpoint that can be read; damaged ones are named in the log and passed over.
+
+    None where there is no checkpoint. Raises CheckpointError where there are some and all are damaged.
+    """
+    found = all_checkpoints(folder)
+    for path in reversed(found):
         try:
             return path, load_checkpoint(path)
         except CheckpointError as error:
             get_logger().warning("%s; trying the one before", error)
+    if found:
+        raise CheckpointError(
+            f"none of the {len(found)} checkpoints of {folder} can be read; put a copy in place of one, or set "
+            "run.resume=false to delete them and start over"
+        )
     return None
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from lavis.common.errors import SharedFault, UserFault
+from lavis.common.errors import SharedFault, UserFault, dead_worker
 
 USER_ERROR = 2
 
@@ -41,12 +41,24 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not (full or isinstance(error, UserFault)) or os.environ.get("LAVIS_DEBUG") == "1":
+        message = _message(error)
+        if message is None or os.environ.get("LAVIS_DEBUG") == "1":
             raise
         if not isinstance(error, SharedFault):
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(f"error: {message}\n")
         code = USER_ERROR
     sys.stdout.flush()
     sys.stderr.flush()
     raise SystemExit(code or 0)
+
+
+def _message(error: Exception) -> str | None:
+    """What to tell of an error that is not the code's; None for the others."""
+    lost = dead_worker(error)
+    if lost is not None:
+        return (
+            f"a process that reads pictures has died ({lost}), most likely because memory ran out. "
+            "The same command goes on from the newest checkpoint; a smaller run.num_workers needs less memory"
+        )
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return str(error) if full or isinstance(error, UserFault) else None

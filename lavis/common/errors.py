@@ -34,6 +34,19 @@ class SharedFault(UserFault, RuntimeError):
     """Another process of the run has raised, and told, a user's fault."""
 
 
+def dead_worker(error: BaseException | None) -> str | None:
+    """What torch said of a loader's process that died, if that is at the bottom of `error`.
+
+    Torch raises it wherever the main process happens to be at that moment, in the middle of writing a file, say, which
+    then ends in an error of its own.
+    """
+    while error is not None:
+        if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+            return str(error).splitlines()[0]
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def suggest(bad: str, valid: Iterable[str]) -> str:
     """A sentence naming the closest valid name, then all of them: "closest: 'x'; valid: a, b, c"."""
     names = sorted(map(str, valid))

@@ -1,0 +1,156 @@
+"""Processes that die: a rank, the launcher, a worker, a writer in the middle of a file. Nothing may be lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lavis.common.checkpoint import all_checkpoints, load_checkpoint
+from lavis.common.errors import CheckpointError
+from tests.small import ROOT, SmallWorld, launched, run, write_world
+
+LONG = ("run.max_epoch=40", "run.save_freq_steps=3", "run.evaluate_after=false", "run.accum_grad_iters=1")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+BEST = "checkpoint_best.pth"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> SmallWorld:
+    made = write_world(tmp_path_factory.mktemp("faults"))
+    done = run(made.command("train.py"))
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+def command(world: SmallWorld, name: str, *options: str) -> list[str]:
+    start = f"run.resume_ckpt_path={world.output / 'original/clip/salmu_retrieval' / BEST}"
+    return world.unlearn("vlul", options=(*LONG, start, f"run.output_dir={world.path / name}", *options))
+
+
+def folder(world: SmallWorld, name: str) -> Path:
+    return world.path / name / "unlearn-vlul" / "clip" / "salmu_retrieval" / "16"
+
+
+def begin(words: list[str], processes: int = 1) -> subprocess.Popen:
+    return subprocess.Popen(
+        launched(words, processes), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(process: subprocess.Popen, what, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if what():
+            return
+        time.sleep(0.002)
+    process.kill()
+    raise AssertionError(process.communicate()[1])
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def completed(words: list[str], processes: int = 1) -> str:
+    done = run(words, processes=processes)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    one, two = (load_checkpoint(part / BEST)["model"] for part in (a, b))
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def straight(world) -> Path:
+    completed(command(world, "straight"))
+    return folder(world, "straight")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_dead_worker_is_one_message_and_the_run_goes_on(world, straight):
+    words = command(world, "worker", "run.num_workers=2")
+    place = folder(world, "worker")
+    process = begin(words)
+    wait_for(process, lambda: all_checkpoints(place) and children(process.pid))
+    victims = children(process.pid)
+    while not victims and process.poll() is None:
+        victims = children(process.pid)
+    os.kill(victims[0], signal.SIGKILL)
+    error = process.communicate(timeout=120)[1]
+    if process.returncode == 0:
+        pytest.skip("the worker had done all its work before it was killed")
+    assert process.returncode == 2, error
+    assert "Traceback" not in error
+    assert error.count("error: a process that reads pictures has died") == 1, error
+    assert "Resumed from" in completed(words)
+    assert same_weights(place, straight)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_kill_9_of_one_rank_ends_the_other_and_the_run_goes_on(world):
+    completed(command(world, "two-straight"), processes=2)
+    words = command(world, "two")
+    process = begin(words, processes=2)
+    place = folder(world, "two")
+    wait_for(process, lambda: all_checkpoints(place) and len(children(process.pid)) >= 2)
+    os.kill(children(process.pid)[-1], signal.SIGKILL)
+    error = process.communicate(timeout=120)[1]
+    assert process.returncode != 0, error
+    assert "Resumed from" in completed(words, processes=2)
+    assert same_weights(place, folder(world, "two-straight"))
+
+
+def test_kill_9_while_a_checkpoint_is_written(world, straight):
+    """The file under its temporary name is left unfinished; no checkpoint is."""
+    words = command(world, "writing", "run.save_freq_steps=1")
+    place = folder(world, "writing")
+    process = begin(words)
+    wait_for(process, lambda: all_checkpoints(place) and list(place.glob(".checkpoint_*.tmp")))
+    process.kill()
+    process.communicate()
+    for path in all_checkpoints(place):
+        load_checkpoint(path)
+    assert "Resumed from" in completed(words)
+    assert same_weights(place, straight)
+    assert not list(place.glob(".checkpoint_*.tmp"))
+
+
+def test_times_of_files_do_not_matter(world, straight):
+    """A clock that was set back: the newest checkpoint is the one with most steps, whatever its time says."""
+    words = command(world, "clock")
+    place = folder(world, "clock")
+    process = begin(words)
+    wait_for(process, lambda: len(all_checkpoints(place)) >= 2)
+    process.kill()
+    process.communicate()
+    found = all_checkpoints(place)
+    for age, path in enumerate(found):
+        moment = time.time() + 86400 * (1 if age == 0 else -age)
+        os.utime(path, (moment, moment))
+    assert f"Resumed from {found[-1]}" in completed(words)
+    assert same_weights(place, straight)
+
+
+def test_when_every_checkpoint_is_damaged_none_is_deleted(unlearn):
+    place = unlearn("vlul", "run.evaluate_after=false")
+    for path in all_checkpoints(place):
+        path.write_bytes(path.read_bytes()[:1000])
+    before = sorted(place.iterdir())
+    with pytest.raises(CheckpointError, match=r"none of the \d+ checkpoints .* run.resume=false"):
+        unlearn("vlul", "run.evaluate_after=false")
+    assert sorted(place.iterdir()) == before
+    unlearn("vlul", "run.evaluate_after=false", "run.resume=false")
+    assert load_checkpoint(all_checkpoints(place)[-1])
