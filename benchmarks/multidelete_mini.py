@@ -14,8 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lavis.common.errors import DataError
-from lavis.datasets.generated import dump
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from lavis.common.errors import DataError  # noqa: E402
+from lavis.datasets.generated import dump  # noqa: E402
 
 SPLITS = ("test", "df", "dr")
 # What guessing gives on test, in percent (data/README.md); for retrieval the mean of recall@1, 5 and 10 of 200.
@@ -54,8 +57,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("reports", nargs="+", type=Path, help="results.json of a report")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    dump(args.out, [row for path in args.reports for row in rows_of(json.loads(path.read_text(encoding="utf-8")))])
+    rows = [row for path in args.reports for row in rows_of(json.loads(path.read_text(encoding="utf-8")))]
+    dump(args.out, rows)
+    say(table(rows))
     return 0
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: a line for every model and task, "test / df / dr · membership AUC" of every method."""
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    pairs = {(row["model"], row["task"]): row for row in rows}
+    cells = {(row["model"], row["task"], row["name"]): _cell(row) for row in rows}
+    lines = [["model", "task", "score", "chance", *names], ["---"] * (4 + len(names))]
+    for (model, task), first in pairs.items():
+        found = [cells.get((model, task, name), "") for name in names]
+        lines.append([model, task, first["score"], f"{first['chance']}", *found])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return " / ".join(f"{row[split]:.1f}" for split in SPLITS) + f" · {row['mia_auc']:.2f}"
 
 
 if __name__ == "__main__":
