@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.common import say  # noqa: E402
 from lavis.common.errors import DataError  # noqa: E402
 from lavis.datasets.generated import dump  # noqa: E402
 
