@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -10,6 +11,15 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import pytest  # noqa: E402
 
 from tests.small import SmallWorld, write_world  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def fresh_logger():
+    """The project's logger as no run has set it up yet: a run in one test adds no lines to what the next one reads."""
+    logger = logging.getLogger("lavis")
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
 
 
 @pytest.fixture(scope="session")
