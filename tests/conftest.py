@@ -22,6 +22,16 @@ def fresh_logger():
     logger.propagate = True
 
 
+@pytest.fixture
+def heard(fresh_logger, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """`caplog` for tests that run a whole command: it hears the project's logger after the command has set it up."""
+    logger = logging.getLogger("lavis")
+    logger.propagate = False
+    logger.addHandler(caplog.handler)
+    logger.setLevel(logging.INFO)
+    return caplog
+
+
 @pytest.fixture(scope="session")
 def trained_world(tmp_path_factory) -> SmallWorld:
     """A small world with an original model; its files are shared, so tests write below their own output folders."""

@@ -65,7 +65,7 @@ def test_accumulation_of_two_differs_from_one_but_repeats_itself(unlearn):
     assert difference(once, single) > 0.0
 
 
-def test_a_cached_teacher_teaches_what_a_live_one_does(unlearn, caplog):
+def test_a_cached_teacher_teaches_what_a_live_one_does(unlearn):
     calm = "run.adam_eps=1e-3"  # Adam turns rounding of gradients near zero into whole steps
     stored = unlearn("vlul", *FAST, calm, name="stored")
     live = unlearn("vlul", *FAST, calm, "run.teacher_cache=none", name="live")

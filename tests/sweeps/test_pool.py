@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import subprocess
 import sys
@@ -30,13 +29,6 @@ pool = Pool([Lane("a"), Lane("b")], grace=float(sys.argv[3]))
 outcomes = pool.run([write_job(folder, name, sys.argv[2]) for name in ("one", "two", "three")])
 print([o.status for o in outcomes], pool.stopped_by)
 """
-
-
-@pytest.fixture(autouse=True)
-def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(logging.getLogger("lavis"), "propagate", True)
-    caplog.set_level(logging.INFO)
-    return caplog
 
 
 def statuses(pool: Pool, jobs: list[Job]) -> list[str]:

@@ -44,7 +44,7 @@ def test_labels_are_distinct():
     ]
 
 
-def test_each_has_a_row_and_failing_ones_one_line(trained_world, tmp_path, capsys, caplog):
+def test_each_has_a_row_and_failing_ones_one_line(trained_world, tmp_path, capsys, heard):
     world, out = trained_world, tmp_path / "out"
     good = copy_of(world, tmp_path / "good.pth", lambda state: None)
     wide = copy_of(world, tmp_path / "wide.pth", lambda state: state.update({"visual.proj": torch.ones(32, 99)}))
@@ -61,7 +61,7 @@ def test_each_has_a_row_and_failing_ones_one_line(trained_world, tmp_path, capsy
         ("wide.pth", "does not fit the model"),
         ("dead.pth", "not finite or zero"),
     ):
-        (line,) = [line for line in caplog.messages if words in line and f"{tmp_path / path}" in line]
+        (line,) = [line for line in heard.messages if words in line and f"{tmp_path / path}" in line]
         assert "\n" not in line
     rows = {line.split()[0]: line for line in printed.out.splitlines()[1:7]}
     names = [f"{tmp_path.name}-good", "cut", "none", "wide", "dead", "b-good"]

@@ -52,7 +52,7 @@ def test_results_hold_the_benchmark_and_repeat_themselves(options):
     assert not [k for k in read_results(folder / "results.json")["metrics"] if k.split("_")[0] == "salmubench"]
 
 
-def test_a_second_evaluation_takes_its_embeddings_from_the_cache(options, monkeypatch, tmp_path, caplog):
+def test_a_second_evaluation_takes_its_embeddings_from_the_cache(options, monkeypatch, tmp_path, heard):
     keys, root = options
     keys = [*keys, f"run.feature_cache={tmp_path / 'kept'}", "run.metrics=[retrieval,cosine,salmubench,int8]"]
     counted: list[str] = []
@@ -78,7 +78,7 @@ def test_a_second_evaluation_takes_its_embeddings_from_the_cache(options, monkey
     for path in (tmp_path / "kept").iterdir():
         path.write_bytes(path.read_bytes()[:-5])
     evaluate(CONFIG, keys)
-    assert counted.count("encode_image") == number and "is damaged" in caplog.text
+    assert counted.count("encode_image") == number and "is damaged" in heard.text
     assert read_results(folder / "results.json")["metrics"] == first
 
 
