@@ -148,6 +148,29 @@ def gather_chunks(chunks: dict[int, torch.Tensor]) -> list[torch.Tensor]:
     return [merged[number] for number in sorted(merged)]
 
 
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total.chunk(world_size())[rank()]
+
+
+def gather_live(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of every process, in the order of ranks, with gradient; every process must hold the same number of rows.
+
+    The gradient is summed over the processes before each takes its own rows of it. With a loss that every process
+    computes of the gathered rows, the mean of DDP over processes is then the gradient of that one loss.
+    """
+    return rows if world_size() == 1 else _GatherRows.apply(rows)
+
+
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     """Rows of every process, in the order of ranks, without gradient; the processes' numbers of rows may differ."""
     if world_size() == 1:

@@ -13,6 +13,7 @@ Each says for itself what MultiDelete's terms compare, so that no trainer asks w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -71,6 +72,10 @@ class PairFeatures:
     def unimodal(self) -> tuple[torch.Tensor, ...]:
         """I and T."""
         return self.image, self.text
+
+    def gathered(self, gather: Callable[[torch.Tensor], torch.Tensor]) -> PairFeatures:
+        """The pairs of all processes; `gather` makes their rows of one's."""
+        return PairFeatures(gather(self.image), gather(self.text))
 
     def with_text(self, text: torch.Tensor) -> PairFeatures:
         """The same images beside other texts (shuffled ones, say)."""

@@ -126,6 +126,7 @@ class RunConfig:
     method_args: dict[str, Any] = field(default_factory=dict)  # a method's own hyper-parameters
     teacher_cache: str = "auto"  # auto | none
     find_unused_parameters: bool = False
+    gather_similarity: bool = False  # several processes: similarities over the batch of all of them together
 
     resume_ckpt_path: str | None = None  # weights to start from, in place of the original model's
     resume: bool = True  # continue from the newest valid checkpoint of the run folder

@@ -67,6 +67,10 @@ class BaseModel(nn.Module):
         """
         raise NotImplementedError
 
+    def pair_objective(self, pairs: PairFeatures, groups: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        """`objective` of pairs embedded already (kind PairFeatures alone); `groups` as its caption_groups."""
+        raise NotImplementedError
+
     def permute_text(self, inputs: Inputs, order: torch.Tensor) -> Inputs:
         """The same images beside each other's texts: row i gets the text of row order[i]."""
         return {key: value[order] if key in self.text_inputs else value for key, value in inputs.items()}

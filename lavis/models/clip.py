@@ -68,9 +68,11 @@ class ClipModel(BaseModel):
 
     def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
         """Radford et al., arXiv 2103.00020, section 2.3; in single precision whatever the towers run in."""
-        pairs = self.represent(inputs)
+        return self.pair_objective(self.represent(inputs), inputs.get("caption_groups"))
+
+    def pair_objective(self, pairs: PairFeatures, groups: torch.Tensor | None) -> dict[str, torch.Tensor]:
         with torch.autocast(pairs.image.device.type, enabled=False):
-            return {"contrastive": contrastive_loss(pairs, self.scale, inputs.get("caption_groups"))}
+            return {"contrastive": contrastive_loss(pairs, self.scale, groups)}
 
     def tokenize(self, captions: list[str]) -> torch.Tensor:
         """Token ids; a causal tower's are cut after the longest caption (what follows cannot reach the output)."""

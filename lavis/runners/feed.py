@@ -51,7 +51,7 @@ class Feed:
             number = item.pop("micro")
             sides = {side: self._move(rows) for side, rows in item.items()}
             progress = Progress(epoch, number // a_step, self.steps)
-            yield Batch(sides, self.run.seed, epoch, number, self.device, progress)
+            yield Batch(sides, self.run.seed, epoch, number, self.device, progress, self.run.gather_similarity)
 
     def _loader(self, epoch: int, start_step: int) -> Any:
         where = (epoch, distributed.rank(), distributed.world_size(), self.run.accum_grad_iters, start_step)

@@ -9,51 +9,26 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lavis.common import distributed
 from lavis.common.errors import ConfigError, TrainingError, suggest
-from lavis.common.features import Features
-from lavis.common.seed import derived_seed, generator
-from lavis.models.base import BaseModel, Inputs, Progress, join
+from lavis.common.features import Features, PairFeatures
+from lavis.common.seed import derived_seed
+from lavis.models.base import BaseModel, join
+from lavis.trainers.batch import Batch
 from lavis.trainers.teacher import Teacher
 
 SIDES = ("df", "dr")
 
 
-@dataclass
-class Batch:
-    """One micro-batch on the device: for each side what the model prepared, its captions, rows and caption ids.
-
-    `number` is the global number of the micro-batch; random draws are keyed by it, never by the process. `progress`
-    is for objectives that change while training.
-    """
-
-    sides: dict[str, Inputs]
-    seed: int
-    epoch: int
-    number: int
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    progress: Progress = field(default_factory=Progress)
-
-    def size(self, side: str) -> int:
-        return len(self.sides[side]["captions"])
-
-    @cached_property
-    def permutation(self) -> torch.Tensor:
-        """π: a random permutation of the forget batch, (B,)."""
-        draws = generator(self.seed, "permutation", self.epoch, self.number)
-        return torch.randperm(self.size("df"), generator=draws).to(self.device)
-
-    def caption_groups(self, side: str) -> torch.Tensor:
-        """(B,) numbers of the captions of one side's batch; equal strings share one."""
-        seen: dict[str, int] = {}
-        numbers = [seen.setdefault(caption, len(seen)) for caption in self.sides[side]["captions"]]
-        return torch.tensor(numbers, device=self.device)
+def _of_all(own: Features) -> PairFeatures:
+    """The pairs of every process's batch, with gradient."""
+    assert isinstance(own, PairFeatures), "run.gather_similarity has been refused for other kinds"
+    return own.gathered(distributed.gather_live)
 
 
 class Sides:
@@ -81,8 +56,17 @@ class TeacherSides(Sides):
     """The original model's features, and those of the forget images beside each other's captions."""
 
     def __init__(self, teacher: Teacher, batch: Batch) -> None:
-        super().__init__(lambda side: teacher.features(side, batch.sides[side]))
-        self._shuffle = lambda: teacher.shuffled("df", batch.sides["df"], batch.permutation)
+        def features(side: str) -> Features:
+            own = teacher.features(side, batch.sides[side])
+            return _of_all(own) if batch.gather else own
+
+        super().__init__(features)
+        self.teacher, self.batch = teacher, batch
+
+    def _shuffle(self) -> Features:
+        if self.batch.gather:
+            return self.df.with_text(self.df.text[self.batch.permutation])
+        return self.teacher.shuffled("df", self.batch.sides["df"], self.batch.permutation)
 
     @property
     def df_shuffled(self) -> Any:
@@ -104,11 +88,16 @@ class Student(Sides):
         with self.trainer.computing():
             features = self.trainer.model(join([self.batch.sides[side] for side in sides]))
         parts = features.split(*(self.batch.size(side) for side in sides))
+        if self.batch.gather:
+            parts = [_of_all(part) for part in parts]
         self._made.update(zip(sides, parts, strict=True))
         return self._made[wanted]
 
     def objective(self, side: str, share_equal: bool = True) -> dict[str, torch.Tensor]:
         """Terms of the original objective on one side; `share_equal`: equal captions are no negatives of each other."""
+        if self.batch.gather:
+            groups = self.batch.caption_groups(side) if share_equal else None
+            return self.trainer.model.pair_objective(self._side(side), groups)
         inputs = self.batch.sides[side]
         if share_equal:
             inputs = {**inputs, "caption_groups": self.batch.caption_groups(side)}
@@ -125,7 +114,8 @@ class BaseTrainer:
     on S: not for models without towers), `joint_of_teacher` (sides of which it wants the
     teacher's joint representation), `trains_scale` (whether it learns the temperature), `starts_from` ("original":
     the model to unlearn; "initial": what original training starts from, and Dr is what the reference `retrained`
-    sees), `runner` (where it needs another than run.runner).
+    sees), `gathers` (whether run.gather_similarity is defined for it), `runner` (where it
+    needs another than run.runner).
 
     Raises ConfigError for a weight or hyper-parameter that the method does not have.
     """
@@ -141,9 +131,11 @@ class BaseTrainer:
     trains_scale: ClassVar[bool] = False
     starts_from: ClassVar[str] = "original"
     runner: ClassVar[str | None] = None
+    gathers: ClassVar[bool] = True
 
     def __init__(self, method: str, model: BaseModel, run: Any, device: torch.device) -> None:
         self.method, self.model, self.run, self.device = method, model, run, device
+        self._check_gather(method, run, type(model))
         self.active = self.terms_of(method)
         self.params = self._params(method, dict(run.method_args))
         self.weights = self._weights(method, dict(run.weights))
@@ -157,10 +149,20 @@ class BaseTrainer:
         """Refuse hyper-parameters, weights and backbones that the method does not know, before anything is built."""
         cls._params(method, dict(run.method_args))
         cls._weights(method, dict(run.weights))
+        cls._check_gather(method, run, model)
         if cls.needs_pairs and model is not None and not model.features.paired_towers:
             raise ConfigError(
                 f"'{method}' is defined on the similarities of image and text embeddings, which this backbone does not "
                 "have for this task; methods that are: vlul and its parts (vlul-md, …), ft, neggrad, dtd, retrain"
+            )
+
+    @classmethod
+    def _check_gather(cls, method: str, run: Any, model: type[BaseModel] | None) -> None:
+        pairs = model is None or (model.features.paired_towers and model.features.joint_of_towers)
+        if run.gather_similarity and not (pairs and cls.gathers and cls.runner != "once"):
+            raise ConfigError(
+                f"run.gather_similarity is defined for models of two towers and for methods on batch similarities, not "
+                f"for '{method}' on this backbone; set it to false"
             )
 
     @classmethod

@@ -49,6 +49,7 @@ class PersonaTrainer(BaseTrainer):
     needs_pairs = True
     needs_teacher = False
     needs_fiction: ClassVar[bool] = True
+    gathers: ClassVar[bool] = False
 
     def __init__(self, method: str, model: BaseModel, run: Any, device: torch.device) -> None:
         super().__init__(method, model, run, device)

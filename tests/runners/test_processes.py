@@ -37,3 +37,19 @@ def test_two_gloo_processes_equal_one_with_accumulation(world, method):
     assert results[0] == results[1]
     records = [json.loads((folder / "log.txt").read_text().splitlines()[-2]) for folder in folders]
     assert records[0]["train_loss"] == pytest.approx(records[1]["train_loss"], abs=1e-6)
+
+
+def test_gathered_similarities_of_two_processes_are_those_of_one_with_their_whole_batch(world):
+    start = f"run.resume_ckpt_path={world.output / 'original/clip/salmu_retrieval/checkpoint_best.pth'}"
+    found = {}
+    for name, processes, size, gather in (("one", 1, 8, False), ("two", 2, 4, True), ("apart", 2, 4, False)):
+        out = world.path / f"gather-{name}"
+        options = (start, f"run.output_dir={out}", f"run.batch_size_train={size}", f"run.gather_similarity={gather}")
+        # Adam turns rounding of gradients near zero into whole steps
+        done = run(world.unlearn("erase", options=(*options, "run.adam_eps=1e-3")), processes=processes)
+        assert done.returncode == 0, done.stderr
+        path = out / "unlearn-erase" / "clip" / "salmu_retrieval" / "16" / "checkpoint_best.pth"
+        found[name] = load_checkpoint(path)["model"]
+    one = found.pop("one")
+    away = {name: max((one[key] - two[key]).abs().max().item() for key in one) for name, two in found.items()}
+    assert away["two"] <= 1e-6 < away["apart"]
