@@ -30,6 +30,7 @@ import torch.nn.functional as F  # noqa: E402
 
 from benchmarks.common import alternate, child, finish, peak_mib, say, spread, where  # noqa: E402
 from benchmarks.world import options, write_world  # noqa: E402
+from lavis.models.attention import SelfAttention  # noqa: E402
 from lavis.models.recompute import RecomputedMlp  # noqa: E402
 
 METHODS = ("vlul", "erase", "delete")
@@ -98,6 +99,8 @@ def plain_step(runner: Any, args: argparse.Namespace) -> Callable[[Any], float]:
     for module in student.modules():
         if isinstance(module, RecomputedMlp):
             module.__class__ = torch.nn.Sequential  # open_clip's own, which keeps every activation
+        elif isinstance(module, SelfAttention):
+            module.__class__ = torch.nn.MultiheadAttention
     student.requires_grad_(True).train()
     teacher = copy.deepcopy(student).requires_grad_(False).eval()
     tokenizer = open_clip.get_tokenizer(args.model)

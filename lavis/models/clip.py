@@ -23,6 +23,7 @@ from lavis.common.errors import CheckpointError, ConfigError, MissingFile, sugge
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.contrastive import contrastive_loss
+from lavis.models.attention import pack_attention
 from lavis.models.base import BaseModel, Inputs, Progress, TokenCache
 from lavis.models.recompute import recompute_mlps
 
@@ -54,6 +55,7 @@ class ClipModel(BaseModel):
         clip, tokenizer = _create(name, config)
         model = cls(clip, tokenizer, name)
         recompute_mlps(clip)
+        pack_attention(clip)
         if config.grad_checkpointing:
             clip.set_grad_checkpointing(True)
         if load_pretrained and config.pretrained:

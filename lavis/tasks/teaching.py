@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lavis.common.logger import get_logger
+from lavis.common.memory import release_memory
 from lavis.evaluation.embed import embed_captions, embed_entries
 from lavis.models.base import BaseModel
 from lavis.runners.feed import Feed
@@ -28,7 +29,11 @@ def build_teacher(model: BaseModel, feed: Feed, joint: tuple[str, ...] = ()) -> 
             towers[side] = _stored(frozen, feed, side, dataset) if worth else Towers()
         _say(side, len(dataset), towers.get(side))
     complete = towers.keys() == feed.datasets.keys() and all(map(_complete, towers.values()))
-    return Teacher(None if complete else frozen, towers)
+    if not complete:
+        return Teacher(frozen, towers)
+    del frozen
+    release_memory()
+    return Teacher(None, towers)
 
 
 def _complete(part: Towers) -> bool:

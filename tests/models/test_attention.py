@@ -1,0 +1,129 @@
+"""SelfAttention against torch's own module and against double precision."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from open_clip.transformer import Transformer
+from torch import nn
+
+from lavis.models import attention as module
+from lavis.models.attention import CpuAttention, SelfAttention, attend, pack_attention
+from lavis.trainers.base import attention as kernel
+
+CAUSAL = torch.full((150, 150), float("-inf")).triu(1)
+
+
+def pair(width: int = 24, heads: int = 3) -> tuple[nn.MultiheadAttention, SelfAttention]:
+    torch.manual_seed(0)
+    plain = nn.MultiheadAttention(width, heads, batch_first=True)
+    own = copy.deepcopy(plain)
+    own.__class__ = SelfAttention
+    return plain, own
+
+
+def outcome(layer: nn.Module, rows: torch.Tensor, mask: torch.Tensor | None) -> list[torch.Tensor]:
+    """Output and every gradient of a fixed scalar."""
+    rows = rows.clone().requires_grad_()
+    layer.zero_grad()
+    out = layer(rows, rows, rows, need_weights=False, attn_mask=mask)[0]
+    (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+    return [out.detach(), rows.grad, *(parameter.grad for parameter in layer.parameters())]
+
+
+@pytest.mark.parametrize("length", [1, 7, 127, 128, 150])
+@pytest.mark.parametrize("masked", [False, True])
+def test_it_equals_torch(length, masked):
+    plain, own = (layer.double() for layer in pair())
+    rows = torch.randn(5, length, 24, dtype=torch.float64)
+    mask = CAUSAL[:length, :length].double() if masked else None
+    for ours, theirs in zip(outcome(own, rows, mask), outcome(plain, rows, mask), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
+
+
+def test_chunks_of_any_size_give_the_same(monkeypatch):
+    packed = torch.randn(7, 130, 3, 2, 4, dtype=torch.float64)
+    found = []
+    for rows in (1, 3, 100):
+        monkeypatch.setattr(module, "CACHED_BYTES", 4 * 2 * 130**2 * rows)
+        leaf = packed.clone().requires_grad_()
+        out = CpuAttention.apply(leaf)
+        out.square().sum().backward()
+        found.append(torch.cat([out.detach().flatten(), leaf.grad.flatten()]))
+    torch.testing.assert_close(found[1], found[0], atol=1e-12, rtol=0)
+    torch.testing.assert_close(found[2], found[0], atol=1e-12, rtol=0)
+
+
+def test_half_precision_is_as_close_as_torchs_kernel():
+    torch.manual_seed(1)
+    exact = (1.5 * torch.randn(4, 197, 3, 4, 64, dtype=torch.float64)).requires_grad_()
+    weights = torch.randn(4, 197, 4, 64)
+    (CpuAttention.apply(exact) * weights).sum().backward()
+
+    def away(way) -> float:
+        leaf = exact.detach().bfloat16().requires_grad_()
+        (way(leaf) * weights.bfloat16()).sum().backward()
+        return ((leaf.grad.double() - exact.grad).norm() / exact.grad.norm()).item()
+
+    def torchs(leaf):
+        query, key, value = leaf.permute(2, 0, 3, 1, 4)
+        return nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+
+    assert away(attend) < 1.1 * away(torchs) < 0.02
+
+
+def test_under_autocast_scores_stay_in_single_precision(monkeypatch):
+    kinds = []
+    weights = module._weights
+    monkeypatch.setattr(module, "_weights", lambda q, k: kinds.append(weights(q, k).dtype) or weights(q, k))
+    _, own = pair()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = outcome(own, torch.randn(2, 130, 24), None)[0]
+    assert out.dtype is torch.bfloat16 and set(kinds) == {torch.float32} and len(kinds) == 2
+
+
+def test_a_named_kernel_is_torchs(monkeypatch):
+    monkeypatch.setattr(module, "CpuAttention", None)  # would raise
+    packed = torch.randn(1, 130, 3, 2, 4)
+    with kernel("math"):
+        math = attend(packed)
+    with pytest.raises(AttributeError):
+        attend(packed)
+    monkeypatch.undo()
+    torch.testing.assert_close(attend(packed), math)
+
+
+def test_other_uses_go_to_torch():
+    plain, own = pair()
+    query, other = torch.randn(2, 5, 24), torch.randn(2, 9, 24)
+    hidden = torch.tensor([[False] * 7 + [True] * 2] * 2)
+    for ours, theirs in (
+        (own(query, query, query), plain(query, query, query)),
+        (
+            own(query, other, other, key_padding_mask=hidden, need_weights=False),
+            plain(query, other, other, key_padding_mask=hidden, need_weights=False),
+        ),
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_tower_keeps_its_names_and_values():
+    torch.manual_seed(0)
+    tower = Transformer(24, 2, 3, batch_first=True)
+    rows = torch.randn(2, 140, 24)
+    before, names = tower(rows), list(tower.state_dict())
+    assert pack_attention(tower) == 2 and pack_attention(tower) == 0 and list(tower.state_dict()) == names
+    torch.testing.assert_close(tower(rows), before)
+    torch.testing.assert_close(
+        tower(rows, attn_mask=CAUSAL[:140, :140]).detach(), _plain(tower)(rows, attn_mask=CAUSAL[:140, :140])
+    )
+
+
+def _plain(tower: nn.Module) -> nn.Module:
+    copied = copy.deepcopy(tower)
+    for part in copied.modules():
+        if isinstance(part, SelfAttention):
+            part.__class__ = nn.MultiheadAttention
+    return copied
