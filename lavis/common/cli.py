@@ -11,6 +11,15 @@ from collections.abc import Callable, Sequence
 from lavis.common.errors import SharedFault, UserFault, dead_worker
 
 USER_ERROR = 2
+DISK_ERRORS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EIO: "the disk does not answer: look at it",
+    errno.EROFS: "choose a folder that can be written to (run.output_dir)",
+    errno.EACCES: "choose a folder that you may read and write (run.output_dir)",
+    errno.EMFILE: "allow more open files (ulimit -n) or lower run.num_workers",
+}
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -60,5 +69,6 @@ def _message(error: Exception) -> str | None:
             f"a process that reads pictures has died ({lost}), most likely because memory ran out. "
             "The same command goes on from the newest checkpoint; a smaller run.num_workers needs less memory"
         )
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return str(error) if full or isinstance(error, UserFault) else None
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return f"{error}; {DISK_ERRORS[error.errno]}, then run the same command again"
+    return str(error) if isinstance(error, UserFault) else None

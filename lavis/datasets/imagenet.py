@@ -141,7 +141,7 @@ def _tar(path: Path) -> Iterator[Picture]:
     pictures: dict[str, tarfile.TarInfo] = {}
     labels: dict[str, int] = {}
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, "r:") as archive:  # plain: members are read at their offsets in the file
             for member in archive:
                 stem, ending = member.name.rsplit(".", 1) if "." in member.name else (member.name, "")
                 if ending == "cls":
@@ -149,7 +149,7 @@ def _tar(path: Path) -> Iterator[Picture]:
                 elif f".{ending.lower()}" in ENDINGS:
                     pictures[stem] = member
     except tarfile.TarError as error:
-        raise DataError(f"run.imagenet: {path} is no tar file ({error})") from error
+        raise DataError(f"run.imagenet: {path} is no plain tar file ({error})") from error
     silent = [stem for stem in pictures if stem not in labels]
     if silent:
         raise DataError(f"run.imagenet: {path}: {len(silent)} pictures have no .cls member, the first: {silent[0]}")

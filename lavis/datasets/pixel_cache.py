@@ -172,9 +172,9 @@ class DiskCache:
         if not self.path.parent.is_dir():
             return
         others = [part for part in self.path.parent.iterdir() if part != self.path and (part / ABOUT).is_file()]
-        others.sort(key=lambda part: part.stat().st_mtime)
+        others.sort(key=_last_used)
         room = most_bytes - self.kept * (self.row_bytes + 8 * FIELDS)
-        held = {part: sum(file.stat().st_size for file in part.iterdir()) for part in others}
+        held = {part: _bytes_in(part) for part in others}
         for part in others:
             if sum(held.values()) <= room:
                 return
@@ -204,3 +204,19 @@ def cache_key(root: Path, images: Iterable[str], processor: str, size: int) -> s
     for part in (str(Path(root).resolve()), processor, str(size), *images):
         found.update(part.encode("utf-8", "surrogateescape") + b"\0")
     return found.hexdigest()
+
+
+def _last_used(path: Path) -> float:
+    """When a file or folder was last changed; 0 where another process has deleted it meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _bytes_in(folder: Path) -> int:
+    """What a folder's files hold; 0 where another process has deleted it meanwhile."""
+    try:
+        return sum(file.stat().st_size for file in folder.iterdir())
+    except FileNotFoundError:
+        return 0

@@ -7,6 +7,7 @@ found again. The file's name is a hash of the weights and one of the architectur
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -107,11 +108,14 @@ def _write(path: Path, rows: dict[bytes, torch.Tensor]) -> None:
 
 def _prune(kept: Path, limit: float) -> None:
     """Delete the files of the folder that were used longest ago until all fit; `kept` stays."""
-    others = [path for path in kept.parent.glob(f"*{SUFFIX}") if path != kept]
+    others = []
+    for path in kept.parent.glob(f"*{SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):  # another evaluation may have deleted it
+            others.append((path.stat(), path))
     used = kept.stat().st_size
-    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
-        used += path.stat().st_size
-        if used > limit:
+    for about, path in sorted(others, key=lambda other: other[0].st_mtime, reverse=True):
+        used += about.st_size if path != kept else 0
+        if used > limit and path != kept:
             path.unlink(missing_ok=True)
 
 

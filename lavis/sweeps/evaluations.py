@@ -7,6 +7,7 @@ so the checkpoint is linked into a folder of its own: `output/references/<backbo
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class ReferenceResult:
     metrics: tuple[str, ...] = ()  # kinds of metrics (run.metrics) that the results should have
 
     def prepare(self, model_type: str) -> None:
-        """Link the checkpoint, and drop results that are older than it or lack metrics. Raises MissingFile."""
+        """Link the checkpoint, and drop results that are of other weights or lack metrics. Raises MissingFile."""
         from lavis.models.clip import resolve_weights
 
         target = resolve_weights(self.source, model_type).resolve()
@@ -44,11 +45,19 @@ class ReferenceResult:
         temporary = self.link.with_name(f".{self.link.name}.{os.getpid()}.tmp")
         temporary.symlink_to(target)
         temporary.replace(self.link)
+        changed = self._changed(target)
         results = self.folder / RESULTS
-        if not results.exists():
-            return
-        if results.stat().st_mtime < target.stat().st_mtime or not _measures(read_results(self.folder), self.metrics):
+        if results.exists() and (changed or not _measures(read_results(self.folder), self.metrics)):
             results.unlink()
+
+    def _changed(self, weights: Path) -> bool:
+        """Whether the weights are others than at the last call, by their content: times of files can lie."""
+        note = self.link.with_name(f".{self.link.name}.digest")
+        with weights.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "blake2b").hexdigest()
+        former = note.read_text(encoding="utf-8") if note.exists() else None
+        note.write_text(digest, encoding="utf-8")
+        return former != digest
 
 
 def reference_result(sweep: SweepConfig, setting: Setting, name: str, seed: int | None = None) -> ReferenceResult:

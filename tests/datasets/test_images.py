@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -103,6 +106,30 @@ def test_huge_images_are_refused(root, monkeypatch, limit):
     spoil(root, "huge")
     with pytest.raises(DataError, match=r"bad\.jpg is huge"):
         ImageStore(root).open("a/bad.jpg")
+
+
+def forged_png(width: int, height: int) -> bytes:
+    """A few bytes that claim to be a picture of any size."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0" * 9))]
+    made = b"\x89PNG\r\n\x1a\n"
+    for kind, data in chunks:
+        made += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return made
+
+
+@pytest.mark.parametrize("size", [(100_000, 100_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)])
+def test_a_header_that_claims_a_huge_picture_costs_no_memory(root, size):
+    (root / "a" / "bad.jpg").write_bytes(forged_png(*size))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=r"bad\.jpg is huge"):
+        ImageStore(root).open("a/bad.jpg")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 2**10  # KiB
+
+
+def test_of_many_frames_one_is_decoded(root):
+    frames = [Image.new("L", (64, 64), shade % 256) for shade in range(300)]
+    frames[0].save(root / "a" / "bad.jpg", "TIFF", save_all=True, append_images=frames[1:])
+    assert ImageStore(root).open("a/bad.jpg").getpixel((0, 0)) == 0
 
 
 def test_formats_that_start_programs_are_not_tried(root):

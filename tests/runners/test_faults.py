@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lavis.common.checkpoint import all_checkpoints, load_checkpoint
-from lavis.common.errors import CheckpointError
+from lavis.common.errors import CheckpointError, TrainingError
 from tests.small import ROOT, SmallWorld, launched, run, write_world
 
 LONG = ("run.max_epoch=40", "run.save_freq_steps=3", "run.evaluate_after=false", "run.accum_grad_iters=1")
@@ -154,3 +154,63 @@ def test_when_every_checkpoint_is_damaged_none_is_deleted(unlearn):
     assert sorted(place.iterdir()) == before
     unlearn("vlul", "run.evaluate_after=false", "run.resume=false")
     assert load_checkpoint(all_checkpoints(place)[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_kill_9_of_the_launcher_and_the_run_goes_on(world):
+    """Its ranks may live on for a while: until they have ended the folder is theirs; then the same command goes on."""
+    if not (folder(world, "two-straight") / BEST).exists():
+        completed(command(world, "two-straight"), processes=2)
+    words = command(world, "launcher")
+    process = begin(words, processes=2)
+    place = folder(world, "launcher")
+    wait_for(process, lambda: all_checkpoints(place) and len(children(process.pid)) >= 2)
+    ranks = children(process.pid)
+    process.kill()
+    process.wait()
+    meanwhile = run(words, processes=2)
+    assert meanwhile.returncode == 0 or "another run" in meanwhile.stderr, meanwhile.stderr
+    deadline = time.monotonic() + 120
+    while any(Path(f"/proc/{rank}/stat").exists() for rank in ranks) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    completed(words, processes=2)
+    assert same_weights(place, folder(world, "two-straight"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uses ulimit -f")
+def test_a_file_that_the_system_refuses_to_write_leaves_the_former_checkpoints(world, straight):
+    """A real refusal (a limit on file sizes), in the middle of a real checkpoint."""
+    words = command(world, "limited")
+    place = folder(world, "limited")
+    process = begin(words)
+    wait_for(process, lambda: len(all_checkpoints(place)) >= 2)
+    process.kill()
+    process.communicate()
+    before = {path: path.read_bytes() for path in all_checkpoints(place)}
+    done = run(["bash", "-c", 'ulimit -f 2000 && exec "$@"', "limited", *words])
+    assert done.returncode == 2 and done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "could not be written" in done.stderr and str(place) in done.stderr
+    assert {path: path.read_bytes() for path in all_checkpoints(place)} == before
+    assert "Resumed from" in completed(words)
+    assert same_weights(place, straight)
+
+
+def test_a_batch_that_is_not_finite_ends_the_run_and_the_rest_is_as_if_it_had_not_been(unlearn, monkeypatch):
+    from lavis.trainers import erase
+
+    real, seen = erase.erase_terms, []
+
+    def poisoned(*given):
+        seen.append(None)
+        terms = real(*given)
+        return {**terms, "retain": terms["retain"] * float("nan")} if len(seen) == 7 else terms
+
+    options = ("run.max_epoch=3", "run.evaluate_after=false")
+    whole = unlearn("erase", *options, name="whole")
+    monkeypatch.setattr(erase, "erase_terms", poisoned)
+    with pytest.raises(TrainingError, match=r"not finite \(retain = nan\) at epoch 1"):
+        unlearn("erase", *options, name="poisoned")
+    assert len(seen) == 7
+    assert same_weights(unlearn("erase", *options, name="poisoned"), whole)
+    assert len(seen) < 7 + 12  # it went on, not over again

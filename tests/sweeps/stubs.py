@@ -49,7 +49,7 @@ elif script == "train.py":
     room = {"compromised": "original"}.get(name, name)
     folder = pathlib.Path(output, room, "clip", task, *([str(size)] if name == "retrained" else []))
 else:
-    assert pathlib.Path(options["run.checkpoint"]).read_text() == "weights"
+    assert pathlib.Path(options["run.checkpoint"]).read_text().startswith("weights")
     folder = pathlib.Path(output, "evaluate", "clip", task, name)
 folder /= options.get("run.subfolder", "")
 if options.get("run.seed_folder") == "true":
