@@ -24,7 +24,7 @@ from lavis.common.registry import registry
 from lavis.common.run_dir import RESULTS
 from lavis.models.base import BaseModel
 from lavis.runners.feed import Feed
-from lavis.runners.meters import Meter
+from lavis.runners.meters import Finite, Meter
 from lavis.runners.saving import Position, Saver
 from lavis.runners.stop import StopFlag, Stopped
 from lavis.trainers.base import BaseTrainer, Batch, amp_dtype
@@ -66,6 +66,7 @@ class EpochRunner:
         self.saver = Saver(folder, self.model, self.optimizer, self.scaler, config, self.run.keep_last)
         self.log = RunLog(folder, distributed.is_main(), self.run.tensorboard)
         self.meter = Meter(self.device)
+        self.finite = Finite(self.device)
         self.progress = Position()
         self.schedule = self._schedule()
         self.stop = StopFlag()
@@ -120,6 +121,7 @@ class EpochRunner:
             self.progress.epoch, self.progress.step = epoch, step + 1
             self.bar.update()
             if (step + 1) % self.run.log_freq == 0:
+                self._check_finite()
                 self.bar.set_postfix({"lr": f"{lr:.2e}", **{k: f"{v:.4f}" for k, v in self.meter.means().items()}})
             if step + 1 < steps:
                 self._between_steps(epoch, step + 1)
@@ -135,6 +137,7 @@ class EpochRunner:
                 total, terms = network(next(batches))
                 self.scaler.scale(total / accum).backward()
             self.meter.add({"loss": total.detach(), **terms})
+            self.finite.see(total.detach())
         self._update()
         return lr
 
@@ -146,8 +149,10 @@ class EpochRunner:
         self.scaler.unscale_(self.optimizer)
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if not self.scaler.is_enabled() and not torch.isfinite(norm):
-            raise TrainingError("the gradient is not finite; the optimiser has not stepped. Lower run.init_lr")
+        if not self.scaler.is_enabled():  # the scaler skips such steps, and lowers its scale
+            self.finite.see(norm)
+            if self.trainer.reads_each_loss and not self.finite:
+                raise TrainingError("the gradient is not finite; the optimiser has not stepped. Lower run.init_lr")
         if self.run.max_grad_norm:
             nn.utils.clip_grads_with_norm_(parameters, self.run.max_grad_norm, norm)
         self.scaler.step(self.optimizer)
@@ -156,16 +161,28 @@ class EpochRunner:
         if self.trainer.trains_scale:
             self.model.clamp_scale()
 
+    def _check_finite(self) -> None:
+        """Before anything is written or shown. Raises TrainingError."""
+        if not self.finite:
+            raise TrainingError(
+                f"loss or gradient of '{self.trainer.method}' became not finite by step {self.progress.step} of epoch "
+                f"{self.progress.epoch}; since the newest checkpoint nothing was written, and the same command goes on "
+                "from there. Lower run.init_lr or set run.max_grad_norm=1; with run.device=cpu the run stops at the "
+                "very step and names the term"
+            )
+
     def _between_steps(self, epoch: int, step: int) -> None:
         every = self.run.save_freq_steps
         agreed = distributed.world_size() == 1 or step % STOP_EVERY == 0
         stopping = agreed and distributed.any_rank(self.stop.raised, self.device)
         if stopping or (every and step % every == 0):
+            self._check_finite()
             path = self.saver.save(self.progress, self.meter.state(), epoch=epoch, step=step)
             if stopping:
                 raise Stopped(f"stopped by SIGTERM; {path} is written, the same command goes on from there")
 
     def _finish_epoch(self, epoch: int, lr: float, seconds: float) -> None:
+        self._check_finite()
         record: dict[str, Any] = {"epoch": epoch, **{f"train_{k}": v for k, v in self.meter.means().items()}}
         record |= {"train_lr": lr, "train_seconds": round(seconds, 3)}
         if self.validate is not None:

@@ -47,3 +47,17 @@ class Meter:
             ).to(self.device)
             for name, mean in state["means"].items()
         }
+
+
+class Finite:
+    """True as long as every scalar it has seen was finite; kept on the device and read only by `bool`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._sound = torch.ones((), dtype=torch.bool, device=device)
+
+    def see(self, value: torch.Tensor) -> None:
+        """Take a detached scalar into account; no synchronisation with the device."""
+        self._sound = self._sound & torch.isfinite(value)
+
+    def __bool__(self) -> bool:
+        return bool(self._sound)

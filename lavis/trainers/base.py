@@ -187,19 +187,25 @@ class BaseTrainer:
         """The student's temperature multiplier."""
         return self.model.scale
 
+    @property
+    def reads_each_loss(self) -> bool:
+        """Whether the host may look at every loss: on a CPU that costs nothing."""
+        return self.device.type == "cpu"
+
     def attach_teacher(self, teacher: Teacher | None) -> None:
         self.teacher = teacher
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Weighted sum (scalar, with gradient) and the unweighted terms (detached) of one micro-batch.
 
-        Raises TrainingError, naming the term, when one is not finite.
+        Raises TrainingError, naming the term, when one is not finite; where reading it would make the host wait for
+        the device (`reads_each_loss`), the runner finds out later.
         """
         torch.manual_seed(derived_seed(self.run.seed, "forward", batch.epoch, batch.number))
         terms = self.terms(Student(self, batch), self._teacher_sides(batch), batch)
         assert set(self.active) <= set(terms), f"{self.method} lacks the terms {set(self.active) - set(terms)}"
         total = torch.stack([self.weights[name] * terms[name] for name in self.active]).sum()
-        if not torch.isfinite(total):
+        if self.reads_each_loss and not torch.isfinite(total):
             raise TrainingError(self._not_finite(terms, batch))
         return total, {name: term.detach() for name, term in terms.items()}
 

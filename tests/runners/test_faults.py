@@ -14,6 +14,7 @@ import torch
 
 from lavis.common.checkpoint import all_checkpoints, load_checkpoint
 from lavis.common.errors import CheckpointError, TrainingError
+from lavis.trainers.base import BaseTrainer
 from tests.small import ROOT, SmallWorld, launched, run, write_world
 
 LONG = ("run.max_epoch=40", "run.save_freq_steps=3", "run.evaluate_after=false", "run.accum_grad_iters=1")
@@ -196,9 +197,12 @@ def test_a_file_that_the_system_refuses_to_write_leaves_the_former_checkpoints(w
     assert same_weights(place, straight)
 
 
-def test_a_batch_that_is_not_finite_ends_the_run_and_the_rest_is_as_if_it_had_not_been(unlearn, monkeypatch):
+@pytest.mark.parametrize("each", [True, False], ids=["each step", "read later"])
+def test_a_batch_that_is_not_finite_ends_the_run_and_the_rest_is_as_if_it_had_not_been(unlearn, monkeypatch, each):
+    """On a CPU before the step; on a GPU, where looking would make the host wait, before anything is written."""
     from lavis.trainers import erase
 
+    monkeypatch.setattr(BaseTrainer, "reads_each_loss", each)
     real, seen = erase.erase_terms, []
 
     def poisoned(*given):
@@ -209,8 +213,11 @@ def test_a_batch_that_is_not_finite_ends_the_run_and_the_rest_is_as_if_it_had_no
     options = ("run.max_epoch=3", "run.evaluate_after=false")
     whole = unlearn("erase", *options, name="whole")
     monkeypatch.setattr(erase, "erase_terms", poisoned)
-    with pytest.raises(TrainingError, match=r"not finite \(retain = nan\) at epoch 1"):
+    message = r"not finite \(retain = nan\) at epoch 1" if each else r"became not finite by step 4 of epoch 1"
+    with pytest.raises(TrainingError, match=message):
         unlearn("erase", *options, name="poisoned")
-    assert len(seen) == 7
+    assert len(seen) == 7 if each else len(seen) > 7
+    place = whole.parents[4] / "poisoned" / whole.relative_to(whole.parents[3])
+    assert [path.name for path in all_checkpoints(place)] == ["checkpoint_0.pth"]
     assert same_weights(unlearn("erase", *options, name="poisoned"), whole)
-    assert len(seen) < 7 + 12  # it went on, not over again
+    assert len(seen) < 9 + 12  # it went on, not over again
