@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/unlearn_step.py --out benchmarks/results/unlearn_step.json
     python benchmarks/unlearn_step.py --device cuda --half 16 --out benchmarks/results/unlearn_step_gpu.json
+    python benchmarks/unlearn_step.py --flops --out benchmarks/results/unlearn_step_flops.json
 
 The plain loop is what such research code does: the frozen teacher embeds every batch again, forget and retain batches
 go through the towers one after the other, captions are padded to all 77 positions, single precision, AdamW as
@@ -27,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.common import alternate, child, finish, peak_mib, say, spread, where  # noqa: E402
 from benchmarks.world import options, write_world  # noqa: E402
@@ -48,6 +50,10 @@ def main() -> None:
         _save_original(Path(folder), args.model)
         result: dict[str, Any] = {"what": __doc__.splitlines()[0], "half_batch": args.half, "model": args.model}
         result |= {"device": args.device, "steps_each": args.steps, "repeats": args.repeats, "methods": {}}
+        if args.flops:
+            result["methods"] = {m: {way: _child(args, folder, m, way) for way in WAYS[:2]} for m in args.methods}
+            finish(result | where(), args.out)
+            return
         for method in args.methods:
             runs = alternate(WAYS, args.repeats, lambda way, method=method: _child(args, folder, method, way))
             result["methods"][method] = summary(runs)
@@ -61,6 +67,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         return product_rate(args.device)
     runner, batches, teacher_seconds = _prepared(args)
     step = plain_step(runner, args) if args.child == "plain" else own_step(runner)
+    if args.flops:
+        return counted(lambda: step(batches[0]))
     first = step(batches[0])
     _reset_peak(args.device)
     wall, cpu = [], []
@@ -72,6 +80,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         cpu.append(time.process_time() - spent)
     found = {"wall": statistics.median(wall), "cpu": statistics.median(cpu), "loss": first}
     return found | {"peak_mib": _peak(args.device), "teacher_seconds": teacher_seconds}
+
+
+def counted(step: Callable[[], float]) -> dict[str, Any]:
+    """Operations of one step's matrix products and convolutions, by torch's counter (it knows no fused CPU attention)."""
+    with FlopCounterMode(display=False) as counter:
+        loss = step()
+    by_kind = {str(kind): number for kind, number in counter.get_flop_counts()["Global"].items()}
+    return {"gflop": counter.get_total_flops() / 1e9, "by_kind": by_kind, "loss": loss}
 
 
 def own_step(runner: Any) -> Callable[[Any], float]:
@@ -241,7 +257,8 @@ def summary(runs: dict[str, list[dict]]) -> dict[str, Any]:
 def _child(args: argparse.Namespace, folder: str, method: str, way: str) -> dict[str, Any]:
     given = {"child": way, "method": method, "folder": folder, "steps": args.steps, "rows": args.rows}
     given |= {"half": args.half, "device": args.device, "model": args.model}
-    return child(__file__, *(part for key, value in given.items() for part in (f"--{key}", value)))
+    words = [part for key, value in given.items() for part in (f"--{key}", value)]
+    return child(__file__, *words, *(["--flops"] if args.flops else []))
 
 
 def _wait(device: str) -> None:
@@ -278,6 +295,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=2, help="timed steps of a process, after one that is not")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--flops", action="store_true", help="count the operations of one step instead of timing it")
     parser.add_argument("--out", help="JSON file to write")
     parser.add_argument("--child", choices=[*WAYS, "product"], help=argparse.SUPPRESS)
     parser.add_argument("--method", choices=METHODS, default="vlul", help=argparse.SUPPRESS)
