@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from lavis.common import threads
+from lavis.common import memory, threads
 from lavis.common.cli import USER_ERROR, parser, run_main
 
 
@@ -14,6 +14,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Evaluate checkpoints: --options run.checkpoint=<file>, or run.checkpoints=[<file>,<file>]."
     ).parse_args(argv)
     threads.calm()
+    memory.own_large_blocks()
     from lavis.tasks.entry import evaluate_all
 
     table, sound = evaluate_all(args.cfg_path, args.options)

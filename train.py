@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from lavis.common import threads
+from lavis.common import memory, threads
 from lavis.common.cli import parser, run_main
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser("Train an original model: run.reference = compromised, clean or retrained.").parse_args(argv)
     threads.calm()
+    memory.own_large_blocks()
     from lavis.tasks.entry import train
 
     outcome = train(args.cfg_path, args.options)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from lavis.common import threads
+from lavis.common import memory, threads
 from lavis.common.cli import run_main, unlearn_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = unlearn_parser().parse_args(argv)
     threads.calm()
+    memory.own_large_blocks()
     from lavis.tasks.entry import unlearn
 
     flags = {"method": args.unlearn_method, "df_size": args.df_size, "alpha": args.alpha}

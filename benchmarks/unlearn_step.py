@@ -32,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.common import alternate, child, finish, peak_mib, say, spread, where  # noqa: E402
 from benchmarks.world import options, write_world  # noqa: E402
+from lavis.common.memory import own_large_blocks  # noqa: E402
 from lavis.models.attention import SelfAttention  # noqa: E402
 from lavis.models.recompute import RecomputedMlp  # noqa: E402
 
@@ -83,7 +84,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def counted(step: Callable[[], float]) -> dict[str, Any]:
-    """Operations of one step's matrix products and convolutions, by torch's counter (it knows no fused CPU attention)."""
+    """Operations of one step's products and convolutions, by torch's counter (it knows no fused CPU attention)."""
     with FlopCounterMode(display=False) as counter:
         loss = step()
     by_kind = {str(kind): number for kind, number in counter.get_flop_counts()["Global"].items()}
@@ -171,6 +172,8 @@ def _prepared(args: argparse.Namespace) -> tuple[Any, list[Any], float]:
     from lavis.tasks.teaching import build_teacher
 
     folder = Path(args.folder)
+    if args.child != "plain":
+        own_large_blocks()
     config = load_config(
         str(CONFIG), _options(args, folder), job=jobs_of(args.method), method=args.method, df_size=args.rows
     )
