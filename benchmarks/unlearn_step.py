@@ -28,12 +28,13 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from open_clip.transformer import ResidualAttentionBlock  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.common import alternate, child, finish, peak_mib, say, spread, where  # noqa: E402
 from benchmarks.world import options, write_world  # noqa: E402
 from lavis.common.memory import own_large_blocks  # noqa: E402
-from lavis.models.attention import SelfAttention  # noqa: E402
+from lavis.models.attention import FirstTokenBlock, SelfAttention  # noqa: E402
 from lavis.models.recompute import RecomputedMlp  # noqa: E402
 
 METHODS = ("vlul", "erase", "delete")
@@ -118,6 +119,8 @@ def plain_step(runner: Any, args: argparse.Namespace) -> Callable[[Any], float]:
             module.__class__ = torch.nn.Sequential  # open_clip's own, which keeps every activation
         elif isinstance(module, SelfAttention):
             module.__class__ = torch.nn.MultiheadAttention
+        elif isinstance(module, FirstTokenBlock):
+            module.__class__ = ResidualAttentionBlock
     student.requires_grad_(True).train()
     teacher = copy.deepcopy(student).requires_grad_(False).eval()
     tokenizer = open_clip.get_tokenizer(args.model)

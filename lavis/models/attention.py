@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import CustomResidualAttentionBlock, ResidualAttentionBlock
+from open_clip.transformer import CustomResidualAttentionBlock, ResidualAttentionBlock, VisionTransformer
 from torch import nn
 from torch.autograd.function import once_differentiable
 
@@ -36,15 +36,62 @@ class SelfAttention(nn.MultiheadAttention):
         attn_mask: torch.Tensor | None = None,
         **options: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(B, L, D) to (B, L, D); `attn_mask` (L, L) is boolean (False: hidden) or added to the scores."""
-        same = query is key is value and self._qkv_same_embed_dim and self.batch_first and query.ndim == 3
+        """(B, L, D) to (B, L, D); `attn_mask` (L, L) is boolean (False: hidden) or added to the scores.
+
+        `query` may be a part of what `key` and `value` are, (B, M, D) to (B, M, D); not with a mask.
+        """
+        same = key is value and self._qkv_same_embed_dim and self.batch_first and query.ndim == 3
         plain = self.bias_k is None and not self.add_zero_attn and not (self.training and self.dropout)
-        if need_weights or key_padding_mask is not None or options.get("is_causal") or not (same and plain):
+        part = query is not key
+        asked = need_weights or key_padding_mask is not None or options.get("is_causal")
+        if asked or not (same and plain) or (part and attn_mask is not None):
             return super().forward(query, key, value, key_padding_mask, need_weights, attn_mask, **options)
+        if part:
+            return self._of_part(query, key), None
         packed = F.linear(query, self.in_proj_weight, self.in_proj_bias)
         packed = packed.unflatten(-1, (3, self.num_heads, self.head_dim))
         mixed = attend(packed, attn_mask).flatten(2)
         return F.linear(mixed, self.out_proj.weight, self.out_proj.bias), None
+
+    def _of_part(self, asking: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        width, bias = self.embed_dim, self.in_proj_bias
+        first, rest = (None, None) if bias is None else (bias[:width], bias[width:])
+        query = F.linear(asking, self.in_proj_weight[:width], first).unflatten(-1, (self.num_heads, self.head_dim))
+        both = F.linear(told, self.in_proj_weight[width:], rest).unflatten(-1, (2, self.num_heads, self.head_dim))
+        key, value = both.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key, value).transpose(1, 2).flatten(2)
+        return F.linear(mixed, self.out_proj.weight, self.out_proj.bias)
+
+
+class FirstTokenBlock(ResidualAttentionBlock):
+    """A tower's last block where the tower's output is its first token: all tokens are read, the first is computed.
+
+    (B, L, D) to (B, 1, D), equal to the block's own first token; of the block's products a sixth is left.
+    """
+
+    def forward(
+        self,
+        q_x: torch.Tensor,
+        k_x: torch.Tensor | None = None,
+        v_x: torch.Tensor | None = None,
+        attn_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        assert k_x is None and v_x is None and attn_mask is None, "an image tower's block has neither"
+        told = self.ln_1(q_x)
+        mixed = self.attn(told[:, :1], told, told, need_weights=False)[0]
+        x = q_x[:, :1] + self.ls_1(mixed)
+        return x + self.ls_2(self.mlp(self.ln_2(x)))
+
+
+def compute_first_token(visual: nn.Module) -> bool:
+    """Give the last block of open_clip's image tower `visual` this form where nothing but its first token is read."""
+    if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
+        return False
+    last = visual.transformer.resblocks[-1]
+    if visual.pool_type != "tok" or visual.output_tokens or type(last) is not ResidualAttentionBlock:
+        return False
+    last.__class__ = FirstTokenBlock
+    return True
 
 
 def pack_attention(tower: nn.Module) -> int:

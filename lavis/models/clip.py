@@ -23,7 +23,7 @@ from lavis.common.errors import CheckpointError, ConfigError, MissingFile, sugge
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.contrastive import contrastive_loss
-from lavis.models.attention import pack_attention
+from lavis.models.attention import compute_first_token, pack_attention
 from lavis.models.base import BaseModel, Inputs, Progress, TokenCache
 from lavis.models.recompute import recompute_mlps
 
@@ -56,6 +56,7 @@ class ClipModel(BaseModel):
         model = cls(clip, tokenizer, name)
         recompute_mlps(clip)
         pack_attention(clip)
+        compute_first_token(clip.visual)
         if config.grad_checkpointing:
             clip.set_grad_checkpointing(True)
         if load_pretrained and config.pretrained:

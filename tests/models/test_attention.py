@@ -6,11 +6,11 @@ import copy
 
 import pytest
 import torch
-from open_clip.transformer import Transformer
+from open_clip.transformer import Transformer, VisionTransformer
 from torch import nn
 
 from lavis.models import attention as module
-from lavis.models.attention import CpuAttention, SelfAttention, attend, pack_attention
+from lavis.models.attention import CpuAttention, SelfAttention, attend, compute_first_token, pack_attention
 from lavis.trainers.base import attention as kernel
 
 CAUSAL = torch.full((150, 150), float("-inf")).triu(1)
@@ -127,3 +127,40 @@ def _plain(tower: nn.Module) -> nn.Module:
         if isinstance(part, SelfAttention):
             part.__class__ = nn.MultiheadAttention
     return copied
+
+
+def of_tower(visual: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+    """Features and every gradient of a fixed scalar."""
+    visual.zero_grad()
+    out = visual(images)
+    (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+    return [out.detach(), *(parameter.grad for parameter in visual.parameters())]
+
+
+def image_tower(**options) -> VisionTransformer:
+    torch.manual_seed(3)
+    sizes = {"image_size": 16, "patch_size": 4, "width": 24, "layers": 2, "heads": 3, "mlp_ratio": 2, "output_dim": 8}
+    return VisionTransformer(**(sizes | options)).double()
+
+
+@pytest.mark.parametrize("options", [{}, {"final_ln_after_pool": True, "ls_init_value": 0.5}, {"patch_dropout": 0.0}])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_last_block_that_computes_the_first_token_alone_changes_nothing(options, packed):
+    plain = image_tower(**options)
+    own = copy.deepcopy(plain)
+    if packed:
+        pack_attention(own)
+    assert compute_first_token(own)
+    assert own.transformer(torch.randn(2, 17, 24).double()).shape == (2, 1, 24)
+    images = torch.randn(5, 3, 16, 16, dtype=torch.float64)
+    for ours, theirs in zip(of_tower(own, images), of_tower(plain, images), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "options", [{"pool_type": "avg"}, {"output_tokens": True}, {"attentional_pool": True}, {"qk_norm": True}]
+)
+def test_a_tower_that_reads_more_than_its_first_token_keeps_its_last_block(options):
+    tower = image_tower(**options)
+    assert not compute_first_token(tower)
+    assert type(tower.transformer.resblocks[-1]).__name__ != "FirstTokenBlock"
