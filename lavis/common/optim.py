@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 
 def decays(name: str, parameter: torch.Tensor) -> bool:
@@ -17,13 +18,13 @@ def decays(name: str, parameter: torch.Tensor) -> bool:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups of the trainable parameters: with and without decay."""
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    """Groups of the trainable parameters: with and without decay; sharded ones apart, as fused steps demand."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups[decays(name, parameter)].append(parameter)
-    decay = {True: weight_decay, False: 0.0}
-    return [{"params": params, "weight_decay": decay[kind]} for kind, params in groups.items() if params]
+            groups.setdefault((not decays(name, parameter), isinstance(parameter, DTensor)), []).append(parameter)
+    decay = {False: weight_decay, True: 0.0}
+    return [{"params": groups[kind], "weight_decay": decay[kind[0]]} for kind in sorted(groups)]
 
 
 def build_optimizer(model: nn.Module, run: Any, device: torch.device) -> torch.optim.AdamW:

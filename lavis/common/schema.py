@@ -126,6 +126,7 @@ class RunConfig:
     method_args: dict[str, Any] = field(default_factory=dict)  # a method's own hyper-parameters
     teacher_cache: str = "auto"  # auto | none
     find_unused_parameters: bool = False
+    parallel: str = "ddp"  # several processes: ddp (each has the whole model) | fsdp (each has a part of it)
     gather_similarity: bool = False  # several processes: similarities over the batch of all of them together
 
     resume_ckpt_path: str | None = None  # weights to start from, in place of the original model's
@@ -163,6 +164,7 @@ CHOICES = {
     "run.reference": ("compromised", "clean", "retrained"),
     "run.amp_dtype": ("auto", "bf16", "fp16"),
     "run.attention": ("auto", "math", "flash", "efficient"),
+    "run.parallel": ("ddp", "fsdp"),
     "run.teacher_cache": ("auto", "none"),
     "run.on_bad_image": ("fail", "skip"),
     "run.inference_method": ("rank", "generate"),

@@ -35,7 +35,7 @@ class BaseModel(nn.Module):
 
     Class attributes: `family`, the name of --backbone and of output folders; `features`, the kind that `represent`
     gives; `text_inputs`, the keys of `Inputs` that hold the text; `spares`, True where a loss may leave parameters
-    without gradient (one on S alone does not reach the fusion layers).
+    without gradient (one on S alone does not reach the fusion layers); `shards`, True where run.parallel=fsdp works.
     """
 
     config_class = ModelConfig
@@ -43,6 +43,7 @@ class BaseModel(nn.Module):
     features: ClassVar[type[PairFeatures] | type[FusedFeatures]] = PairFeatures
     text_inputs: ClassVar[tuple[str, ...]] = ("tokens", "mask")
     spares: ClassVar[bool] = False
+    shards: ClassVar[bool] = False
     image_mean: torch.Tensor
     image_std: torch.Tensor
 

@@ -37,6 +37,7 @@ class ClipModel(BaseModel):
     """open_clip's model `clip` behind the project's contract. Its checkpoints carry open_clip's own keys."""
 
     family = "clip"
+    shards = True
 
     def __init__(self, clip: nn.Module, tokenizer: Any, model_type: str) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from lavis.common.optim import build_optimizer, set_lr
 from lavis.common.registry import registry
 from lavis.common.run_dir import RESULTS
 from lavis.models.base import BaseModel
+from lavis.runners import sharding
 from lavis.runners.feed import Feed
 from lavis.runners.meters import Finite, Meter
 from lavis.runners.saving import Position, Saver
@@ -54,12 +55,15 @@ class EpochRunner:
         validate: called after every epoch; returns statistics, "agg_metrics" among them chooses the best epoch.
     """
 
+    shards: ClassVar[bool] = True  # whether run.parallel=fsdp is followed
+
     def __init__(
         self, trainer: BaseTrainer, feed: Feed, folder: Path, config: dict[str, Any], validate: Validate | None = None
     ) -> None:
         self.trainer, self.feed, self.folder, self.validate = trainer, feed, folder, validate
         self.run, self.device = trainer.run, trainer.device
         self.model: BaseModel = trainer.model
+        self.network = self._sharded()
         self.optimizer = build_optimizer(self.model, self.run, self.device)
         fp16 = self.run.amp and amp_dtype(self.run, self.device) is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)
@@ -101,10 +105,18 @@ class EpochRunner:
     def _origin(self) -> dict[str, Any]:
         """What a resumed run must have in common with its beginning, beside the configuration."""
         batches = distributed.world_size() * self.run.accum_grad_iters
-        weights = weights_digest(self.model.checkpoint_state())
+        weights = weights_digest(sharding.whole(self.model.checkpoint_state()))
         return {"batches a step": batches, "starting weights": weights, "training data": self.feed.digest()}
 
+    def _sharded(self) -> nn.Module | None:
+        sharding.check_parallel(self.run, self.model)
+        if self.run.parallel != "fsdp" or not self.shards or distributed.world_size() == 1:
+            return None
+        return sharding.shard(MicroBatchLoss(self.trainer), self.model, self.device)
+
     def _network(self) -> nn.Module:
+        if self.network is not None:
+            return self.network
         loss = MicroBatchLoss(self.trainer)
         if not distributed.initialized():
             return loss
@@ -142,19 +154,24 @@ class EpochRunner:
         return lr
 
     def _no_sync(self, network: nn.Module, last: bool) -> contextlib.AbstractContextManager:
-        wrapped = isinstance(network, DistributedDataParallel)
-        return network.no_sync() if wrapped and not last else contextlib.nullcontext()
+        if last:
+            return contextlib.nullcontext()
+        if network is self.network:
+            return sharding.without_reduction(network)
+        return network.no_sync() if isinstance(network, DistributedDataParallel) else contextlib.nullcontext()
 
     def _update(self) -> None:
         self.scaler.unscale_(self.optimizer)
         parameters = [p for p in self.model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.network is not None:
+            sharding.average_whole(parameters)
+        norm = sharding.total_norm([p.grad for p in parameters if p.grad is not None])
         if not self.scaler.is_enabled():  # the scaler skips such steps, and lowers its scale
             self.finite.see(norm)
             if self.trainer.reads_each_loss and not self.finite:
                 raise TrainingError("the gradient is not finite; the optimiser has not stepped. Lower run.init_lr")
         if self.run.max_grad_norm:
-            nn.utils.clip_grads_with_norm_(parameters, self.run.max_grad_norm, norm)
+            sharding.clip(parameters, self.run.max_grad_norm, norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

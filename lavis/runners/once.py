@@ -14,6 +14,8 @@ from lavis.runners.saving import Position
 class OnceRunner(EpochRunner):
     """Calls the trainer's `once()` and finishes; run.max_epoch counts as 1."""
 
+    shards = False
+
     def __init__(self, *args: Any, **keys: Any) -> None:
         super().__init__(*args, **keys)
         self.run.max_epoch = 1

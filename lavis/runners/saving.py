@@ -23,6 +23,7 @@ from lavis.common.logger import get_logger
 from lavis.common.run_dir import git_commit
 from lavis.common.seed import random_states, restore_random_states
 from lavis.models.base import BaseModel
+from lavis.runners.sharding import cut_states, put, whole
 
 # Keys that may differ between a checkpoint and the run that goes on from it: they change no weight.
 FREE = frozenset(
@@ -63,9 +64,11 @@ class Saver:
         path = self.folder / checkpoint_name(epoch, step)
         failure = None
         weights = self.model.checkpoint_state()  # on every process: a model may write what waits, a queue say
-        if distributed.is_main():
+        main = distributed.is_main()
+        weights, states = whole(weights, main), whole(self.optimizer.state_dict(), main)
+        if main:
             try:
-                save_checkpoint(path, self._payload(weights, progress, meter))
+                save_checkpoint(path, self._payload(weights, states, progress, meter))
                 if step is None:
                     best = epoch if progress.best_epoch is None else progress.best_epoch
                     link_best(self.folder, checkpoint_name(best))
@@ -77,12 +80,14 @@ class Saver:
             raise CheckpointError(failure)
         return path
 
-    def _payload(self, weights: dict[str, torch.Tensor], progress: Position, meter: dict[str, Any]) -> dict[str, Any]:
+    def _payload(
+        self, weights: dict[str, Any], states: dict[str, Any], progress: Position, meter: dict[str, Any]
+    ) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "model": weights,
             "state_dict": weights,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": states,
             "scaler": self.scaler.state_dict(),
             "random": random_states(),
             "position": progress.as_dict(),
@@ -103,11 +108,11 @@ class Saver:
         difference = describe_mismatch(self.model.checkpoint_state(), content["model"], path)
         if difference:
             raise CheckpointError(difference)
-        with torch.no_grad():
-            own = self.model.checkpoint_state()
-            for name, tensor in content["model"].items():
-                own[name].copy_(tensor)
+        own = self.model.checkpoint_state()
+        for name, tensor in content["model"].items():
+            put(own[name], tensor)
         self.optimizer.load_state_dict(content["optimizer"])
+        cut_states(self.optimizer)
         if content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
         restore_random_states(content["random"])

@@ -17,10 +17,11 @@ from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
 from lavis.common.run_dir import RESULTS, folder_lock, original_checkpoint, run_folder
-from lavis.common.seed import seed_everything
+from lavis.common.seed import random_states, restore_random_states, seed_everything
 from lavis.models.base import BaseModel
 from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
+from lavis.runners.sharding import is_sharded, put, whole
 from lavis.tasks.outcome import Outcome, write_outcome
 from lavis.tasks.teaching import build_teacher
 from lavis.trainers.base import BaseTrainer
@@ -136,6 +137,17 @@ class BaseTask:
         seed_everything(self.run.seed)
         return model_class.from_config(self.config.model, load_pretrained=load_pretrained).to(self.device)
 
+    def _whole(self, model: BaseModel) -> BaseModel:
+        """The model; where this process has a part of it, a whole copy."""
+        if not is_sharded(model):
+            return model
+        before = random_states()
+        copied, state = self._model(load_pretrained=False), whole(model.checkpoint_state())
+        restore_random_states(before)
+        for name, tensor in copied.checkpoint_state().items():
+            put(tensor, state[name])
+        return copied
+
     def _start(self) -> str:
         """The weights that unlearning starts from."""
         own = original_checkpoint(self.run, self.config.backbone, self.config.job_name)
@@ -152,14 +164,15 @@ class BaseTask:
 
     def _train(self, trainer: Any, feed: Feed) -> Outcome:
         began = time.monotonic()
-        validate = (lambda epoch: self.validation(trainer.model)) if self.run.valid_splits else None
+        validate = (lambda epoch: self.validation(self._whole(trainer.model))) if self.run.valid_splits else None
         runner_class: type[EpochRunner] = registry.get_runner_class(trainer.runner or self.run.runner)
         runner = runner_class(trainer, feed, self.folder, self.config.to_dict(), validate)
         runner.train()
         seconds = {"train": round(time.monotonic() - began, 3)}
         best = self.folder / BEST
         trainer.attach_teacher(None)
-        model = trainer.model
+        model = self._model(load_pretrained=False) if is_sharded(trainer.model) else trainer.model
+        del runner
         model.load_weights(best)
         skipped = sum(part.skipped for part in feed.datasets.values())
         return self._evaluated(model, best, seconds, {"skipped_images": skipped} if skipped else {})

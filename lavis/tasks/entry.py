@@ -9,6 +9,7 @@ from lavis.common import distributed
 from lavis.common.config import Config, check_backbone, load_config
 from lavis.common.errors import ConfigError, UserFault, suggest
 from lavis.common.registry import registry
+from lavis.runners.sharding import check_parallel
 from lavis.runners.stop import EXIT_CODE, Stopped
 from lavis.tasks.base import BaseTask, checkpoint_origin
 from lavis.tasks.comparison import Comparison, distinct_labels
@@ -38,6 +39,7 @@ def unlearn(cfg_path: str, options: Sequence[str], backbone: str, task: str, fla
             "unlearning sees no holdout split"
         )
     trainer_class.check(flags["method"], config.run, registry.get_model_class(config.model.arch))
+    check_parallel(config.run, registry.get_model_class(config.model.arch))
     return _run(config, BaseTask.unlearn)
 
 

@@ -1,0 +1,132 @@
+"""run.parallel=fsdp: fully sharded data parallelism (torch's `fully_shard`; Zhao et al., arXiv 2304.11277).
+
+Each process keeps a part of every parameter, of its gradient and of the optimiser's state; a block's whole parameters
+exist while it is computed. Checkpoints hold whole tensors, so that they read like those of any other run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from lavis.common import distributed
+from lavis.common.errors import ConfigError
+from lavis.models.base import BaseModel
+
+
+def check_parallel(run: Any, model: type[BaseModel] | BaseModel) -> None:
+    """Raise ConfigError where run.parallel=fsdp cannot be had: another backbone, fp16 with its scaled losses."""
+    if run.parallel != "fsdp":
+        return
+    if not model.shards:
+        raise ConfigError(f"run.parallel=fsdp: backbone '{model.family}' is not cut into shards; use run.parallel=ddp")
+    if run.amp and run.amp_dtype == "fp16":
+        raise ConfigError("run.parallel=fsdp goes with run.amp_dtype=bf16 or run.amp=false, not with fp16")
+
+
+def shard(network: nn.Module, model: BaseModel, device: torch.device) -> nn.Module:
+    """Cut the parameters of `network`, which holds `model`, over all processes, in place; returns it.
+
+    Each block of the towers is gathered on its own; what is outside of blocks all at once. Single numbers (the
+    temperature) stay whole, see `average_whole`.
+    """
+    mesh = init_device_mesh(device.type, (distributed.world_size(),))
+    numbers = {parameter for parameter in model.parameters() if parameter.ndim == 0}
+    for block in blocks(model):
+        fully_shard(block, mesh=mesh)
+    return fully_shard(network, mesh=mesh, ignored_params=numbers)
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """The members of the outermost lists of modules: the layers of the towers."""
+    found: list[nn.Module] = []
+    for part in model.children():
+        found += list(part) if isinstance(part, nn.ModuleList) else blocks(part)
+    return found
+
+
+def is_sharded(network: nn.Module) -> bool:
+    return any(isinstance(parameter, DTensor) for parameter in network.parameters())
+
+
+@contextlib.contextmanager
+def without_reduction(network: nn.Module) -> Iterator[None]:
+    """Backward passes in here leave gradients where they are; the next one outside reduces all of them."""
+    assert isinstance(network, FSDPModule)
+    network.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        network.set_requires_gradient_sync(True)
+
+
+def whole(tree: Any, keep: bool = True) -> Any:
+    """Nested containers with every sharded tensor whole, on the CPU; others as they are. All processes call it.
+
+    keep=False: this process only lends its parts, and gets empty tensors.
+    """
+    if isinstance(tree, DTensor):
+        full = tree.full_tensor()
+        return full.cpu() if keep else full.new_empty(0)
+    if isinstance(tree, dict):
+        return {key: whole(value, keep) for key, value in tree.items()}
+    return [whole(value, keep) for value in tree] if isinstance(tree, list) else tree
+
+
+@torch.no_grad()
+def put(target: torch.Tensor, value: torch.Tensor) -> None:
+    """Copy a whole tensor into `target`, of which this process may have a part."""
+    target.copy_(_alike(value, target) if isinstance(target, DTensor) else value)
+
+
+def cut_states(optimizer: torch.optim.Optimizer) -> None:
+    """Cut states that were loaded whole as their parameters are."""
+    for parameter, state in optimizer.state.items():
+        if isinstance(parameter, DTensor):
+            for name, value in state.items():
+                if value.shape == parameter.shape:
+                    state[name] = _alike(value, parameter)
+
+
+def _alike(value: torch.Tensor, model: DTensor) -> DTensor:
+    value = value.to(model.device, model.dtype)
+    return distribute_tensor(value, model.device_mesh, model.placements)
+
+
+def average_whole(parameters: Iterable[nn.Parameter]) -> None:
+    """Mean over the processes of the gradients that no shard's reduction has seen."""
+    for parameter in parameters:
+        if parameter.grad is not None and not isinstance(parameter, DTensor):
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= distributed.world_size()
+
+
+def total_norm(gradients: list[torch.Tensor]) -> torch.Tensor:
+    """Euclidean norm over all gradients, scalar; sharded and whole ones may be mixed."""
+    kinds = [[g for g in gradients if isinstance(g, DTensor) is sharded] for sharded in (False, True)]
+    norms = [nn.utils.get_total_norm(part) for part in kinds if part]
+    full = [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
+    return full[0] if len(full) == 1 else torch.linalg.vector_norm(torch.stack(full)) if full else torch.tensor(0.0)
+
+
+def clip(parameters: list[nn.Parameter], most: float, norm: torch.Tensor) -> None:
+    """Scale gradients so that their norm, now `norm`, is at most `most`."""
+    for sharded in (False, True):
+        part = [p for p in parameters if isinstance(p, DTensor) is sharded]
+        if part:
+            nn.utils.clip_grads_with_norm_(part, most, norm)
+
+
+def state_bytes(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of the optimiser's states that lie in this process."""
+    held = [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
+    local = [value.to_local() if isinstance(value, DTensor) else value for value in held]
+    return sum(math.prod(value.shape) * value.element_size() for value in local)
