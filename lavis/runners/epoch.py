@@ -25,7 +25,7 @@ from lavis.common.run_dir import RESULTS
 from lavis.models.base import BaseModel
 from lavis.runners import sharding
 from lavis.runners.feed import Feed
-from lavis.runners.meters import Finite, Meter
+from lavis.runners.meters import Finite, Meter, Timed
 from lavis.runners.saving import Position, Saver
 from lavis.runners.stop import StopFlag, Stopped
 from lavis.trainers.base import BaseTrainer, Batch, amp_dtype
@@ -127,7 +127,7 @@ class EpochRunner:
     def _epoch(self, network: nn.Module, epoch: int) -> None:
         steps, start = self.feed.steps, self.progress.step
         began = time.monotonic()
-        batches = iter(self.feed.batches(epoch, start))
+        batches = Timed(self.feed.batches(epoch, start))
         for step in range(start, steps):
             lr = self._step(network, batches, epoch, step)
             self.progress.epoch, self.progress.step = epoch, step + 1
@@ -137,7 +137,8 @@ class EpochRunner:
                 self.bar.set_postfix({"lr": f"{lr:.2e}", **{k: f"{v:.4f}" for k, v in self.meter.means().items()}})
             if step + 1 < steps:
                 self._between_steps(epoch, step + 1)
-        self._finish_epoch(epoch, self._lr(epoch, steps - 1), time.monotonic() - began)
+        seconds = time.monotonic() - began
+        self._finish_epoch(epoch, self._lr(epoch, steps - 1), seconds, batches.seconds / max(seconds, 1e-9))
 
     def _step(self, network: nn.Module, batches: Iterator[Batch], epoch: int, step: int) -> float:
         lr = self._lr(epoch, step)
@@ -198,10 +199,10 @@ class EpochRunner:
             if stopping:
                 raise Stopped(f"stopped by SIGTERM; {path} is written, the same command goes on from there")
 
-    def _finish_epoch(self, epoch: int, lr: float, seconds: float) -> None:
+    def _finish_epoch(self, epoch: int, lr: float, seconds: float, waiting: float = 0.0) -> None:
         self._check_finite()
         record: dict[str, Any] = {"epoch": epoch, **{f"train_{k}": v for k, v in self.meter.means().items()}}
-        record |= {"train_lr": lr, "train_seconds": round(seconds, 3)}
+        record |= {"train_lr": lr, "train_seconds": round(seconds, 3), "train_waiting": round(waiting, 4)}
         if self.validate is not None:
             record |= self._validated(epoch)
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -47,6 +49,24 @@ class Meter:
             ).to(self.device)
             for name, mean in state["means"].items()
         }
+
+
+class Timed:
+    """An iterator that adds up the seconds for which its user waits: the host's share of a step, data not yet there."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = iter(items)
+        self.seconds = 0.0
+
+    def __iter__(self) -> Timed:
+        return self
+
+    def __next__(self) -> Any:
+        began = time.monotonic()
+        try:
+            return next(self._items)
+        finally:
+            self.seconds += time.monotonic() - began
 
 
 class Finite:

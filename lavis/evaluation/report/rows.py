@@ -22,7 +22,7 @@ KEPT = (
     "command",
     "seconds",
 )
-NO_LOSS = ("train_lr", "train_seconds", "train_grad_norm")
+NO_LOSS = ("train_lr", "train_seconds", "train_waiting", "train_grad_norm")
 RELEARNING = "relearning.json"
 Series = dict[str, list[tuple[float, float]]]
 
