@@ -39,6 +39,7 @@ from lavis.models.recompute import RecomputedMlp  # noqa: E402
 
 METHODS = ("vlul", "erase", "delete")
 WAYS = ("plain", "ours", "ours-bf16")
+TRIED = ("ours-channels-last", "ours-compiled")  # not adopted: --ways shows what they would bring
 CONFIG = ROOT / "configs" / "clip" / "retrieval_salmu.yaml"
 
 
@@ -57,7 +58,7 @@ def main() -> None:
             finish(result | where(), args.out)
             return
         for method in args.methods:
-            runs = alternate(WAYS, args.repeats, lambda way, method=method: _child(args, folder, method, way))
+            runs = alternate(args.ways, args.repeats, lambda way, method=method: _child(args, folder, method, way))
             result["methods"][method] = summary(runs)
         result["matrix_product"] = child(__file__, "--child", "product", "--device", args.device)
         finish(result | where(), args.out)
@@ -185,6 +186,7 @@ def _prepared(args: argparse.Namespace) -> tuple[Any, list[Any], float]:
         torch.manual_seed(config.run.seed)
         model = registry.get_model_class("clip").from_config(config.model, load_pretrained=False).to(task.device)
         model.load_weights(folder / "original.pth")
+        _changed(model, args.child)
         trainer = registry.get_trainer_class(args.method)(args.method, model, config.run, task.device)
         feed = Feed(task.unlearning_sets(trainer), model, config.run, task.device)
         began = time.process_time()
@@ -194,6 +196,15 @@ def _prepared(args: argparse.Namespace) -> tuple[Any, list[Any], float]:
         runner = EpochRunner(trainer, feed, task.folder, config.to_dict())
         source = iter(feed.batches(0, 0))
         return runner, [next(source) for _ in range(args.steps + 1)], seconds
+
+
+def _changed(model: Any, way: str) -> None:
+    if way == "ours-channels-last":
+        model.to(memory_format=torch.channels_last)
+    if way == "ours-compiled":
+        for tower in (model.clip.visual.transformer, model.clip.transformer):
+            for block in tower.resblocks:
+                block.compile()
 
 
 def _options(args: argparse.Namespace, folder: Path) -> list[str]:
@@ -251,8 +262,8 @@ def summary(runs: dict[str, list[dict]]) -> dict[str, Any]:
         way: {key: spread([run[key] for run in part]) for key in ("cpu", "wall", "peak_mib", "loss", "teacher_seconds")}
         for way, part in runs.items()
     }
-    plain = found["plain"]
-    for way in WAYS[1:]:
+    plain = next(iter(found.values()))
+    for way in list(found)[1:]:
         found[way]["over_plain"] = {
             key: found[way][key]["median"] / plain[key]["median"] for key in ("cpu", "wall", "peak_mib")
         }
@@ -295,6 +306,7 @@ def peak_mib_now() -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=[*WAYS, *TRIED], help="the first is the base")
     parser.add_argument("--model", default="ViT-B-16")
     parser.add_argument("--half", type=int, default=16, help="pairs of Df, and of Dr, in a step")
     parser.add_argument("--rows", type=int, default=64, help="images drawn for Df, and for Dr")
@@ -303,7 +315,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--flops", action="store_true", help="count the operations of one step instead of timing it")
     parser.add_argument("--out", help="JSON file to write")
-    parser.add_argument("--child", choices=[*WAYS, "product"], help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=[*WAYS, *TRIED, "product"], help=argparse.SUPPRESS)
     parser.add_argument("--method", choices=METHODS, default="vlul", help=argparse.SUPPRESS)
     parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
     return parser.parse_args()

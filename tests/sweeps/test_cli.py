@@ -73,6 +73,18 @@ def test_originals_then_sweep_then_report(bench: Bench, capsys: pytest.CaptureFi
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "name", ["a b", 'it\'s "c"', "x;touch pwned", "$(touch pwned)", "`touch pwned`", "a&b|c>d", "*"]
+)
+def test_no_shell_reads_a_path(bench: Bench, name: str) -> None:
+    bench.output = bench.folder / name
+    bench.options[0] = f"run.output_dir={bench.output}"
+    assert cli.main([bench.write(), "--with-originals"]) == 0
+    assert [row["name"] for row in bench.rows()] == ["compromised", "clean", "retrained", "vlul", "delete"]
+    assert (bench.output / "unlearn-vlul/clip/salmu_tiny_retrieval/60/results.json").is_file()
+    assert not list(bench.folder.rglob("pwned")) and not (ROOT / "pwned").exists()
+
+
 def test_with_originals_trains_what_is_missing_and_skips_what_is_there(bench: Bench) -> None:
     assert original.main([TINY, "--references", "clean", "--options", *bench.options]) == 0
     before = (bench.output / "clean/clip/salmu_tiny_retrieval/results.json").stat().st_mtime_ns
