@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,6 @@ from benchmarks.common import alternate, child, finish, say, spread, where  # no
 from benchmarks.world import options, write_world  # noqa: E402
 
 WAYS = ("plain", "ours", "ours-bf16")
-KEYS = ("wall", "cpu", "peak_mib", "test_txt_r1", "df_txt_r1", "dr_txt_r1")
 HALF = 16
 
 
@@ -50,7 +50,7 @@ def main() -> None:
         runs = alternate(WAYS, args.repeats, lambda way: _child(args, folder, way))
     result: dict[str, Any] = {"what": __doc__.splitlines()[0], "model": args.model, "pairs_of_df": args.rows}
     result |= {"epochs": args.epochs, "repeats": args.repeats, "device": args.device}
-    result |= {way: {key: spread([run[key] for run in part]) for key in KEYS} for way, part in runs.items()}
+    result |= {way: {key: spread([run[key] for run in part]) for key in part[0]} for way, part in runs.items()}
     for way in WAYS[1:]:
         ratios = {
             key: result[way][key]["median"] / result["plain"][key]["median"] for key in ("wall", "cpu", "peak_mib")
@@ -85,7 +85,10 @@ def ours(args: argparse.Namespace) -> dict[str, float]:
         sys.exit(f"unlearn.py failed ({done.returncode}):\n{done.stderr}")
     results = next(output.rglob("results.json"))
     metrics = json.loads(results.read_text(encoding="utf-8"))["metrics"]
-    return {f"{split}_txt_r1": metrics[f"{split}_txt_r1"] for split in ("test", "df", "dr")}
+    records = [json.loads(line) for line in (results.parent / "log.txt").read_text(encoding="utf-8").splitlines()]
+    waiting = [record["train_waiting"] for record in records if "train_waiting" in record]
+    found = {f"{split}_txt_r1": metrics[f"{split}_txt_r1"] for split in ("test", "df", "dr")}
+    return found | {"waiting_first_epoch": waiting[0], "waiting_later_epochs": statistics.mean(waiting[1:] or waiting)}
 
 
 def plain(args: argparse.Namespace) -> dict[str, float]:

@@ -10,10 +10,22 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Attention, VisionTransformer
 from torch import nn
 
+from lavis.models.attention import attend
 from lavis.models.fused.config import FusedConfig
+
+
+class TokenAttention(Attention):
+    """timm's self-attention through `attend`: nothing is copied, and long rows have their own way on a CPU."""
+
+    def forward(self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False) -> torch.Tensor:
+        """(B, L, H) to (B, L, H)."""
+        if attn_mask is not None or is_causal:
+            return super().forward(x, attn_mask, is_causal)
+        packed = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
+        return self.proj(attend(packed).flatten(2))
 
 
 def build_vision(config: FusedConfig) -> VisionTransformer:
@@ -30,6 +42,8 @@ def build_vision(config: FusedConfig) -> VisionTransformer:
         act_layer=nn.GELU,
     )
     encoder.set_grad_checkpointing(config.grad_checkpointing)
+    for block in encoder.blocks:  # built without dropout, gates and norms of queries, so this form is the same
+        block.attn.__class__ = TokenAttention
     return encoder
 
 
