@@ -140,12 +140,29 @@ def mean_scalars(values: Sequence[float], device: torch.device) -> list[float]:
     return (moved / world_size()).tolist()
 
 
-def gather_chunks(chunks: dict[int, torch.Tensor]) -> list[torch.Tensor]:
-    """Numbered CPU tensors from every rank, in the order of their numbers, on every rank."""
-    merged: dict[int, torch.Tensor] = {}
-    for part in gather_objects(chunks):
-        merged.update(part)
-    return [merged[number] for number in sorted(merged)]
+def gather_chunks(chunks: dict[int, torch.Tensor], device: torch.device | None = None) -> torch.Tensor:
+    """Numbered CPU chunks of rows (n_i, …) from every rank, in the order of their numbers, on every rank: (n, …).
+
+    One rank's part travels at a time: beside the result a process holds no more than that.
+    """
+    own = [chunks[number] for number in sorted(chunks)]
+    if world_size() == 1:
+        return torch.cat(own)
+    like = (own[0].shape[1:], own[0].dtype) if own else None
+    parts = gather_objects(({number: len(chunks[number]) for number in sorted(chunks)}, like))
+    shape, kind = next(like for _, like in parts if like is not None)
+    lengths = {number: length for part, _ in parts for number, length in part.items()}
+    numbers = sorted(lengths)
+    found = torch.empty(sum(lengths.values()), *shape, dtype=kind)
+    places = dict(zip(numbers, found.split([lengths[number] for number in numbers]), strict=True))
+    for owner, (part, _) in enumerate(parts):
+        if part:
+            rows = torch.cat(own) if owner == rank() else torch.empty(sum(part.values()), *shape, dtype=kind)
+            rows = rows.to(_reduce_device(device))
+            dist.broadcast(rows, src=owner)
+            for number, piece in zip(part, rows.split(list(part.values())), strict=True):
+                places[number].copy_(piece)
+    return found
 
 
 class _GatherRows(torch.autograd.Function):

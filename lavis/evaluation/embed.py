@@ -159,7 +159,7 @@ def _text_chunks(
 def _gathered(chunks: Iterable[tuple[int, torch.Tensor]]) -> torch.Tensor:
     """Normalised rows of all processes' chunks in order, (n, D) float32 on the CPU."""
     own = {number: F.normalize(rows.float(), dim=-1).cpu() for number, rows in chunks}
-    return torch.cat(distributed.gather_chunks(own))
+    return distributed.gather_chunks(own)
 
 
 def _own_chunks(n: int, batch_size: int) -> list[int]:

@@ -33,7 +33,7 @@ def by_row(
     with evaluating(model), torch.no_grad():
         bar = tqdm(loader, total=len(chunks), desc=name, unit="batch", leave=False, disable=silent)
         own = {int(batch["chunk"]): measure(batch).double().cpu() for batch in bar}
-    return torch.cat(distributed.gather_chunks(own))
+    return distributed.gather_chunks(own)
 
 
 def summary(rows: dict[str, torch.Tensor], membership: bool = True) -> dict[str, float]:
