@@ -43,7 +43,7 @@ def read_annotations(
     """The entries of one file or of several, concatenated in order.
 
     Args:
-        paths: JSON files.
+        paths: JSON files, or tar shards of samples (lavis.datasets.shards).
         hint: what to run when a file does not exist; ends the message.
         parse: makes an entry of an item (default: `pair_entry`); lavis.datasets.formats has those of other tasks.
 
@@ -54,6 +54,10 @@ def read_annotations(
 
 
 def _read_file(path: Path, hint: str, parse: Parse) -> list[Entry]:
+    if path.suffix == ".tar":
+        from lavis.datasets.shards import samples
+
+        return [parse(item, where) for item, where in samples(path, hint)]
     items = read_json(path, "annotation file", hint)
     if not isinstance(items, list):
         raise DataError(f"{path}: expected a JSON list of {{image, caption}}, found {_kind(items)}")

@@ -19,6 +19,7 @@ from lavis.datasets.forget import read_forget_list, split_forget
 from lavis.datasets.images import ImageStore
 from lavis.datasets.pairs import PairDataset
 from lavis.datasets.pixel_cache import Caching
+from lavis.datasets.shards import TarStore, tar_files
 from lavis.processors.base import build_processor
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class PairBuilder:
         self.config, self.run = config, run
         info = _plain(config.build_info)
         self.image_root = Path(info["images"]["storage"])
+        self._shards = tar_files(self.image_root)
         self._files = {split: _listed(node["storage"]) for split, node in info["annotations"].items()}
         self._entries: dict[str, list[Entry]] = {}
         self._store: ImageStore | None = None
@@ -74,7 +76,11 @@ class PairBuilder:
     def store(self) -> ImageStore:
         """The image root, shared by all data sets of this builder."""
         if self._store is None:
-            self._store = ImageStore(self.image_root, self.hint)
+            kept = Path(self.run.output_dir) / "shards"
+            shards = self._shards
+            self._store = (
+                TarStore(shards, self.image_root, self.hint, kept) if shards else ImageStore(self.image_root, self.hint)
+            )
         return self._store
 
     @property
@@ -87,7 +93,7 @@ class PairBuilder:
 
     def prepare(self) -> None:
         """Make sure that the files this run needs are there. Raises MissingFile with the command to run."""
-        if not self.image_root.is_dir():
+        if not self._shards and not self.image_root.is_dir():
             raise MissingFile(f"image root {self.image_root} does not exist; {self.hint}")
         for split in {*self.run.train_splits, *self.run.test_splits, *self.run.valid_splits}:
             for path in self._paths(split):
@@ -251,4 +257,6 @@ def _plain(node: Any) -> Any:
 
 
 def _listed(storage: Any) -> list[str]:
-    return [storage] if isinstance(storage, str) else list(storage)
+    """Files of a storage key; of a pattern of shards all that fit it."""
+    named = [storage] if isinstance(storage, str) else list(storage)
+    return [str(path) for name in named for path in (tar_files(name) if name.endswith(".tar") else [name])]

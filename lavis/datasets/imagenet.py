@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import io
-import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +23,11 @@ import torch
 from PIL import Image
 
 from lavis.common.errors import DataError, MissingFile
+from lavis.datasets.shards import RANGE, members, read_at
 from lavis.processors.image import ImageProcessor
 
 CLASSES = 1000
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
-RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 FORMS = "class folders (<wnid>/ or val/<wnid>/), *.tar with jpg and cls, or *.parquet with image and label"
 
 
@@ -140,22 +139,18 @@ def _folders(root: Path) -> Iterator[Picture]:
 def _tar(path: Path) -> Iterator[Picture]:
     pictures: dict[str, tarfile.TarInfo] = {}
     labels: dict[str, int] = {}
-    try:
-        with tarfile.open(path, "r:") as archive:  # plain: members are read at their offsets in the file
-            for member in archive:
-                stem, ending = member.name.rsplit(".", 1) if "." in member.name else (member.name, "")
-                if ending == "cls":
-                    labels[stem] = _number(_slice(path, member.offset_data, member.size), f"{path}: {member.name}")
-                elif f".{ending.lower()}" in ENDINGS:
-                    pictures[stem] = member
-    except tarfile.TarError as error:
-        raise DataError(f"run.imagenet: {path} is no plain tar file ({error})") from error
+    for member in members(path):
+        stem, ending = member.name.rsplit(".", 1) if "." in member.name else (member.name, "")
+        if ending == "cls":
+            labels[stem] = _number(read_at(path, member.offset_data, member.size), f"{path}: {member.name}")
+        elif f".{ending.lower()}" in ENDINGS:
+            pictures[stem] = member
     silent = [stem for stem in pictures if stem not in labels]
     if silent:
         raise DataError(f"run.imagenet: {path}: {len(silent)} pictures have no .cls member, the first: {silent[0]}")
     stamp = path.stat().st_mtime_ns
     for stem, member in pictures.items():
-        read = functools.partial(_slice, path, member.offset_data, member.size)
+        read = functools.partial(read_at, path, member.offset_data, member.size)
         yield Picture(f"{path.resolve()}|{member.name}|{member.size}|{stamp}", labels[stem], read)
 
 
@@ -164,12 +159,6 @@ def _number(data: bytes, where: str) -> int:
         return int(data.decode().strip())
     except ValueError as error:
         raise DataError(f"run.imagenet: {where} must hold a class number, found {data[:40]!r}") from error
-
-
-def _slice(path: Path, start: int, size: int) -> bytes:
-    with path.open("rb") as stream:
-        stream.seek(start)
-        return stream.read(size)
 
 
 def _parquet(path: Path) -> Iterator[Picture]:
@@ -185,8 +174,8 @@ def _parquet(path: Path) -> Iterator[Picture]:
     except pyarrow.ArrowInvalid as error:
         raise DataError(f"run.imagenet: {path} is no parquet file ({error})") from error
     stamp = path.stat().st_mtime_ns
-    for group, members in enumerate(labels):
-        for row, label in enumerate(members):
+    for group, numbers in enumerate(labels):
+        for row, label in enumerate(numbers):
             read = functools.partial(_cell, path, group, row)
             yield Picture(f"{path.resolve()}|{group}|{row}|{stamp}", -1 if label is None else int(label), read)
 

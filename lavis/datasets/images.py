@@ -61,9 +61,9 @@ class ImageStore:
     def open(self, image: str) -> Image.Image:
         """The decoded image. Raises DataError (unreadable, huge, outside the root) and MissingFile."""
         self.check([image])
-        path = self.root / image
+        source, path = self._source(image)
         try:
-            with Image.open(path, formats=FORMATS) as file:
+            with Image.open(source, formats=FORMATS) as file:
                 if file.width * file.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
                     raise DataError(f"image {path} is huge ({file.width} x {file.height} pixels): refused; {REMEDY}")
                 file.load()
@@ -76,6 +76,15 @@ class ImageStore:
             raise
         except BROKEN as error:
             raise DataError(f"image {path} cannot be decoded ({_reason(error)}); {REMEDY}") from error
+
+    def stamp(self, image: str) -> tuple[int, int]:
+        """What changes when an image's file does: its bytes, its time of change in ns."""
+        found = os.stat(self.root / image)
+        return found.st_size, found.st_mtime_ns
+
+    def _source(self, image: str) -> tuple[Any, Any]:
+        """What Pillow opens, and what to call it in a message."""
+        return self.root / image, self.root / image
 
     def faults(self, images: Sequence[str], threads: int = 4) -> dict[str, str]:
         """Decode every image once; those that cannot be used, with the reason."""

@@ -63,7 +63,7 @@ class PairDataset(Dataset):
         self.captions = [self._caption(entry, text) for entry in self.entries for text in entry.captions]
         names = [name for entry in self.entries for name in entry.images]
         self._numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        self._cache = caching.build(self.store.root, list(self._numbers), image_processor)
+        self._cache = caching.build(self.store.root, list(self._numbers), image_processor, self.store.stamp)
         ids = [entry.image if entry.image_id is None else str(entry.image_id) for entry in self.entries]
         known: dict[str, int] = {}
         self.image_ids = torch.tensor([known.setdefault(name, len(known)) for name in ids], dtype=torch.int64)

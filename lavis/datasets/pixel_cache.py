@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from lavis.common.errors import ConfigError, suggest
-from lavis.datasets.images import ImageCache
+from lavis.datasets.images import ImageCache, ImageStore
 from lavis.processors.image import ImageProcessor
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 GIB = 2**30
 CACHES = ("none", "memory", "disk")
 FIELDS = 3
+Stamp = Callable[[str], tuple[int, int]]
 PIXELS, ROWS, ABOUT = "pixels.u8", "rows.i64", "about.json"
 
 
@@ -57,14 +58,16 @@ class Caching:
         if self.gigabytes < 0:
             raise ConfigError(f"image_cache_gb is {self.gigabytes}; it cannot be negative")
 
-    def build(self, root: Path, names: Sequence[str], processor: ImageProcessor) -> ImageCache | DiskCache | None:
+    def build(
+        self, root: Path, names: Sequence[str], processor: ImageProcessor, stamp: Stamp | None = None
+    ) -> ImageCache | DiskCache | None:
         """The cache of these images; None for kind none, and where pixels differ from epoch to epoch."""
         if self.kind == "none" or not processor.deterministic:
             return None
         if self.kind == "memory":
             return ImageCache(len(names), processor.image_size)
         most = int(self.gigabytes * GIB)
-        return DiskCache(self.folder, root, names, repr(processor), processor.image_size, most)
+        return DiskCache(self.folder, root, names, repr(processor), processor.image_size, most, stamp)
 
 
 class DiskCache:
@@ -77,14 +80,23 @@ class DiskCache:
         processor: what makes the pixels, in words (part of the key). size: S.
         most_bytes: bound of all caches in `folder` together. Older caches are deleted for this one; rows that do not
             fit are decoded every time.
+        stamp: (bytes, time) of an image; None: of its file under `root`.
 
     Raises ConfigError when the folder cannot be written.
     """
 
     def __init__(
-        self, folder: str | Path, root: str | Path, images: Sequence[str], processor: str, size: int, most_bytes: int
+        self,
+        folder: str | Path,
+        root: str | Path,
+        images: Sequence[str],
+        processor: str,
+        size: int,
+        most_bytes: int,
+        stamp: Stamp | None = None,
     ) -> None:
         self.root, self.images, self.size = Path(root), list(images), size
+        self._stamp_of = stamp or ImageStore(root).stamp
         self.row_bytes = 3 * size * size
         self.path = Path(folder) / cache_key(self.root, self.images, processor, size)
         self.kept = min(len(self.images), max(0, most_bytes) // (self.row_bytes + 8 * FIELDS))
@@ -140,8 +152,7 @@ class DiskCache:
         self._checked.add(i)
 
     def _stamp(self, i: int) -> tuple[int, int]:
-        found = os.stat(self.root / self.images[i])
-        return found.st_size, found.st_mtime_ns
+        return self._stamp_of(self.images[i])
 
     def _create(self, about: dict[str, Any]) -> None:
         """The files at their full length; a file of another length (a copy that was cut off) is begun anew."""

@@ -141,8 +141,7 @@ class FeatureBank:
         """What changes when a picture's file does. Only looked at where rows outlive the run."""
         if self.folder is None:
             return 0, 0
-        facts = (self.builder.image_root / image).stat()
-        return facts.st_size, facts.st_mtime_ns
+        return self.builder.store.stamp(image)
 
     def _path(self) -> Path | None:
         if self.folder is None:
