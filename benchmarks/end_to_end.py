@@ -78,6 +78,7 @@ def ours(args: argparse.Namespace) -> dict[str, float]:
     changes = [*options(folder), f"model.model_type={args.model}", f"run.device={args.device}"]
     changes += [f"run.output_dir={output}", f"run.resume_ckpt_path={folder}/original.pth", "run.resume=false"]
     changes += [f"run.max_epoch={args.epochs}", f"run.batch_size_train={2 * HALF}", f"run.batch_size_eval={2 * HALF}"]
+    changes += ["run.feature_cache=null"]  # or a repeat would find the embeddings of the one before
     changes += [f"run.amp={args.child == 'ours-bf16'}", "run.amp_dtype=bf16", "run.num_workers=0", "run.dr_max_ratio=1"]
     changes += ["datasets.salmu.vis_processor.train.name=clip_image_eval", "datasets.salmu.image_cache=memory"]
     done = subprocess.run([*command, "--options", *changes], capture_output=True, text=True, check=False, cwd=folder)
