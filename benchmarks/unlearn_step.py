@@ -191,7 +191,7 @@ def _prepared(args: argparse.Namespace) -> tuple[Any, list[Any], float]:
         feed = Feed(task.unlearning_sets(trainer), model, config.run, task.device)
         began = time.process_time()
         if args.child != "plain":
-            trainer.attach_teacher(build_teacher(model, feed))
+            trainer.attach_teacher(build_teacher(model, feed, sides=trainer.teacher_sides))
         seconds = time.process_time() - began
         runner = EpochRunner(trainer, feed, task.folder, config.to_dict())
         source = iter(feed.batches(0, 0))

@@ -124,7 +124,7 @@ class RunConfig:
     num_workers: int = 8
     weights: dict[str, float] = field(default_factory=dict)  # loss term -> weight
     method_args: dict[str, Any] = field(default_factory=dict)  # a method's own hyper-parameters
-    teacher_cache: str = "auto"  # auto | none
+    teacher_cache: str = "auto"  # auto (in memory, and in run.feature_cache for later runs) | memory | none
     find_unused_parameters: bool = False
     parallel: str = "ddp"  # several processes: ddp (each has the whole model) | fsdp (each has a part of it)
     gather_similarity: bool = False  # several processes: similarities over the batch of all of them together
@@ -165,7 +165,7 @@ CHOICES = {
     "run.amp_dtype": ("auto", "bf16", "fp16"),
     "run.attention": ("auto", "math", "flash", "efficient"),
     "run.parallel": ("ddp", "fsdp"),
-    "run.teacher_cache": ("auto", "none"),
+    "run.teacher_cache": ("auto", "memory", "none"),
     "run.on_bad_image": ("fail", "skip"),
     "run.inference_method": ("rank", "generate"),
 }

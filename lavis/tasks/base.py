@@ -76,7 +76,7 @@ class BaseTask:
             trainer = trainer_class(self.run.method, model, self.run, self.device)
             feed = Feed(self.unlearning_sets(trainer), model, self.run, self.device)
             if trainer.needs_teacher:
-                trainer.attach_teacher(build_teacher(model, feed, trainer.joint_of_teacher))
+                trainer.attach_teacher(build_teacher(model, feed, trainer.joint_of_teacher, trainer.teacher_sides))
             return self._train(trainer, feed)
 
     def train(self) -> Outcome:

@@ -111,8 +111,9 @@ class BaseTrainer:
     Class attributes of a method: `params_class` (a dataclass of its hyper-parameters, filled from
     `run.method_args`), `all_terms` (names of its terms), `sides` (the batches of a step), `needs_teacher`,
     `needs_fiction` (its `fiction`, captions about people who do not exist, is set by the task), `needs_pairs` (defined
-    on S: not for models without towers), `joint_of_teacher` (sides of which it wants the
-    teacher's joint representation), `trains_scale` (whether it learns the temperature), `starts_from` ("original":
+    on S: not for models without towers), `teacher_sides` (those it asks the teacher about), `joint_of_teacher`
+    (sides of which it wants the teacher's joint representation), `trains_scale` (whether it learns the
+    temperature), `starts_from` ("original":
     the model to unlearn; "initial": what original training starts from, and Dr is what the reference `retrained`
     sees), `gathers` (whether run.gather_similarity is defined for it), `runner` (where it
     needs another than run.runner).
@@ -127,6 +128,7 @@ class BaseTrainer:
     needs_fiction: ClassVar[bool] = False
     fiction: Any = None
     needs_pairs: ClassVar[bool] = False
+    teacher_sides: ClassVar[tuple[str, ...]] = SIDES
     joint_of_teacher: ClassVar[tuple[str, ...]] = ()
     trains_scale: ClassVar[bool] = False
     starts_from: ClassVar[str] = "original"

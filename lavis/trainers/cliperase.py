@@ -59,6 +59,7 @@ class ClipErase(BaseTrainer):
 
     params_class = Params
     all_terms = ("forget", "retain", "consist")
+    teacher_sides = ("dr",)
     needs_pairs = True
 
     def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:

@@ -47,6 +47,7 @@ class Delete(BaseTrainer):
 
     params_class = Params
     all_terms = ("forget", "retain")
+    teacher_sides = ("dr",)
     needs_pairs = True
 
     def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:

@@ -49,6 +49,7 @@ class Erase(BaseTrainer):
 
     params_class = Params
     all_terms = ("forget", "retain", "consist")
+    teacher_sides = ("dr",)
     needs_pairs = True
 
     def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:

@@ -50,6 +50,7 @@ class MaskedDistillation(BaseTrainer):
 
     params_class = Params
     all_terms = ("forget",)
+    teacher_sides = ("df",)
     needs_pairs = True
     sides = ("df",)
 

@@ -1,0 +1,100 @@
+"""The teacher's embeddings are kept for later runs from the same weights and data."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from lavis.common.checkpoint import load_checkpoint
+from tests.small import run, write_world
+
+FAST = ("run.evaluate_after=false", "run.max_epoch=2")
+
+
+def weights(folder) -> dict[str, torch.Tensor]:
+    return load_checkpoint(folder / "checkpoint_best.pth")["model"]
+
+
+def same(one, two) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(weights(one).values(), weights(two).values(), strict=True))
+
+
+@pytest.fixture
+def shared(tmp_path):
+    return f"run.feature_cache={tmp_path / 'shared'}"
+
+
+def kept(tmp_path) -> list:
+    return sorted((tmp_path / "shared").glob("teacher-*"))
+
+
+def test_a_later_run_reads_them_and_ends_with_the_same_weights(unlearn, shared, tmp_path, heard):
+    first = unlearn("vlul", *FAST, shared, name="first")
+    files = kept(tmp_path)
+    assert len(files) == 2 and "are read from" not in heard.text
+    second = unlearn("vlul", *FAST, shared, name="second")
+    assert heard.text.count("Teacher's embeddings are read from") == 2 and kept(tmp_path) == files
+    third = unlearn("vlul", *FAST, shared, "run.teacher_cache=memory", name="third")
+    assert heard.text.count("are read from") == 2
+    assert same(first, second) and same(first, third)
+    other = unlearn("erase", *FAST, shared, name="other")  # another method, which asks about Dr alone
+    assert heard.text.count("are read from") == 3 and kept(tmp_path) == files and not same(first, other)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_file_is_made_anew(unlearn, shared, tmp_path, heard, damage):
+    first = unlearn("delete", *FAST, shared, name="first")
+    (file,) = kept(tmp_path)
+    whole = file.read_bytes()
+    broken = {"flip": whole[:-9] + bytes([whole[-9] ^ 64]) + whole[-8:], "cut": whole[:-100], "empty": b""}
+    file.write_bytes(broken[damage])
+    assert same(first, unlearn("delete", *FAST, shared, name="second"))
+    assert "is damaged" in heard.text and file.read_bytes() == whole
+
+
+def test_what_they_follow_from_is_part_of_their_name(unlearn, shared, tmp_path, trained_world):
+    def files(*options: str) -> set:
+        before = set(kept(tmp_path))
+        unlearn("delete", *FAST, shared, *options, name=str(len(before)))
+        return set(kept(tmp_path)) - before
+
+    assert len(files()) == 1 and not files()
+    assert len(files("datasets.salmu.vis_processor.train.image_size=16", "run.batch_size_eval=7")) == 1
+    entries = json.loads((trained_world.notes / "train.json").read_text())
+    entries[-1]["caption"] = "something else"
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps(entries))
+    assert len(files(f"datasets.salmu.build_info.annotations.train.storage=[{changed}]")) == 1
+    picture = trained_world.images / entries[-1]["image"]
+    before = picture.read_bytes()
+    try:
+        Image.new("RGB", (20, 24)).save(picture)
+        assert len(files()) == 1
+    finally:
+        picture.write_bytes(before)
+
+
+def test_nothing_is_kept_without_a_folder_or_room(unlearn, tmp_path, heard):
+    unlearn("delete", *FAST, "run.feature_cache=null", name="none")
+    assert not list(tmp_path.rglob("teacher-*"))
+    unlearn("delete", *FAST, "run.feature_cache_gb=1e-7", name="small")
+    assert not list(tmp_path.rglob("teacher-*")) and "exceed run.feature_cache_gb" in heard.text
+
+
+def test_two_processes_keep_and_read_what_one_does(tmp_path):
+    made = write_world(tmp_path / "w", run_keys={"max_epoch": 2, "batch_size_train": 4})
+    assert run(made.command("train.py")).returncode == 0
+    found = []
+    for name, processes in (("one", 1), ("two", 2), ("again", 2)):
+        cache = tmp_path / ("of_two" if name == "again" else f"of_{name}")
+        done = run(made.unlearn("delete", options=(f"run.feature_cache={cache}", f"run.subfolder={name}")), processes)
+        assert done.returncode == 0, done.stderr
+        assert ("are read from" in done.stderr) == (name == "again")
+        found.append([path.read_bytes() for path in sorted(cache.glob("teacher-*"))])
+    assert found[0] == found[1] == found[2] and len(found[0]) == 1
+    ends = [made.folder("delete") / name / "checkpoint_best.pth" for name in ("two", "again")]
+    one, two = (load_checkpoint(path)["model"] for path in ends)
+    assert all(torch.equal(one[name], two[name]) for name in one)
