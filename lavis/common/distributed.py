@@ -122,7 +122,7 @@ def any_rank(flag: bool, device: torch.device) -> bool:
 
 
 def sum_counts(counts: torch.Tensor, device: torch.device | None = None) -> torch.Tensor:
-    """Sum an integer tensor over the ranks (exact, whatever their number)."""
+    """Sum an integer tensor over the ranks (exact, whatever their number); also floats of which one rank has each."""
     if world_size() == 1:
         return counts
     moved = counts.to(_reduce_device(device))
@@ -140,29 +140,55 @@ def mean_scalars(values: Sequence[float], device: torch.device) -> list[float]:
     return (moved / world_size()).tolist()
 
 
-def gather_chunks(chunks: dict[int, torch.Tensor], device: torch.device | None = None) -> torch.Tensor:
-    """Numbered CPU chunks of rows (n_i, …) from every rank, in the order of their numbers, on every rank: (n, …).
-
-    One rank's part travels at a time: beside the result a process holds no more than that.
-    """
-    own = [chunks[number] for number in sorted(chunks)]
+def greatest(values: torch.Tensor) -> torch.Tensor:
+    """The greatest of each number over the ranks (exact; no NaN)."""
     if world_size() == 1:
-        return torch.cat(own)
-    like = (own[0].shape[1:], own[0].dtype) if own else None
-    parts = gather_objects(({number: len(chunks[number]) for number in sorted(chunks)}, like))
-    shape, kind = next(like for _, like in parts if like is not None)
-    lengths = {number: length for part, _ in parts for number, length in part.items()}
-    numbers = sorted(lengths)
-    found = torch.empty(sum(lengths.values()), *shape, dtype=kind)
-    places = dict(zip(numbers, found.split([lengths[number] for number in numbers]), strict=True))
-    for owner, (part, _) in enumerate(parts):
-        if part:
-            rows = torch.cat(own) if owner == rank() else torch.empty(sum(part.values()), *shape, dtype=kind)
-            rows = rows.to(_reduce_device(device))
-            dist.broadcast(rows, src=owner)
-            for number, piece in zip(part, rows.split(list(part.values())), strict=True):
-                places[number].copy_(piece)
-    return found
+        return values
+    moved = values.to(_reduce_device(None), copy=True)
+    dist.all_reduce(moved, op=dist.ReduceOp.MAX)
+    return moved.to(values.device)
+
+
+def broadcast_rows(rows: torch.Tensor, source: int) -> None:
+    """Write the rows of rank `source` into those of every other rank, which must be contiguous and of their shape."""
+    if world_size() == 1:
+        return
+    moved = rows.to(_reduce_device(rows.device))
+    dist.broadcast(moved, src=source)
+    if moved is not rows and rank() != source:
+        rows.copy_(moved)
+
+
+def broadcast_tensor(tensor: torch.Tensor | None) -> torch.Tensor:
+    """Rank 0's CPU tensor, on every rank; what the others pass is not looked at."""
+    if world_size() > 1:
+        shape, kind = broadcast_object(None if tensor is None else (tensor.shape, tensor.dtype))
+        tensor = tensor.contiguous() if tensor is not None and is_main() else torch.empty(shape, dtype=kind)
+        broadcast_rows(tensor, 0)
+    assert tensor is not None
+    return tensor
+
+
+def gather_chunks(chunks: dict[int, torch.Tensor]) -> torch.Tensor:
+    """Numbered CPU tensors (B_c, …) from every rank below one another, in the order of their numbers, on every rank.
+
+    A process holds the result and its own chunks, never more. Chunks are equal in precision and in all but their
+    length; a rank may have none.
+    """
+    if world_size() == 1:
+        return torch.cat([chunks[number] for number in sorted(chunks)])
+    found = gather_objects([(number, tuple(rows.shape), rows.dtype) for number, rows in chunks.items()])
+    order = sorted((number, source, shape, kind) for source, part in enumerate(found) for number, shape, kind in part)
+    _, _, shape, kind = order[0]
+    result = torch.empty(sum(item[2][0] for item in order), *shape[1:], dtype=kind)
+    start = 0
+    for number, source, shape, _ in order:
+        rows = result[start : start + shape[0]]
+        if source == rank():
+            rows.copy_(chunks[number])
+        broadcast_rows(rows, source)
+        start += shape[0]
+    return result
 
 
 class _GatherRows(torch.autograd.Function):

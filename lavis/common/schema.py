@@ -143,6 +143,7 @@ class RunConfig:
     test_splits: list[str] = field(default_factory=lambda: ["test"])
     eval_max_pairs: int | None = None  # rows per split, for quick looks
     merge_equal_captions: bool = True  # equal strings count as one text
+    shard_features: bool = False  # several processes: each holds a part of every split's features when it evaluates
     use_dist_eval_sampler: bool = False  # kept for LAVIS files; evaluation is exact for any number of processes
     k_test: int = 256  # candidates re-ranked by fused encoders
     inference_method: str = "rank"  # vqa: rank (the answers of the data set's list) | generate

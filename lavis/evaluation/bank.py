@@ -134,7 +134,7 @@ class FeatureBank:
             self._store = FeatureStore(self._path(), 1e9 * getattr(self.run, "feature_cache_gb", 0))
             if distributed.is_main():
                 self._store.load()
-            self._store.rows = distributed.broadcast_object(self._store.rows)
+            self._store.share(distributed.broadcast_tensor)
         return self._store
 
     def _stamp(self, image: str) -> tuple[int, int]:

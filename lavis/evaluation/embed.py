@@ -78,9 +78,13 @@ def embed_entries(
 
 def split_features(dataset: PairDataset, image: torch.Tensor, text: torch.Tensor) -> SplitFeatures:
     """A data set's rows of images (n_img, D) and of captions (n_txt, D), in its order, as a split."""
+    return SplitFeatures(image, text, *pair_maps(dataset))
+
+
+def pair_maps(dataset: PairDataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """A data set's txt2img and text_group, both (n_txt,) int64."""
     counts = torch.tensor([len(dataset.caption_ids(i)) for i in range(len(dataset))])
-    txt2img = torch.repeat_interleave(torch.arange(len(dataset)), counts)
-    return SplitFeatures(image, text, txt2img, _distinct(dataset.captions)[1])
+    return torch.repeat_interleave(torch.arange(len(dataset)), counts), _distinct(dataset.captions)[1]
 
 
 def embed_images(
@@ -94,7 +98,7 @@ def embed_images(
 ) -> torch.Tensor:
     """Rows of a data set's images alone, (n, D) float32, L2-normalised, on the CPU."""
     with evaluating(model), torch.no_grad():
-        return _gathered(_image_chunks(model, dataset, batch_size, torch.device(device), num_workers, name))
+        return _gathered(image_chunks(model, dataset, batch_size, torch.device(device), num_workers, name))
 
 
 def embed_pixels(
@@ -120,7 +124,7 @@ def embed_captions(
     """Rows of captions alone, (n, D) float32, L2-normalised, on the CPU; each distinct string is embedded once."""
     distinct, group = _distinct(captions)
     with evaluating(model), torch.no_grad():
-        rows = _gathered(_text_chunks(model, distinct, batch_size, torch.device(device), name))
+        rows = _gathered(text_chunks(model, distinct, batch_size, torch.device(device), name))
     return rows[group]
 
 
@@ -138,18 +142,20 @@ def _pixel_chunks(
             yield int(chunk), model.encode_image(pixels.to(device))
 
 
-def _image_chunks(
+def image_chunks(
     model: Embedder, dataset: PairDataset, batch_size: int, device: torch.device, num_workers: int, name: str
 ) -> Iterator[tuple[int, torch.Tensor]]:
+    """This process's canonical chunks of a data set's images: number, and rows (B, D) as the model gives them."""
     chunks = _own_chunks(len(dataset), batch_size)
     loader = eval_loader(dataset, batch_size, num_workers, chunks, pin_memory=device.type == "cuda")
     for batch in _bar(loader, len(chunks), f"{name} images".strip()):
         yield int(batch["chunk"]), model.encode_image(batch["images"].to(device, non_blocking=True))
 
 
-def _text_chunks(
+def text_chunks(
     model: Embedder, captions: list[str], batch_size: int, device: torch.device, name: str
 ) -> Iterator[tuple[int, torch.Tensor]]:
+    """This process's canonical chunks of captions, like `image_chunks`."""
     chunks = _own_chunks(len(captions), batch_size)
     for chunk in _bar(chunks, len(chunks), f"{name} captions".strip()):
         tokens = model.tokenize(captions[chunk * batch_size : (chunk + 1) * batch_size])
@@ -158,8 +164,12 @@ def _text_chunks(
 
 def _gathered(chunks: Iterable[tuple[int, torch.Tensor]]) -> torch.Tensor:
     """Normalised rows of all processes' chunks in order, (n, D) float32 on the CPU."""
-    own = {number: F.normalize(rows.float(), dim=-1).cpu() for number, rows in chunks}
-    return distributed.gather_chunks(own)
+    return distributed.gather_chunks({number: unit(rows) for number, rows in chunks})
+
+
+def unit(rows: torch.Tensor) -> torch.Tensor:
+    """Rows (n, D) as they are compared: float32, L2-normalised, on the CPU."""
+    return F.normalize(rows.float(), dim=-1).cpu()
 
 
 def _own_chunks(n: int, batch_size: int) -> list[int]:

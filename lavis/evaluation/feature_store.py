@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 KEY_BYTES = 16
 SUFFIX = ".safetensors"
+Packed = tuple[torch.Tensor, torch.Tensor]  # keys (n, 16) uint8 and rows (n, D)
 
 
 def key_of(*parts: Any) -> bytes:
@@ -41,18 +42,27 @@ class FeatureStore:
         self.path, self.limit = path, limit
         self.rows: dict[bytes, torch.Tensor] = {}
         self._saved = 0
+        self._found: Packed | None = None
 
     def load(self) -> None:
         """Take what the file holds. One that is damaged is named in the log, deleted, and made anew by `save`."""
         if self.path is None or not self.path.is_file():
             return
         try:
-            self.rows = _read(self.path)
+            self._found = _read(self.path)
+            self.rows = _by_key(*self._found)
             os.utime(self.path)
         except Exception as error:
             log.warning("%s is damaged (%s); its embeddings are made anew", self.path, str(error).splitlines()[0])
             self.path.unlink(missing_ok=True)
         self._saved = len(self.rows)
+
+    def share(self, broadcast: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Take what another process has loaded: `broadcast` gives its tensor in place of one's own."""
+        keys, rows = self._found or (torch.empty(0, KEY_BYTES, dtype=torch.uint8), torch.empty(0, 0))
+        self._found = None
+        found = broadcast(keys), broadcast(rows)
+        self.rows = self.rows or _by_key(*found)
 
     def take(self, keys: Sequence[bytes]) -> torch.Tensor:
         """Rows (n, D) of these keys, all of which must be there."""
@@ -82,7 +92,7 @@ class FeatureStore:
             log.warning("%s could not be written (%s); the embeddings are not kept", self.path, error)
 
 
-def _read(path: Path) -> dict[bytes, torch.Tensor]:
+def _read(path: Path) -> Packed:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
@@ -90,6 +100,10 @@ def _read(path: Path) -> dict[bytes, torch.Tensor]:
         digest = (file.metadata() or {}).get("digest")
     if digest != _digest(keys, rows) or len(keys) != len(rows):
         raise ValueError("its checksum is wrong")
+    return keys, rows
+
+
+def _by_key(keys: torch.Tensor, rows: torch.Tensor) -> dict[bytes, torch.Tensor]:
     return dict(zip((bytes(key) for key in keys.numpy()), rows, strict=True))
 
 

@@ -11,8 +11,9 @@ from lavis.common import distributed
 from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.evaluation.embed import SplitFeatures
 from lavis.evaluation.membership import mia_auc, pair_scores
-from lavis.evaluation.retrieval import retrieval_metrics_from_features
+from lavis.evaluation.retrieval import recall_summary, retrieval_metrics_from_features
 from lavis.evaluation.salmubench.inputs import unit_rows
+from lavis.evaluation.sharded import SplitShards
 
 RETRIEVAL = "retrieval"
 SALMUBENCH = "salmubench"  # measured by lavis.evaluation.salmubench, on splits of its own
@@ -24,7 +25,7 @@ DECIMALS = 6
 
 
 def evaluate_splits(
-    features: Mapping[str, SplitFeatures], run: Any, device: torch.device | str = "cpu"
+    features: Mapping[str, SplitFeatures] | Mapping[str, SplitShards], run: Any, device: torch.device | str = "cpu"
 ) -> dict[str, float]:
     """Metrics of the splits by flat names, rounded to 6 decimals, equal on all processes.
 
@@ -32,13 +33,14 @@ def evaluate_splits(
     run.test_splits and run.valid_splits name), membership ("mia_auc", where df and dr are there) and cosine
     ("<split>_cosine" of every split). run.merge_equal_captions: an image that bears an equal caption is right.
     salmubench, int8 and relearning are measured by modules of their own and add nothing here. `device` is where the
-    ranking is counted. A metric of embeddings that are not finite may be NaN.
+    ranking is counted. Splits may be whole or in shards (`embed_shards`; their plans have heeded
+    run.merge_equal_captions). A metric of embeddings that are not finite may be NaN.
 
     All processes must call it together. Raises ConfigError on an unknown metric, DataError on an empty split.
     """
     check_metrics(run)
     for split, part in features.items():
-        if not len(part.text):
+        if not len(part.txt2img):
             raise DataError(f"split '{split}' has no pairs to evaluate; check its annotation file")
     metrics: dict[str, float] = {}
     if RETRIEVAL in run.metrics:
@@ -59,6 +61,22 @@ def check_metrics(run: Any) -> None:
         raise ConfigError("run.valid_splits chooses the best epoch by recall: add retrieval to run.metrics")
 
 
+def check_shards(run: Any, towers: bool) -> None:
+    """Refuse run.shard_features with what needs whole features; `towers`: the model's joint features are of towers.
+
+    Raises ConfigError.
+    """
+    if not run.shard_features:
+        return
+    whole = [name for name in run.metrics if name in (SALMUBENCH, INT8, RELEARNING)]
+    if whole:
+        raise ConfigError(f"run.shard_features=true cannot measure {', '.join(whole)}: take them out of run.metrics")
+    if not towers:
+        raise ConfigError(
+            "run.shard_features=true is for models of two towers; this one ranks by matching: set it to false"
+        )
+
+
 def embedding_fault(features: Mapping[str, SplitFeatures]) -> str:
     """Why a model's embeddings are worth nothing (not finite, or all equal), or an empty text."""
     for side in ("image", "text"):
@@ -74,7 +92,7 @@ def ranked_splits(run: Any) -> set[str]:
     return {*RANKED_SPLITS, *run.test_splits, *run.valid_splits}
 
 
-def _retrieval(features: Mapping[str, SplitFeatures], run: Any, device: torch.device) -> dict[str, float]:
+def _retrieval(features: Mapping[str, Any], run: Any, device: torch.device) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for split, part in features.items():
         if split in ranked_splits(run):
@@ -82,7 +100,9 @@ def _retrieval(features: Mapping[str, SplitFeatures], run: Any, device: torch.de
     return metrics
 
 
-def _recall(part: SplitFeatures, run: Any, device: torch.device) -> dict[str, float]:
+def _recall(part: SplitFeatures | SplitShards, run: Any, device: torch.device) -> dict[str, float]:
+    if isinstance(part, SplitShards):
+        return recall_summary(*part.ranks(device))
     return retrieval_metrics_from_features(
         part.image.to(device),
         part.text.to(device),
@@ -93,7 +113,7 @@ def _recall(part: SplitFeatures, run: Any, device: torch.device) -> dict[str, fl
     )
 
 
-def _membership(features: Mapping[str, SplitFeatures]) -> dict[str, float]:
+def _membership(features: Mapping[str, Any]) -> dict[str, float]:
     if not {"df", "dr"} <= set(features):
         return {}
     df, dr = (pair_scores(features[split].paired_cosines) for split in ("df", "dr"))

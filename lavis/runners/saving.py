@@ -29,7 +29,7 @@ from lavis.runners.sharding import cut_states, put, whole
 FREE = frozenset(
     "device threads num_workers log_freq tensorboard evaluate_after metrics eval_max_pairs batch_size_eval keep_last "
     "save_freq_steps resume output_dir checkpoint jobs test_splits merge_equal_captions k_test dr_max_ratio "
-    "use_dist_eval_sampler seed_folder subfolder read_holdouts".split()
+    "use_dist_eval_sampler shard_features seed_folder subfolder read_holdouts".split()
 )
 
 

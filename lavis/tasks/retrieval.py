@@ -8,6 +8,7 @@ import torch
 
 from lavis.common import distributed
 from lavis.common.config import Config
+from lavis.common.logger import get_logger
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
 from lavis.datasets.fictitious import read_fiction
@@ -24,10 +25,12 @@ from lavis.evaluation.scores import (
     RETRIEVAL,
     SALMUBENCH,
     check_metrics,
+    check_shards,
     embedding_fault,
     evaluate_splits,
     ranked_splits,
 )
+from lavis.evaluation.shard_embed import embed_shards, shards_fault
 from lavis.models.base import BaseModel
 from lavis.tasks.base import BaseTask
 from lavis.tasks.relearning import check_relearning, relearning_metrics
@@ -43,6 +46,7 @@ class RetrievalTask(BaseTask):
         check_metrics(self.run)
         check_choices(self.run)
         check_relearning(self.run.relearn)
+        check_shards(self.run, registry.get_model_class(config.model.arch).features.joint_of_towers)
 
     def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
         """As BaseTask's; a method that needs captions about invented people gets them."""
@@ -53,6 +57,8 @@ class RetrievalTask(BaseTask):
 
     def metrics(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
         """As BaseTask's. Every picture and caption is embedded once, or taken from run.feature_cache."""
+        if self.run.shard_features:
+            return self._of_shards(model)
         bank = FeatureBank(model, self.builder, self.run, self.device, folder=cache_folder(self.run))
         source = self._source(bank)
         splits = self.builder.evaluation_entries()
@@ -66,6 +72,16 @@ class RetrievalTask(BaseTask):
             metrics |= self._salmubench(source)
         bank.save()
         return metrics | relearning_metrics(model, self.builder, self.run, self.device, self.folder), counts
+
+    def _of_shards(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
+        """The same numbers while no process holds all features of a split."""
+        get_logger().info("run.shard_features: features stay divided among the processes and are not kept on disk")
+        shards = embed_shards(
+            FeatureBank(model, self.builder, self.run, self.device), self.builder.evaluation_entries()
+        )
+        metrics = evaluate_splits(shards, self.run, self._ranking_device())
+        self.fault = shards_fault(shards)
+        return metrics, {split: part.plan.n_img for split, part in shards.items()}
 
     def validation(self, model: BaseModel) -> dict[str, float]:
         splits = self.run.valid_splits

@@ -28,19 +28,35 @@ def unit_rows(features: Any, name: str) -> np.ndarray:
         raise ValueError(f"features of {name} need shape (n, D), got {rows.shape}")
     if not len(rows):
         raise DataError(f"{name}: there is nothing to measure; check the split's annotation file")
+    bad, rows = unit_parts(rows)
+    refuse_bad(int(bad.sum()), len(rows), name)
+    refuse_collapse(float(np.ptp(rows, axis=0).max()), len(rows), name)
+    return rows
+
+
+def unit_parts(features: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows of (n, D) are not finite or zero, (n,); and all rows, float64, of unit length but for these."""
+    rows = _array(features)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     bad = ~np.isfinite(length[:, 0]) | (length[:, 0] == 0)
-    if bad.any():
+    return bad, rows / np.where(bad[:, None], 1, length)
+
+
+def refuse_bad(bad: int, total: int, name: str) -> None:
+    """Raise DataError where `bad` of `total` rows are not finite or zero."""
+    if bad:
         raise DataError(
-            f"{name}: {int(bad.sum())} of {len(rows)} embeddings are not finite or zero, so the metric has no "
+            f"{name}: {bad} of {total} embeddings are not finite or zero, so the metric has no "
             "value; check the checkpoint (a diverged run leaves such weights)"
         )
-    rows = rows / length
-    if len(rows) > 1 and np.ptp(rows, axis=0).max() <= COLLAPSED:
+
+
+def refuse_collapse(spread: float, total: int, name: str) -> None:
+    """Raise DataError where no coordinate of several rows of unit length spreads: they are equal."""
+    if total > 1 and spread <= COLLAPSED:
         raise DataError(
-            f"{name}: all {len(rows)} embeddings are equal; a collapsed model has not forgotten, so it gets no value"
+            f"{name}: all {total} embeddings are equal; a collapsed model has not forgotten, so it gets no value"
         )
-    return rows
 
 
 def paired_rows(image: Any, text: Any, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,141 @@
+"""Embeddings of splits in shards: the rows of `FeatureBank`, bit by bit, but each on the process that ranks it.
+
+Pictures and captions are cut into the same canonical chunks; in each round every process embeds one chunk and sends
+it around, and every process keeps of it what belongs to its own shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from lavis.common import distributed
+from lavis.common.errors import DataError
+from lavis.datasets.annotations import Entry
+from lavis.datasets.loaders import chunk_count
+from lavis.datasets.pairs import PairDataset
+from lavis.evaluation.bank import FeatureBank
+from lavis.evaluation.embed import evaluating, image_chunks, pair_maps, text_chunks, unit
+from lavis.evaluation.salmubench.inputs import refuse_bad, refuse_collapse, unit_parts
+from lavis.evaluation.sharded import ShardPlan, SplitShards, shard_plan
+
+Chunks = Iterator[tuple[int, torch.Tensor]]
+
+
+class Shelf:
+    """Rows (m, D) that this process keeps, of those numbered `wanted` (m,), filled as chunks come by."""
+
+    def __init__(self, wanted: Sequence[int] | np.ndarray) -> None:
+        numbers = np.asarray(wanted, dtype=np.int64)
+        self._order = np.argsort(numbers, kind="stable")
+        self._numbers = numbers[self._order]
+        self.rows = torch.empty(0, 0)
+
+    def put(self, start: int, rows: torch.Tensor) -> None:
+        """Keep what is wanted of rows (B, D) with the numbers start … start + B − 1."""
+        if self.rows.shape[1] != rows.shape[1]:
+            self.rows = torch.empty(len(self._order), rows.shape[1])
+        first, last = np.searchsorted(self._numbers, (start, start + len(rows)))
+        if last > first:
+            taken = torch.from_numpy(self._numbers[first:last] - start)
+            self.rows[torch.from_numpy(self._order[first:last])] = rows[taken]
+
+
+def embed_shards(bank: FeatureBank, splits: Mapping[str, Sequence[Entry]]) -> dict[str, SplitShards]:
+    """This process's shards of every split; the bank's model embeds each picture and caption once, and keeps none.
+
+    All processes must call it together. Raises DataError when a split has no pairs.
+    """
+    for name, entries in splits.items():
+        if not entries:
+            raise DataError(f"split '{name}' has no pairs to evaluate; check its annotation file")
+    datasets = {name: bank.dataset(entries) for name, entries in splits.items()}
+    plans = {name: _plan(dataset, bank.run.merge_equal_captions) for name, dataset in datasets.items()}
+    with evaluating(bank.model), torch.no_grad():
+        images = _images(bank, datasets, plans)
+        texts = _texts(bank, datasets, plans)
+    return {name: SplitShards(plan, images[name].rows, texts[name].rows) for name, plan in plans.items()}
+
+
+def _plan(dataset: PairDataset, merge: bool) -> ShardPlan:
+    txt2img, text_group = pair_maps(dataset)
+    return shard_plan(txt2img, text_group if merge else None, len(dataset))
+
+
+def _images(bank: FeatureBank, datasets: Mapping[str, PairDataset], plans: Mapping[str, ShardPlan]) -> dict[str, Shelf]:
+    """Shelves of the splits' pictures, embedded in one pass over the distinct ones."""
+    entries = [entry for dataset in datasets.values() for entry in dataset.entries]
+    union = bank.dataset(list({entry.image: entry for entry in entries}.values()))
+    number = {entry.image: i for i, entry in enumerate(union.entries)}
+    shelves = {
+        name: Shelf([number[datasets[name].entries[row].image] for row in plan.image_rows])
+        for name, plan in plans.items()
+    }
+    size, workers = bank.run.batch_size_eval, bank.run.num_workers
+    chunks = image_chunks(bank.model, union, size, bank.device, workers, "images")
+    _deal(chunks, len(union), size, 0, list(shelves.values()))
+    return shelves
+
+
+def _texts(bank: FeatureBank, datasets: Mapping[str, PairDataset], plans: Mapping[str, ShardPlan]) -> dict[str, Shelf]:
+    """Shelves of the splits' captions; a split's chunks hold those that no split before it has."""
+    number: dict[str, int] = {}
+    fresh: dict[str, list[str]] = {}
+    for name, dataset in datasets.items():
+        fresh[name] = [caption for caption in dict.fromkeys(dataset.captions) if caption not in number]
+        for caption in fresh[name]:
+            number[caption] = len(number)
+    shelves = {
+        name: Shelf([number[datasets[name].captions[row]] for row in plan.text_rows]) for name, plan in plans.items()
+    }
+    base, size = 0, bank.run.batch_size_eval
+    for name, captions in fresh.items():
+        chunks = text_chunks(bank.model, captions, size, bank.device, name)
+        _deal(chunks, len(captions), size, base, list(shelves.values()))
+        base += len(captions)
+    return shelves
+
+
+def _deal(chunks: Chunks, n: int, size: int, base: int, shelves: Sequence[Shelf]) -> None:
+    """Send n rows around in chunks of `size`, numbered from `base` on; `chunks` gives this process's own."""
+    rank, world, total = distributed.rank(), distributed.world_size(), chunk_count(n, size)
+    width = 0
+    for start in range(0, total, world):
+        mine = next(chunks, None)
+        own = unit(mine[1]) if mine is not None else torch.empty(0, 0)
+        width = width or int(distributed.greatest(torch.tensor([own.shape[1]])))
+        for chunk in range(start, min(start + world, total)):
+            rows = own if chunk % world == rank else torch.empty(min(size, n - chunk * size), width)
+            distributed.broadcast_rows(rows, chunk % world)
+            for shelf in shelves:
+                shelf.put(base + chunk * size, rows)
+    next(chunks, None)  # ends the progress bar
+
+
+def shards_fault(shards: Mapping[str, SplitShards]) -> str:
+    """What `embedding_fault` says of the whole features; all processes must call it together."""
+    for side in ("image", "text"):
+        try:
+            _refuse([getattr(part, side) for part in shards.values()], f"{side} embeddings")
+        except DataError as error:
+            return str(error)
+    return ""
+
+
+def _refuse(parts: Sequence[torch.Tensor], name: str) -> None:
+    """Raise the DataError of `unit_rows` for the rows (n, D) of all processes together."""
+    bad = total = 0
+    width = parts[0].shape[1]
+    extremes = np.full((2, width), -np.inf)  # greatest, and greatest of the opposites
+    for part in parts:
+        wrong, rows = unit_parts(part)
+        bad, total = bad + int(wrong.sum()), total + len(rows)
+        sound = rows[~wrong]
+        if len(sound):
+            extremes = np.maximum(extremes, [sound.max(axis=0), (-sound).max(axis=0)])
+    bad, total = distributed.sum_counts(torch.tensor([bad, total])).tolist()
+    refuse_bad(bad, total, name)
+    spread = distributed.greatest(torch.from_numpy(extremes)).sum(dim=0).max().item()
+    refuse_collapse(spread, total, name)

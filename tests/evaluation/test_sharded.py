@@ -1,0 +1,134 @@
+"""Ranks of features that no process holds as a whole: those of one process with everything, to the last one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lavis.common.errors import ConfigError
+from lavis.common.schema import RunConfig
+from lavis.evaluation.ranking import ranks_from_features
+from lavis.evaluation.scores import check_shards
+from lavis.evaluation.sharded import cosines_from_shards, ranks_from_shards, shard_plan
+from tests.small import run, write_world
+
+SCRIPT = """
+import numpy as np, torch, torch.distributed as dist
+from lavis.common import distributed
+from lavis.evaluation.sharded import cosines_from_shards, ranks_from_shards, shard_plan
+from tests.evaluation.test_sharded import CASES, expected, features
+dist.init_process_group("gloo")
+for case in CASES:
+    image, text, txt2img, group, block = features(*case)
+    plan = shard_plan(txt2img, group, len(image), block=block)
+    own = image[plan.image_rows], text[plan.text_rows]
+    sent, broadcast = [], dist.broadcast
+    dist.broadcast = lambda rows, src: (sent.append(len(rows)), broadcast(rows, src=src))
+    ranks = ranks_from_shards(*own, plan)
+    dist.broadcast = broadcast
+    assert max(sent, default=0) <= block + 63 and len(own[0]) <= len(image) // dist.get_world_size() + block
+    for ours, theirs in zip(ranks, expected(image, text, txt2img, group, block)):
+        assert np.array_equal(ours, theirs), case
+    cosines = (image[txt2img].double() * text.double()).sum(dim=1)
+    assert torch.equal(cosines_from_shards(*own, plan).nan_to_num(7), cosines.nan_to_num(7)), case
+print("equal", flush=True)
+dist.destroy_process_group()
+"""
+# images, texts, seed, block: more and fewer blocks than processes, uneven ends, a process without rows
+CASES = [(300, 700, 1, 64), (40, 40, 2, 64), (129, 65, 3, 64), (500, 500, 4, 128), (3, 9, 5, 64)]
+
+
+def features(n_img: int, n_txt: int, seed: int, block: int):
+    """Few distinct rows (ties), some NaN, captions of equal strings, images without a text."""
+    draws = np.random.default_rng(seed)
+    image = torch.from_numpy(draws.integers(-1, 2, (n_img, 8)).astype(np.float32))
+    text = torch.from_numpy(draws.integers(-1, 2, (n_txt, 8)).astype(np.float32))
+    image[:: max(7, n_img // 5)] = torch.nan
+    text[3 :: max(11, n_txt // 4)] = torch.nan
+    return image, text, draws.integers(0, n_img, n_txt), draws.integers(0, max(2, n_txt // 3), n_txt), block
+
+
+def expected(image, text, txt2img, group, block):
+    return ranks_from_features(image, text, txt2img, text_group=group, block=block)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_real_processes_count_what_one_counts(tmp_path: Path, processes: int) -> None:
+    script = tmp_path / "ranks.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script)]
+    if processes == 1:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", str(script)]
+    done = run(command, processes=processes)
+    assert done.returncode == 0 and done.stdout.count("equal") == processes, done.stderr
+
+
+@settings(max_examples=40, deadline=None)
+@given(n_img=st.integers(1, 90), n_txt=st.integers(1, 90), seed=st.integers(0, 999), block=st.sampled_from([1, 7, 64]))
+def test_one_process_in_shards_is_one_process(n_img, n_txt, seed, block):
+    image, text, txt2img, group, _ = features(n_img, n_txt, seed, block)
+    plan = shard_plan(txt2img, group, n_img, block=block)
+    own = image[plan.image_rows], text[plan.text_rows]
+    for ours, theirs in zip(ranks_from_shards(*own, plan), expected(image, text, txt2img, group, block), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    cosines = (image[txt2img].double() * text.double()).sum(dim=1)
+    torch.testing.assert_close(cosines_from_shards(*own, plan), cosines, rtol=0, atol=0, equal_nan=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(n_img=st.integers(0, 500), n_txt=st.integers(0, 500), block=st.sampled_from([1, 7, 64]), world=st.integers(1, 9))
+def test_shards_cover_everything_once_and_tiles_have_owners(n_img, n_txt, block, world):
+    txt2img = np.zeros(n_txt if n_img else 0, dtype=np.int64)
+    plans = [shard_plan(txt2img, None, n_img, block=block, shard=(rank, world)) for rank in range(world)]
+    for kind, n in (("images", n_img), ("texts", len(txt2img))):
+        parts = [getattr(plan, kind) for plan in plans]
+        assert [i for part in parts for i in part] == list(range(n))
+        assert all(part.start % block == 0 for part in parts if len(part))
+        assert max(map(len, parts)) <= n // world + block
+    for tile in range(-(-len(txt2img) // block)):
+        assert tile * block in plans[plans[0].owner(tile)].texts
+
+
+def test_features_of_another_shape_are_refused():
+    plan = shard_plan(np.zeros(4, dtype=np.int64), None, 3)
+    with pytest.raises(ValueError, match=r"holds \(3, 4\) images and texts, got \(2, 4\)"):
+        ranks_from_shards(torch.zeros(2, 5), torch.zeros(4, 5), plan)
+
+
+def test_what_needs_whole_features_is_refused():
+    check_shards(RunConfig(), False)
+    check_shards(RunConfig(shard_features=True), True)
+    with pytest.raises(ConfigError, match="cannot measure salmubench"):
+        check_shards(RunConfig(shard_features=True, metrics=["retrieval", "salmubench"]), True)
+    with pytest.raises(ConfigError, match="two towers"):
+        check_shards(RunConfig(shard_features=True), False)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    made = write_world(tmp_path_factory.mktemp("shards"), run_keys={"max_epoch": 1})
+    done = run(made.command("train.py"))
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+def test_evaluation_in_shards_gives_the_same_numbers(world):
+    checkpoint = f"run.checkpoint={world.output / 'original/clip/salmu_retrieval/checkpoint_best.pth'}"
+    found = []
+    for name, processes, sharded in (("whole", 1, False), ("one", 1, True), ("two", 2, True)):
+        out = world.path / name
+        options = (checkpoint, f"run.output_dir={out}", f"run.shard_features={sharded}", "run.eval_max_pairs=11")
+        done = run(world.command("evaluate.py", options=options), processes=processes)
+        assert done.returncode == 0, done.stderr
+        assert ("features stay divided" in done.stderr) == sharded
+        content = json.loads(next(out.rglob("results.json")).read_text())
+        found.append((content["metrics"], content["counts"]))
+        assert bool(list(out.rglob("*.safetensors"))) != sharded
+    assert found[0] == found[1] == found[2] and "mia_auc" in found[0][0]
