@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lavis.common.errors import DataError
+from lavis.datasets.images import ImageStore
 from lavis.datasets.pairs import PairDataset
 from lavis.evaluation.bank import FeatureBank, cache_folder
 from lavis.evaluation.embed import embed_entries
@@ -30,7 +31,8 @@ def world(tmp_path):
     def dataset(chosen, stage):
         return PairDataset(chosen, tmp_path / "images", ClipImageEval(image_size=SIZE), ClipCaption())
 
-    return SimpleNamespace(image_root=tmp_path / "images", config=config, dataset=dataset, entries=entries)
+    root = tmp_path / "images"
+    return SimpleNamespace(image_root=root, store=ImageStore(root), config=config, dataset=dataset, entries=entries)
 
 
 def bank_of(world, folder=None, model=None, **words):
