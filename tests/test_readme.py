@@ -110,7 +110,8 @@ def test_table_of_what_is_here() -> None:
 
 def test_test_command_is_what_the_script_runs() -> None:
     assert "bash bash/test.sh" in commands()
-    assert 'python -m pytest "$@"' in (ROOT / "bash" / "test.sh").read_text(encoding="utf-8")
+    script = (ROOT / "bash" / "test.sh").read_text(encoding="utf-8")
+    assert 'python -m pytest -n "${TEST_PROCESSES:-2}" --dist loadfile "$@"' in script
 
 
 def test_citation_file_names_the_papers_of_the_readme() -> None:
