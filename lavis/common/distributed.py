@@ -55,6 +55,8 @@ def resolve_device(name: str) -> torch.device:
         if local >= there:
             raise ConfigError(f"--nproc_per_node asks for more processes than the {there} CUDA devices of this machine")
         return torch.device("cuda", local)
+    if name == "cuda":
+        return torch.device("cuda", torch.cuda.current_device())  # set_device and NCCL need a device with an index
     return torch.device(name)
 
 
