@@ -26,7 +26,7 @@ from benchmarks.common import alternate, child, finish, peak_mib, say, spread, w
 from benchmarks.world import write_world  # noqa: E402
 from lavis.datasets.annotations import read_annotations  # noqa: E402
 from lavis.datasets.pairs import PairDataset  # noqa: E402
-from lavis.datasets.pixel_cache import Caching  # noqa: E402
+from lavis.images.pixel_cache import Caching  # noqa: E402
 from lavis.processors.image import ClipImageEval, ClipImageTrain  # noqa: E402
 from lavis.processors.text import ClipCaption  # noqa: E402
 

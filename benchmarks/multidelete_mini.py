@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.common import say  # noqa: E402
 from lavis.common.errors import DataError  # noqa: E402
-from lavis.datasets.generated import dump  # noqa: E402
+from lavis.common.files import write_json  # noqa: E402
 
 SPLITS = ("test", "df", "dr")
 # What guessing gives on test, in percent (data/README.md); for retrieval the mean of recall@1, 5 and 10 of 200.
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     rows = [row for path in args.reports for row in rows_of(json.loads(path.read_text(encoding="utf-8")))]
-    dump(args.out, rows)
+    write_json(args.out, rows)
     say(table(rows))
     return 0
 

@@ -172,8 +172,8 @@ def _prepared(args: argparse.Namespace) -> tuple[Any, list[Any], float]:
     from lavis.common.registry import registry
     from lavis.runners.epoch import EpochRunner
     from lavis.runners.feed import Feed
+    from lavis.runners.teaching import build_teacher
     from lavis.tasks.entry import jobs_of
-    from lavis.tasks.teaching import build_teacher
 
     folder = Path(args.folder)
     if args.child != "plain":

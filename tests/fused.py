@@ -11,7 +11,7 @@ import yaml
 
 from lavis.common.config import load_config
 from lavis.common.registry import registry
-from lavis.datasets.scenes.layout import ensure
+from lavis.synthetic.scenes.layout import ensure
 from lavis.tasks.entry import train, unlearn
 
 ROOT = Path(__file__).resolve().parents[1]

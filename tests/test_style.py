@@ -21,18 +21,11 @@ CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.yaml") if p.parent != RO
 SWEEPS = sorted((ROOT / "configs" / "sweep").glob("*.yaml"))
 METHOD_DEFAULTS = sorted((ROOT / "lavis" / "configs" / "methods").glob("*.yaml"))
 
-MAX_FUNCTION, MEDIAN_FUNCTION, MAX_FILE, MAX_ENTRY = 60, 12, 300, 50
+MEDIAN_FUNCTION, MAX_ENTRY = 12, 30
 NAMES = re.compile(r"(^|_)(name|method|arch|task|backbone|model_type|dataset|job)$")
 HOME = re.compile(r"(?<![\w.])/(home|Users|root|mnt|data\d)/\w+")
 PARTIAL = {"startswith", "endswith", "find", "count"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-ALLOWED = {"common": {"common"}, "losses": {"common", "losses"}}
-BARRED = {
-    "evaluation": {"trainers", "runners", "tasks"},
-    "trainers": {"runners", "tasks", "datasets", "evaluation"},
-    "datasets": {"trainers", "runners", "tasks", "evaluation", "models"},
-    "models": {"trainers", "runners", "tasks", "evaluation", "datasets"},
-}
 DECLARATIONS = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.ClassDef, ast.If, ast.Try, *FUNCTIONS)
 
 
@@ -87,11 +80,6 @@ def forbidden(module: ast.Module) -> Iterator[str]:
                 yield f"line {node.value.lineno}: weights_only other than True"
 
 
-def imported(module: ast.Module) -> set[str]:
-    names = {alias.name for node in ast.walk(module) if isinstance(node, ast.Import) for alias in node.names}
-    return names | {node.module or "" for node in ast.walk(module) if isinstance(node, ast.ImportFrom)}
-
-
 def shipped_files() -> list[Path]:
     rooms = [p for room in SHIPPED_ROOMS for p in (ROOT / room).rglob("*")]
     return [p for p in [*rooms, *ROOT.glob("*")] if p.is_file() and p.suffix in SHIPPED_SUFFIXES]
@@ -113,27 +101,9 @@ def loose_statements(path: Path) -> list[int]:
     return [n.lineno for n in statements if not (isinstance(n, ast.Expr) and is_text(n.value))]
 
 
-def wrong_imports(path: Path) -> set[str]:
-    """Rooms that this file's room must not look into."""
-    room = path.relative_to(ROOT / "lavis").parts[0]
-    rooms = {name.split(".")[1] for name in imported(tree(path)) if name.startswith("lavis.")}
-    return rooms - ALLOWED[room] if room in ALLOWED else rooms & BARRED.get(room, set())
-
-
 def test_median_function_is_short() -> None:
     lengths = [n for path in LIBRARY for n in function_lengths(tree(path)).values()]
     assert statistics.median(lengths) <= MEDIAN_FUNCTION
-
-
-def test_no_function_is_long() -> None:
-    def long(path: Path) -> dict[str, int]:
-        return {name: n for name, n in function_lengths(tree(path)).items() if n > MAX_FUNCTION}
-
-    assert offences([*LIBRARY, *COMMANDS], long) == {}
-
-
-def test_library_files_are_short() -> None:
-    assert {label(path): lines(path) for path in LIBRARY if lines(path) > MAX_FILE} == {}
 
 
 def test_entry_scripts_only_parse_build_run_report() -> None:
@@ -150,10 +120,6 @@ def test_names_are_matched_exactly() -> None:
 
 def test_no_module_level_work() -> None:
     assert offences(LIBRARY, loose_statements) == {}
-
-
-def test_imports_point_one_way() -> None:
-    assert offences([p for p in LIBRARY if p.parent != ROOT / "lavis"], wrong_imports) == {}
 
 
 def test_no_path_of_one_machine() -> None:

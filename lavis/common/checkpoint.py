@@ -7,7 +7,6 @@ sharing the same bytes, under "state_dict" (the name that open_clip loads).
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import re
 import shutil
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from lavis.common.errors import CheckpointError, MissingFile, dead_worker
+from lavis.common.files import replacing
 from lavis.common.logger import get_logger
 
 FORMAT = 1
@@ -30,23 +30,17 @@ def checkpoint_name(epoch: int, step: int | None = None) -> str:
 
 
 def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
-    """Write next to `path`, flush to disk, rename: a reader sees the former file or the whole new one.
+    """Write atomically and flush to the disk: a reader sees the previous file or the complete new one.
 
-    Raises CheckpointError when the disk is full or the folder cannot be written; the former file stays.
+    Raises CheckpointError when the disk is full or the folder cannot be written; the previous file stays.
     """
-    temporary = path.with_name(f".{path.name}.tmp")  # one name: the folder is locked, and a killed run leaves one file
     try:
-        with temporary.open("wb") as stream:
+        with replacing(path, sync=True) as temporary, temporary.open("wb") as stream:
             torch.save(payload, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
     except (OSError, RuntimeError) as error:
         if dead_worker(error):
             raise
         raise CheckpointError(_write_failure(path, error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_failure(path: Path, error: BaseException) -> str:
@@ -149,18 +143,16 @@ def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 def link_best(folder: Path, target: str) -> None:
     """Make `checkpoint_best.pth` resolve to `target`, atomically (a copy where links are not possible)."""
-    temporary = folder / f".{BEST}.tmp"
-    temporary.unlink(missing_ok=True)
-    try:
-        temporary.symlink_to(target)
-    except OSError:
-        shutil.copyfile(folder / target, temporary)
-    temporary.replace(folder / BEST)
+    with replacing(folder / BEST) as temporary:
+        try:
+            temporary.symlink_to(target)
+        except OSError:
+            shutil.copyfile(folder / target, temporary)
 
 
 def discard_all(folder: Path) -> None:
-    """Delete every checkpoint of a run folder, unfinished ones too: the run starts over."""
-    for path in [*all_checkpoints(folder), folder / BEST, *folder.glob(".checkpoint_*.tmp")]:
+    """Delete every checkpoint of a run folder: the run starts over."""
+    for path in [*all_checkpoints(folder), folder / BEST]:
         path.unlink(missing_ok=True)
 
 

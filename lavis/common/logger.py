@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import sys
 from pathlib import Path
 from typing import Any, TextIO
+
+from lavis.common.files import plain
 
 NAME = "lavis"
 
@@ -40,15 +41,7 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
 
 def json_line(record: dict[str, Any]) -> str:
     """One line of strict JSON (non-finite numbers become strings)."""
-    return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _finite(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {str(key): _finite(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return [_finite(value) for value in node]
-    return str(node) if isinstance(node, float) and not math.isfinite(node) else node
+    return json.dumps(plain(record, str), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 class RunLog:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from lavis.common.errors import ConfigError, suggest
 
 T = TypeVar("T")
-ROOMS = ("processors", "models", "datasets", "trainers", "runners", "tasks")
+ROOMS = ("common", "processors", "models", "datasets", "trainers", "runners", "tasks")
 KINDS = ("model", "builder", "task", "processor", "runner", "lr_scheduler", "trainer")
 
 
@@ -30,7 +30,6 @@ class Registry:
         """Import every module of the registered rooms, once."""
         if self._discovered:
             return
-        importlib.import_module("lavis.common.schedule")
         for room in ROOMS:
             package = importlib.import_module(f"lavis.{room}")
             for module in pkgutil.walk_packages(package.__path__, f"lavis.{room}."):

@@ -9,12 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from lavis.common.errors import ConfigError
+from lavis.common.files import Locked, lock, remove_leftovers
 
 RESULTS = "results.json"
-_held: set[IO[str]] = set()
+LOCK = ".lock"
 FOLDERS = {"compromised": "original", "clean": "clean", "retrained": "retrained"}
 
 
@@ -47,28 +48,14 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
     Raises ConfigError when another run holds it.
     """
-    import fcntl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as stream:
-        _held.add(stream)
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(
-                f"another run is writing to {folder}; wait for it, or choose another run.output_dir"
-            ) from error
-        try:
+    try:
+        with lock(folder / LOCK):
+            remove_leftovers(folder)
             yield
-        finally:
-            _held.discard(stream)
-
-
-def let_go_in_child() -> None:
-    """Close the locks that a forked worker inherited, so that they end with the run and not with the worker."""
-    for stream in list(_held):
-        stream.close()
-    _held.clear()
+    except Locked as error:
+        raise ConfigError(
+            f"another run is writing to {folder}; wait for it, or choose another run.output_dir"
+        ) from error
 
 
 @functools.cache

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lavis.common.errors import DataError, MissingFile
+from lavis.common.errors import DataError
+from lavis.common.files import encodable, read_json
+from lavis.images.tars import samples
 
 KNOWN = ("image", "caption", "image_id")
 
@@ -43,7 +44,7 @@ def read_annotations(
     """The entries of one file or of several, concatenated in order.
 
     Args:
-        paths: JSON files, or tar shards of samples (lavis.datasets.shards).
+        paths: JSON files, or tar shards of samples (lavis.images.tars).
         hint: what to run when a file does not exist; ends the message.
         parse: makes an entry of an item (default: `pair_entry`); lavis.datasets.formats has those of other tasks.
 
@@ -55,8 +56,6 @@ def read_annotations(
 
 def _read_file(path: Path, hint: str, parse: Parse) -> list[Entry]:
     if path.suffix == ".tar":
-        from lavis.datasets.shards import samples
-
         return [parse(item, where) for item, where in samples(path, hint)]
     items = read_json(path, "annotation file", hint)
     if not isinstance(items, list):
@@ -68,23 +67,6 @@ def _read_file(path: Path, hint: str, parse: Parse) -> list[Entry]:
             raise DataError(f"{where}: expected an object with image and caption, found {_kind(item)}")
         entries.append(parse(item, where))
     return entries
-
-
-def read_json(path: Path, what: str, hint: str = "") -> Any:
-    """The content of a JSON file; MissingFile or DataError (line, column) where that fails."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingFile(f"{what} {path} does not exist" + (f"; {hint}" if hint else "")) from error
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise DataError(f"{path} is not valid JSON: {reason}; mend the file or write it again") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except RecursionError as error:
-        raise DataError(f"{path} is not an annotation file: its JSON is nested too deeply") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def pair_entry(item: dict[str, Any], where: str) -> Entry:
@@ -124,15 +106,6 @@ def checked_text(text: Any, what: str, where: str) -> str:
     if not encodable(text):
         raise DataError(f"{where}: the {what} holds half of a surrogate pair and is no valid text")
     return text
-
-
-def encodable(text: str) -> bool:
-    """False for strings that UTF-8 cannot express (lone surrogates, which JSON lets through)."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _kind(value: Any) -> str:

@@ -13,13 +13,14 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from lavis.common.errors import ConfigError, DataError, MissingFile, suggest
+from lavis.common.forget_list import read_forget_list
 from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry, Parse, pair_entry, read_annotations
-from lavis.datasets.forget import read_forget_list, split_forget
-from lavis.datasets.images import ImageStore
 from lavis.datasets.pairs import PairDataset
-from lavis.datasets.pixel_cache import Caching
-from lavis.datasets.shards import TarStore, tar_files
+from lavis.datasets.partition import split_forget
+from lavis.images.pixel_cache import Caching
+from lavis.images.store import ImageStore
+from lavis.images.tars import TarStore, tar_files
 from lavis.processors.base import build_processor
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,11 @@ class PairBuilder:
                 TarStore(shards, self.image_root, self.hint, kept) if shards else ImageStore(self.image_root, self.hint)
             )
         return self._store
+
+    @property
+    def metadata_root(self) -> Path:
+        """Where SALMU's layout has its metadata files: beside the image root."""
+        return self.image_root.parent / "metadata"
 
     @property
     def forget_path(self) -> Path:

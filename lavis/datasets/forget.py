@@ -1,122 +1,91 @@
-"""Forget lists: which images a run forgets. One image path a line, relative to the image root.
+"""Draws the forget lists of COCO, Flickr30k, VQA, NLVR2 and SNLI-VE: `python -m lavis.datasets.forget --dataset coco`.
 
-    python -m lavis.datasets.forget --dataset coco
-
-draws the lists of a real data set (lavis.datasets.forget_lists).
+A list is a seeded order of the images that training shows, cut at --size. SNLI-VE's is Flickr30k's list of the same
+seed, as far as its images occur in SNLI-VE.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from lavis.common.config import compose_dataset
 from lavis.common.errors import ConfigError, DataError, MissingFile
-from lavis.common.seed import derived_seed
-from lavis.datasets.annotations import Entry
+from lavis.common.forget_list import FORGET_SEEDS, draw_pool, list_path, read_forget_list, write_forget_list
+from lavis.common.registry import registry
+from lavis.common.schema import RunConfig
+from lavis.datasets.builder import PairBuilder
+
+BUILDERS = {
+    "coco": "coco_retrieval",
+    "flickr30k": "flickr30k",
+    "vqa": "coco_vqa",
+    "nlvr": "nlvr",
+    "snli_ve": "snli_ve",
+}
+REUSED = {"snli_ve": "flickr30k"}
+POOL = 10_000
 
 
-def read_forget_list(path: str | Path, df_size: int | None = None, hint: str = "") -> list[str]:
-    """The first `df_size` images of the list (all of them if None).
+def write_lists(dataset: str, annotations: Sequence[str], lists: Path, seeds: Sequence[int], size: int) -> list[str]:
+    """Write the list of every seed to lists/<dataset>/image-<seed>.txt; returns a line on each.
 
     Args:
-        hint: what to run when the list does not exist; ends the message.
+        dataset: a key of BUILDERS. annotations: training files (empty: those of the package's defaults).
+        lists: folder of all data sets' lists; where one is reused (REUSED), it must be there.
 
-    Raises MissingFile; DataError (empty list, a line twice, not text); ConfigError (df_size larger than the list).
+    Raises ConfigError (size beyond the images), MissingFile, DataError.
     """
-    source = Path(path)
-    if df_size is not None and df_size < 1:
-        raise ConfigError(f"run.df_size must be at least 1, found {df_size}")
-    images = _lines(source, hint)
-    if not images:
-        raise DataError(f"forget list {source} is empty; expected one image path a line")
-    repeated = [image for image, times in Counter(images).items() if times > 1]
-    if repeated:
-        text = f"forget list {source} names {len(repeated)} images more than once"
-        raise DataError(f"{text}, the first: {_first(repeated)}")
-    if df_size is not None and df_size > len(images):
-        raise ConfigError(
-            f"run.df_size is {df_size} but the forget list {source} holds {len(images)} images; "
-            f"use --df_size {len(images)} or less"
-        )
-    return images[:df_size]
+    images = training_images(dataset, annotations)
+    told = []
+    for seed in seeds:
+        if dataset in REUSED:
+            command = f"draw it first: python -m lavis.datasets.forget --dataset {REUSED[dataset]}"
+            source = list_path(lists / REUSED[dataset], seed)
+            drawn = [image for image in read_forget_list(source, hint=command) if image in images]
+            if not drawn:
+                raise DataError(f"no image of {source} occurs in the training annotations of {dataset}")
+        else:
+            drawn = draw_pool(images, size, seed)
+        target = list_path(lists / dataset, seed)
+        write_forget_list(target, drawn)
+        told.append(f"{target}: {len(drawn)} of {len(images)} training images")
+    return told
 
 
-def split_forget(
-    entries: Sequence[Entry], forget_images: Sequence[str], source: str | Path
-) -> tuple[list[Entry], list[Entry]]:
-    """Entries to (df, dr): those to be forgotten, in the list's order, and the others in their own.
-
-    Every entry of a forgotten image goes to df, an entry of two images when either is forgotten. Raises DataError
-    for ids that match no annotation (how many, the first three) and when nothing is left to retain.
-    """
-    order = {image: place for place, image in enumerate(forget_images)}
-    groups: dict[str, list[Entry]] = {image: [] for image in forget_images}
-    retained, met = [], set()
-    for entry in entries:
-        listed = sorted((image for image in entry.images if image in order), key=order.__getitem__)
-        met.update(listed)
-        (groups[listed[0]] if listed else retained).append(entry)
-    unmatched = [image for image in groups if image not in met]
-    if unmatched:
-        raise DataError(
-            f"{len(unmatched)} of {len(groups)} forget ids of {source} match no training annotation, "
-            f"the first: {_first(unmatched)}; list and annotations must name images alike"
-        )
-    if not retained:
-        raise DataError(f"the forget list {source} covers every training image: nothing is left to retain")
-    return [entry for members in groups.values() for entry in members], retained
+def training_images(dataset: str, annotations: Sequence[str]) -> set[str]:
+    """Every image that the training annotations of a data set name."""
+    name = BUILDERS[dataset]
+    given: dict[str, Any] = {"build_info": {"annotations": {"train": {"storage": list(annotations)}}}}
+    config = compose_dataset(name, [("--annotations", given)] if annotations else [])
+    builder: PairBuilder = registry.get_builder_class(name)(config, RunConfig())
+    return {image for entry in builder.train_entries() for image in entry.images}
 
 
-def draw_pool(images: Iterable[str], size: int, seed: int) -> list[str]:
-    """`size` of the distinct images in random order; the draw depends on the set of images and the seed alone.
-
-    Raises ConfigError when there are fewer images.
-    """
-    names = sorted(set(images))
-    if not 1 <= size <= len(names):
-        raise ConfigError(f"a forget list of {size} images cannot be drawn from {len(names)} training images")
-    order = np.random.default_rng(derived_seed(seed, "forget list")).permutation(len(names))
-    return [names[i] for i in order[:size]]
-
-
-def write_forget_list(path: str | Path, images: Iterable[str]) -> None:
-    """Write one image path a line, atomically. Raises DataError for a repeated image or one with a line break."""
-    target = Path(path)
-    lines = list(images)
-    if len(set(lines)) != len(lines) or any(not line.strip() or len(line.splitlines()) != 1 for line in lines):
-        raise DataError(f"forget list {target} not written: images must be distinct, one line each and not empty")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".tmp")
-    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    os.replace(partial, target)
-
-
-def _lines(path: Path, hint: str) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingFile(f"forget list {path} does not exist" + (f"; {hint}" if hint else "")) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"forget list {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except OSError as error:
-        raise DataError(f"forget list {path} cannot be read: {error.strerror or error}") from error
-    return [line.strip() for line in text.split("\n") if line.strip()]
-
-
-def _first(images: Sequence[str]) -> str:
-    return ", ".join(images[:3])
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m lavis.datasets.forget`."""
+    found = argparse.ArgumentParser(prog="python -m lavis.datasets.forget", description=(__doc__ or "").split("\n")[0])
+    found.add_argument("--dataset", choices=tuple(BUILDERS), required=True)
+    found.add_argument("--annotations", nargs="+", default=[], help="training files (default: LAVIS's layout)")
+    found.add_argument("--out", type=Path, default=Path("data/Df"), help="folder of all lists")
+    found.add_argument("--seeds", type=int, nargs="+", default=list(FORGET_SEEDS))
+    found.add_argument("--size", type=int, default=POOL, help="images of a list (not for SNLI-VE)")
+    return found
 
 
 def main(argv: Sequence[str]) -> int:
-    """Draw the lists of a real data set; exit code 0 done, 2 user error."""
-    from lavis.datasets import forget_lists
-
-    return forget_lists.main(argv)
+    """Draw from the command line; exit code 0 done, 2 user error."""
+    args = parser().parse_args(argv)
+    try:
+        told = write_lists(args.dataset, args.annotations, args.out, args.seeds, args.size)
+    except (ConfigError, DataError, MissingFile) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write("".join(f"{line}\n" for line in told))
+    return 0
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from lavis.common.errors import DataError, MissingFile
-from lavis.datasets.shards import RANGE, members, read_at
+from lavis.images.tars import RANGE, members, read_at
 from lavis.processors.image import ImageProcessor
 
 CLASSES = 1000

@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lavis.common.errors import DataError, MissingFile
-from lavis.common.run_dir import let_go_in_child
+from lavis.common.files import release_in_child
 from lavis.common.seed import derived_seed
 from lavis.datasets.pairs import PairDataset
 
@@ -245,7 +245,7 @@ def _cpus() -> int:
 def _calm_worker(number: int) -> None:
     """Workers leave SIGTERM and the run folder's lock to the process that started them."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    let_go_in_child()
+    release_in_child()
 
 
 def _as_is(item: Any) -> Any:

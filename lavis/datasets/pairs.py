@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.common.seed import derived_seed, generator
 from lavis.datasets.annotations import Entry
-from lavis.datasets.images import ImageStore
-from lavis.datasets.pixel_cache import Caching
+from lavis.images.pixel_cache import Caching
+from lavis.images.store import ImageStore
 from lavis.processors.image import ImageProcessor
 from lavis.processors.text import TextProcessor
 

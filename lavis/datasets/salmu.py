@@ -33,12 +33,12 @@ class SalmuBuilder(PairBuilder):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Command line of this module; what follows `import` goes to lavis.datasets.salmu_import."""
+    """Command line of this module; what follows `import` goes to lavis.importing.salmu."""
     parser = argparse.ArgumentParser(prog="python -m lavis.datasets.salmu", description="SALMU's files.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("import", add_help=False, help="parquet shards and side files to images and annotations")
     _, rest = parser.parse_known_args(argv)
-    from lavis.datasets import salmu_import
+    from lavis.importing import salmu as salmu_import
 
     try:
         return salmu_import.main(rest) or 0

@@ -39,7 +39,7 @@ class SalmuMiniBuilder(PairBuilder):
     def prepare(self) -> None:
         """Generate what is missing (unless `generate` is empty), then check. Raises as `ensure` and the builder do."""
         if self.config.generate:
-            from lavis.datasets.mini.layout import ensure
+            from lavis.synthetic.mini.layout import ensure
 
             ensure(self.image_root.parent, self.forget_path.parent, self.config.generate, self.config.generate_seed)
         super().prepare()
@@ -56,8 +56,8 @@ class SalmuTinyBuilder(SalmuMiniBuilder):
 
 def main(argv: Sequence[str]) -> int:
     """Generate a data set from the command line; exit code 0 done, 2 user error."""
-    from lavis.datasets.mini.layout import ensure
-    from lavis.datasets.mini.plan import SIZES
+    from lavis.synthetic.mini.layout import ensure
+    from lavis.synthetic.mini.plan import SIZES
 
     parser = argparse.ArgumentParser(prog="python -m lavis.datasets.salmu_mini", description="Draw a SALMU-mini.")
     parser.add_argument("--size", choices=tuple(SIZES), default="mini")

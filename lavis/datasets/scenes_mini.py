@@ -41,7 +41,7 @@ class SceneBuilder(PairBuilder):
     def prepare(self) -> None:
         """Generate what is missing (unless `generate` is empty), then check. Raises as `ensure` and the builder do."""
         if self.config.generate:
-            from lavis.datasets.scenes.layout import ensure
+            from lavis.synthetic.scenes.layout import ensure
 
             root, lists = self.image_root.parent, self.forget_path.parent
             ensure(self.kind, root, lists, self.config.generate, self.config.generate_seed)
@@ -140,8 +140,8 @@ class SnliVeTinyBuilder(SnliVeMiniBuilder):
 
 def main(argv: Sequence[str]) -> int:
     """Generate a miniature from the command line; exit code 0 done, 2 user error."""
-    from lavis.datasets.scenes.layout import ensure
-    from lavis.datasets.scenes.plan import MAKERS, SIZES
+    from lavis.synthetic.scenes.layout import ensure
+    from lavis.synthetic.scenes.plan import MAKERS, SIZES
 
     parser = argparse.ArgumentParser(prog="python -m lavis.datasets.scenes_mini", description="Draw a miniature.")
     parser.add_argument("--data", choices=tuple(MAKERS), required=True, help="the data set that it stands for")

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lavis.common.errors import ConfigError, DataError, suggest
+from lavis.common.files import read_json
 from lavis.common.registry import registry
 from lavis.common.schema import DatasetConfig
-from lavis.datasets.annotations import Entry, Parse, checked_text, read_json
+from lavis.datasets.annotations import Entry, Parse, checked_text
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.formats import question_entry, with_answers
 from lavis.datasets.pairs import PairDataset

@@ -1,1 +1,1 @@
-"""Embedding, ranking, membership and reports; never imports trainers."""
+"""Ranking, recall, membership, accuracy: numbers from features."""

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from lavis.common import distributed
 from lavis.datasets.loaders import eval_loader
 from lavis.datasets.pairs import PairDataset
-from lavis.evaluation.embed import SplitFeatures, evaluating
+from lavis.embedding.embed import SplitFeatures, evaluating
 from lavis.evaluation.ranking import MISSED
 from lavis.evaluation.retrieval import recall_summary
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from lavis.common import distributed
 from lavis.datasets.loaders import chunk_count, eval_loader
 from lavis.datasets.pairs import PairDataset
-from lavis.evaluation.embed import evaluating
+from lavis.embedding.embed import evaluating
 from lavis.evaluation.membership import mia_auc
 
 CORRECT, CONFIDENCE = 0, 1  # columns

@@ -9,16 +9,16 @@ import torch
 
 from lavis.common import distributed
 from lavis.common.errors import ConfigError, DataError, suggest
-from lavis.evaluation.embed import SplitFeatures
+from lavis.embedding.embed import SplitFeatures
+from lavis.evaluation.inputs import unit_rows
 from lavis.evaluation.membership import mia_auc, pair_scores
 from lavis.evaluation.retrieval import recall_summary, retrieval_metrics_from_features
-from lavis.evaluation.salmubench.inputs import unit_rows
 from lavis.evaluation.sharded import SplitShards
 
 RETRIEVAL = "retrieval"
-SALMUBENCH = "salmubench"  # measured by lavis.evaluation.salmubench, on splits of its own
+SALMUBENCH = "salmubench"  # measured by lavis.salmubench, on splits of its own
 INT8 = "int8"  # some of those after int8 quantisation
-RELEARNING = "relearning"  # how what was forgotten comes back, by lavis.tasks.relearning
+RELEARNING = "relearning"  # how what was forgotten comes back, by lavis.salmubench.relearning
 METRICS = (RETRIEVAL, "membership", "cosine", SALMUBENCH, INT8, RELEARNING)
 RANKED_SPLITS = ("test", "df", "dr")
 DECIMALS = 6

@@ -16,9 +16,9 @@ from lavis.common.errors import DataError
 from lavis.datasets.annotations import Entry
 from lavis.datasets.loaders import chunk_count
 from lavis.datasets.pairs import PairDataset
-from lavis.evaluation.bank import FeatureBank
-from lavis.evaluation.embed import evaluating, image_chunks, pair_maps, text_chunks, unit
-from lavis.evaluation.salmubench.inputs import refuse_bad, refuse_collapse, unit_parts
+from lavis.embedding.bank import FeatureBank
+from lavis.embedding.embed import evaluating, image_chunks, pair_maps, text_chunks, unit
+from lavis.evaluation.inputs import refuse_bad, refuse_collapse, unit_parts
 from lavis.evaluation.sharded import ShardPlan, SplitShards, shard_plan
 
 Chunks = Iterator[tuple[int, torch.Tensor]]

@@ -20,6 +20,7 @@ from lavis.common.checkpoint import discard_all, weights_digest
 from lavis.common.errors import TrainingError
 from lavis.common.logger import RunLog, get_logger
 from lavis.common.optim import build_optimizer, set_lr
+from lavis.common.precision import amp_dtype
 from lavis.common.registry import registry
 from lavis.common.run_dir import RESULTS
 from lavis.models.base import BaseModel
@@ -28,7 +29,7 @@ from lavis.runners.feed import Feed
 from lavis.runners.meters import Finite, Meter, Timed
 from lavis.runners.saving import Position, Saver
 from lavis.runners.stop import StopFlag, Stopped
-from lavis.trainers.base import BaseTrainer, Batch, amp_dtype
+from lavis.trainers.base import BaseTrainer, Batch
 
 Validate = Callable[[int], dict[str, float]]
 STOP_EVERY = 8  # steps between the processes' agreement on stopping

@@ -11,12 +11,12 @@ from typing import Any
 
 from lavis.common.checkpoint import BEST
 from lavis.common.errors import DataError, MissingFile
-from lavis.evaluation.report.gallery import Gallery, build_gallery
-from lavis.evaluation.report.numbers import Row, by_setting
-from lavis.evaluation.report.page import Report
-from lavis.evaluation.report.rows import broken_row, losses, relearning, row_from_folder
-from lavis.evaluation.report.write import write_report
-from lavis.evaluation.verdicts import VerdictRules
+from lavis.report.gallery import Gallery, build_gallery
+from lavis.report.numbers import Row, by_setting
+from lavis.report.page import Report
+from lavis.report.rows import broken_row, losses, relearning, row_from_folder
+from lavis.report.verdicts import VerdictRules
+from lavis.report.write import write_report
 from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.plan import Cell, Setting, compose, expand, reference_seeds, settings
 from lavis.sweeps.references import published

@@ -7,8 +7,6 @@ so the checkpoint is linked into a folder of its own: `output/references/<backbo
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 from lavis.common.checkpoint import BEST
 from lavis.common.config import Config
+from lavis.common.files import file_digest, replacing
 from lavis.sweeps.jobs import RESULTS, Job, read_results
 from lavis.sweeps.plan import Setting, command, log_path, seed_options
 from lavis.sweeps.references import published, reference_config, reference_folder
@@ -41,10 +40,8 @@ class ReferenceResult:
         from lavis.models.clip import resolve_weights
 
         target = resolve_weights(self.source, model_type).resolve()
-        self.link.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.link.with_name(f".{self.link.name}.{os.getpid()}.tmp")
-        temporary.symlink_to(target)
-        temporary.replace(self.link)
+        with replacing(self.link) as temporary:
+            temporary.symlink_to(target)
         changed = self._changed(target)
         results = self.folder / RESULTS
         if results.exists() and (changed or not _measures(read_results(self.folder), self.metrics)):
@@ -53,8 +50,7 @@ class ReferenceResult:
     def _changed(self, weights: Path) -> bool:
         """Whether the weights are others than at the last call, by their content: times of files can lie."""
         note = self.link.with_name(f".{self.link.name}.digest")
-        with weights.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "blake2b").hexdigest()
+        digest = file_digest(weights)
         former = note.read_text(encoding="utf-8") if note.exists() else None
         note.write_text(digest, encoding="utf-8")
         return former != digest

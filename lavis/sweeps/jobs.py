@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lavis.common.files import locked
+from lavis.common.run_dir import LOCK
+
 RESULTS = "results.json"
 TAIL_BYTES = 16_384
 NEUTRAL = set(  # run keys that do not change the numbers
@@ -69,16 +72,7 @@ class Job:
     @property
     def busy(self) -> bool:
         """Whether another process is writing to the run folder (one that outlived the sweep that started it)."""
-        import fcntl
-
-        try:
-            with (self.folder / ".lock").open("r+") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
+        return locked(self.folder / LOCK)
 
 
 def config_changes(recorded: Any, current: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from lavis.common.errors import ConfigError, MissingFile, suggest
-from lavis.evaluation.verdicts import VerdictRules
+from lavis.report.verdicts import VerdictRules
 
 REFERENCES = ("compromised", "clean", "retrained")
 REFERENCE_SEEDS = ("configured", "each")
@@ -40,7 +40,7 @@ class SweepConfig:
     reference_seeds: str = "configured"  # or each: references for every seed, and unlearning starts from its own
     launcher: str = "local"  # local | slurm (through submitit)
     slurm: dict[str, Any] = field(default_factory=dict)  # parameters of submitit's executor
-    verdict: dict[str, Any] = field(default_factory=dict)  # thresholds: lavis.evaluation.verdicts.VerdictRules
+    verdict: dict[str, Any] = field(default_factory=dict)  # thresholds: lavis.report.verdicts.VerdictRules
     report_dir: str = "output/report"
     gallery: int = 8  # portraits in the report's gallery; 0: none
     source: str = "sweep"  # the file this was read from

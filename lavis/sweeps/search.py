@@ -11,11 +11,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import ConfigError, MissingFile, suggest
+from lavis.sweeps.candidates import Candidate, Rule, recall
 from lavis.sweeps.console import STOPPED, list_jobs, run_jobs
 from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.jobs import read_results
@@ -23,44 +23,14 @@ from lavis.sweeps.plan import Cell, Setting, compose, expand, settings, start_of
 from lavis.sweeps.pool import Pool
 from lavis.sweeps.references import missing_originals, published
 from lavis.sweeps.schema import SweepConfig
+from lavis.sweeps.search_report import write_search
 
 SEARCH_OPTIONS = ("run.metrics=[cosine,retrieval,membership]", "run.test_splits=[]", "run.read_holdouts=false")
 NEEDED = ("df_cosine", "df_txt_r1", "df_img_r1", "dr_txt_r1", "dr_img_r1", "mia_auc")
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How a candidate is chosen: the sweep file's key `search`.
-
-    Of the candidates that keep at least `dr_kept` percent of the compromised model's recall@1 on Dr (mean of both
-    directions), the one with the least `distance` from the reference `target`: the mean of the absolute differences
-    of df_cosine, of recall@1 on Df (as a fraction) and of the membership AUC. Where no candidate keeps that much, the
-    one that keeps most. `out`: path of the written tables, less their suffix.
-    """
-
-    dr_kept: float = 95.0
-    target: str = "retrained"
-    out: str = "output/search/search"
-
-
-@dataclass
-class Candidate:
-    """A method's point of the grid with its numbers (means over the seeds); `chosen` by the rule."""
-
-    method: str
-    point: str
-    options: list[str]
-    metrics: dict[str, float]
-    kept: float
-    distance: float
-    runs: list[dict[str, Any]]
-    chosen: bool = False
-
-
 def search(sweep: SweepConfig, pool: Callable[[], Pool], dry_run: bool = False, report_only: bool = False) -> int:
     """Run the grid and write the choice; exit code as of a sweep. Raises ConfigError, MissingFile."""
-    from lavis.sweeps.search_report import write_search
-
     rule, (setting,) = read_rule(sweep), _one(sweep)
     cells = expand(closed(sweep, setting))
     if dry_run:
@@ -146,11 +116,6 @@ def candidates(cells: Sequence[Cell], start: Mapping[str, float], aim: Mapping[s
         options = list(group[0].variant.options)
         found.append(Candidate(method, point, options, metrics, kept, distance(metrics, aim), runs))
     return found
-
-
-def recall(metrics: Mapping[str, float], split: str) -> float:
-    """recall@1, mean of both directions, in percent."""
-    return (metrics[f"{split}_txt_r1"] + metrics[f"{split}_img_r1"]) / 2
 
 
 def distance(metrics: Mapping[str, float], aim: Mapping[str, float]) -> float:

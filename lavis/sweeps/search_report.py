@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
+from lavis.sweeps.candidates import Candidate, Rule, recall
 from lavis.sweeps.schema import SweepConfig
-from lavis.sweeps.search import Candidate, Rule, recall
 
 logger = logging.getLogger(__name__)
 HEAD = ("setting", "Df cosine", "Df R@1", "membership AUC", "Dr R@1", "Dr kept %", "distance", "seconds")

@@ -22,8 +22,8 @@ from lavis.models.base import BaseModel
 from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
 from lavis.runners.sharding import is_sharded, put, whole
+from lavis.runners.teaching import build_teacher
 from lavis.tasks.outcome import Outcome, write_outcome
-from lavis.tasks.teaching import build_teacher
 from lavis.trainers.base import BaseTrainer
 
 ORIGINAL_TRAINER = "original"

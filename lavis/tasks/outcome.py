@@ -8,8 +8,8 @@ from typing import Any
 
 from lavis.common.config import Config
 from lavis.common.logger import json_line
+from lavis.common.results import FILE_NAME, SCHEMA, write_results
 from lavis.common.run_dir import command_line, git_commit
-from lavis.evaluation.results import FILE_NAME, SCHEMA, write_results
 
 RECALLS = ("txt_r1", "txt_r5", "txt_r10", "img_r1", "img_r5", "img_r10", "cosine")
 ACCURACY = "_acc"

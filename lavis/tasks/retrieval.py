@@ -11,14 +11,11 @@ from lavis.common.config import Config
 from lavis.common.logger import get_logger
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
-from lavis.datasets.fictitious import read_fiction
+from lavis.datasets.metadata import read_identities
 from lavis.datasets.pairs import PairDataset
-from lavis.evaluation.bank import FeatureBank, cache_folder
-from lavis.evaluation.embed import SplitFeatures, embed_entries
+from lavis.embedding.bank import FeatureBank, cache_folder
+from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.matching import matched_recall
-from lavis.evaluation.salmubench.layout import write_public_layout
-from lavis.evaluation.salmubench.material import Source
-from lavis.evaluation.salmubench.suite import check_choices, int8_metrics, salmubench_metrics
 from lavis.evaluation.scores import (
     DECIMALS,
     INT8,
@@ -32,8 +29,12 @@ from lavis.evaluation.scores import (
 )
 from lavis.evaluation.shard_embed import embed_shards, shards_fault
 from lavis.models.base import BaseModel
+from lavis.salmubench.layout import write_public_layout
+from lavis.salmubench.material import Source
+from lavis.salmubench.relearning import check_relearning, relearning_metrics
+from lavis.salmubench.suite import check_choices, int8_metrics, salmubench_metrics
+from lavis.synthetic.fictitious import Fiction
 from lavis.tasks.base import BaseTask
-from lavis.tasks.relearning import check_relearning, relearning_metrics
 from lavis.trainers.base import BaseTrainer
 
 
@@ -51,8 +52,8 @@ class RetrievalTask(BaseTask):
     def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
         """As BaseTask's; a method that needs captions about invented people gets them."""
         if trainer.needs_fiction:
-            forgotten = self.builder.partition().df
-            trainer.fiction = read_fiction(self.builder, forgotten, self.run.seed, trainer.params.strict)
+            people = read_identities(self.builder.metadata_root, self.builder.hint)
+            trainer.fiction = Fiction(self.builder.partition().df, people, self.run.seed, trainer.params.strict)
         return super().unlearning_sets(trainer)
 
     def metrics(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:

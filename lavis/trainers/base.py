@@ -8,15 +8,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lavis.common import distributed
 from lavis.common.errors import ConfigError, TrainingError, suggest
 from lavis.common.features import Features, PairFeatures
+from lavis.common.precision import computing
 from lavis.common.seed import derived_seed
 from lavis.models.base import BaseModel, join
 from lavis.trainers.batch import Batch
@@ -214,13 +214,9 @@ class BaseTrainer:
     def _teacher_sides(self, batch: Batch) -> Any:
         return None if self.teacher is None else TeacherSides(self.teacher, batch)
 
-    @contextlib.contextmanager
-    def computing(self) -> Iterator[None]:
-        """The run's precision and attention kernel, for a forward."""
-        kind = amp_dtype(self.run, self.device)
-        on = self.run.amp and kind is not None
-        with torch.autocast(self.device.type, dtype=kind or torch.bfloat16, enabled=on), attention(self.run.attention):
-            yield
+    def computing(self) -> contextlib.AbstractContextManager:
+        """The run's precision and attention kernel, for a forward pass."""
+        return computing(self.run, self.device)
 
     def _not_finite(self, terms: dict[str, torch.Tensor], batch: Batch) -> str:
         bad = [f"{name} = {float(terms[name].detach())}" for name in self.active if not torch.isfinite(terms[name])]
@@ -254,30 +250,3 @@ def with_parts(name: str, objective: dict[str, torch.Tensor]) -> dict[str, torch
     """The sum of an objective's terms under `name`; the terms beside it, for the log, where there are several."""
     parts = objective if len(objective) > 1 else {}
     return {name: torch.stack(list(objective.values())).sum(), **parts}
-
-
-def attention(name: str) -> contextlib.AbstractContextManager:
-    """Restrict scaled dot-product attention to one of torch's kernels (forward, and the backward that follows)."""
-    if name == "auto":
-        return contextlib.nullcontext()
-    kernels = {
-        "math": SDPBackend.MATH,
-        "flash": SDPBackend.FLASH_ATTENTION,
-        "efficient": SDPBackend.EFFICIENT_ATTENTION,
-    }
-    return sdpa_kernel(kernels[name])
-
-
-def amp_dtype(run: Any, device: torch.device) -> torch.dtype | None:
-    """The half-precision type of `run.amp_dtype`.
-
-    auto: bf16 where the device computes in it; else fp16 on a GPU, and none (single precision) on a CPU, where
-    half precision without hardware is slower.
-    """
-    if run.amp_dtype != "auto":
-        return torch.float16 if run.amp_dtype == "fp16" else torch.bfloat16
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if device.type == "cpu":
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else None
-    return torch.float16

@@ -31,7 +31,7 @@ class Params:
 
 
 class Captions(Protocol):
-    """What lavis.datasets.fictitious.Fiction gives; a draw is of `n` captions."""
+    """What lavis.synthetic.fictitious.Fiction gives; a draw is of `n` captions."""
 
     counterfactual: dict[str, str]
 

@@ -1,109 +1,79 @@
-"""Forget lists: reading, matching, writing."""
+"""Drawing the forget lists of the real data sets."""
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import json
 
-from lavis.common.errors import ConfigError, DataError, MissingFile
-from lavis.datasets.annotations import Entry
-from lavis.datasets.forget import read_forget_list, split_forget, write_forget_list
+import pytest
+
+from lavis.common.errors import ConfigError
+from lavis.common.forget_list import draw_pool, read_forget_list
+from lavis.datasets import forget
+from lavis.datasets.forget import training_images
 
 
 @pytest.fixture
-def listed(tmp_path):
-    path = tmp_path / "image-42.txt"
-    path.write_text("b.jpg\r\na.jpg\n\nc.jpg")
-    return path
+def files(tmp_path):
+    """Training annotations of every data set, five images each; SNLI-VE lacks two of Flickr30k's."""
+    flickr = [f"flickr30k-images/{n}.jpg" for n in range(5)]
+    content = {
+        "coco": [
+            {"image": f"train2014/{n % 5}.jpg", "caption": f"c {n}", "image_id": f"coco_{n % 5}"} for n in range(10)
+        ],
+        "flickr30k": [{"image": image, "caption": ["x"]} for image in flickr],
+        "nlvr": [{"images": [f"{n}.png", f"{n + 1}.png"], "sentence": "s", "label": "True"} for n in range(4)],
+        "snli_ve": [{"image": str(n), "sentence": "s", "label": "neutral"} for n in (0, 2, 4, 4)],
+    }
+    for name, rows in content.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    return tmp_path
 
 
-def entries(names):
-    return [Entry(name, (f"of {name}",)) for name in names]
+def command(files, name, *words):
+    return forget.main(
+        ["--dataset", name, "--annotations", str(files / f"{name}.json"), "--out", str(files / "Df"), *words]
+    )
 
 
-def test_the_first_lines_are_taken(listed):
-    assert read_forget_list(listed) == ["b.jpg", "a.jpg", "c.jpg"]
-    assert read_forget_list(listed, 2) == ["b.jpg", "a.jpg"]
+@pytest.mark.parametrize(("name", "images"), [("coco", 5), ("flickr30k", 5), ("nlvr", 5), ("snli_ve", 3)])
+def test_every_distinct_training_image_can_be_drawn(files, name, images):
+    assert len(training_images(name, [str(files / f"{name}.json")])) == images
 
 
-def test_missing_list_says_what_to_run(tmp_path):
-    with pytest.raises(MissingFile, match=r"forget list .*image-7\.txt does not exist; run the import"):
-        read_forget_list(tmp_path / "image-7.txt", 1, "run the import")
+def test_lists_of_three_seeds(files, capsys):
+    assert command(files, "coco", "--size", "4") == 0
+    lists = [read_forget_list(files / "Df" / "coco" / f"image-{seed}.txt") for seed in (42, 87, 21)]
+    assert [len(set(images)) for images in lists] == [4, 4, 4] and lists[0] != lists[1]
+    assert "image-87.txt: 4 of 5 training images" in capsys.readouterr().out
+    before = lists[0]
+    assert command(files, "coco", "--size", "4") == 0
+    assert read_forget_list(files / "Df" / "coco" / "image-42.txt") == before
 
 
-def test_df_size_beyond_the_list(listed):
-    with pytest.raises(ConfigError, match=r"run.df_size is 4 but the forget list .*image-42\.txt holds 3 images"):
-        read_forget_list(listed, 4)
-    with pytest.raises(ConfigError, match="run.df_size must be at least 1, found 0"):
-        read_forget_list(listed, 0)
+def test_shorter_lists_begin_longer_ones():
+    images = [f"{n}.jpg" for n in range(50)]
+    assert draw_pool(images, 10, 42) == draw_pool(reversed(images), 30, 42)[:10]
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"a\nb\na\n", "names 1 images more than once, the first: a"),
-        (b" \n", "is empty; expected one image path a line"),
-        (b"\xff\n", "is not UTF-8 text"),
-    ],
-)
-def test_unusable_lists(tmp_path, content, message):
-    path = tmp_path / "image-42.txt"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        read_forget_list(path, 1)
+def test_entailment_takes_flickr30k_s_order(files):
+    assert command(files, "flickr30k", "--size", "5") == command(files, "snli_ve") == 0
+    source = read_forget_list(files / "Df" / "flickr30k" / "image-21.txt")
+    kept = {f"flickr30k-images/{n}.jpg" for n in (0, 2, 4)}
+    assert read_forget_list(files / "Df" / "snli_ve" / "image-21.txt") == [image for image in source if image in kept]
 
 
-def test_a_folder_is_no_list(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
-        read_forget_list(tmp_path)
+def test_entailment_needs_flickr30k_s_lists_first(files, capsys):
+    assert command(files, "snli_ve") == 2
+    assert "draw it first: python -m lavis.datasets.forget --dataset flickr30k" in capsys.readouterr().err
 
 
-def test_unmatched_ids_are_counted_and_the_first_three_named():
-    with pytest.raises(DataError, match=r"4 of 5 forget ids of L match no training annotation, the first: w, x, y;"):
-        split_forget(entries("abc"), ["a", "w", "x", "y", "z"], "L")
+def test_more_than_there_are(files, capsys):
+    assert command(files, "coco") == 2
+    assert "a forget list of 10000 images cannot be drawn from 5 training images" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="of 0 images"):
+        draw_pool(["a"], 0, 42)
 
 
-def test_names_match_exactly_not_by_part():
-    with pytest.raises(DataError, match="1 of 1 forget ids"):
-        split_forget(entries(["forget/a.jpg", "b"]), ["a.jpg"], "L")
-
-
-def test_nothing_left_to_retain():
-    with pytest.raises(DataError, match="nothing is left to retain"):
-        split_forget(entries("ab"), ["b", "a"], "L")
-
-
-def test_every_entry_of_a_forgotten_image_is_forgotten():
-    rows = [Entry("a", ("one",)), Entry("b", ("x",)), Entry("a", ("two",))]
-    df, dr = split_forget(rows, ["a"], "L")
-    assert [entry.captions for entry in df] == [("one",), ("two",)] and [entry.image for entry in dr] == ["b"]
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.integers(2, 40), st.data())
-def test_the_split_is_a_partition_and_nested(n, data):
-    rows = entries([f"{i}.jpg" for i in range(n)])
-    order = data.draw(st.permutations([row.image for row in rows]))
-    small, large = sorted(data.draw(st.tuples(st.integers(1, n - 1), st.integers(1, n - 1))))
-    df, dr = split_forget(rows, order[:large], "L")
-    assert [entry.image for entry in df] == order[:large]
-    assert dr == [row for row in rows if row not in df]
-    assert split_forget(rows, order[:small], "L")[0] == df[:small]
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.lists(st.text("abc/._é", min_size=1), min_size=1, unique=True))
-def test_round_trip(tmp_path_factory, images):
-    path = tmp_path_factory.mktemp("lists") / "deep" / "image-42.txt"
-    write_forget_list(path, images)
-    assert read_forget_list(path) == images and [p.name for p in path.parent.iterdir()] == ["image-42.txt"]
-
-
-@pytest.mark.parametrize("images", [["a", "a"], ["a\nb"], [" "], [""]])
-def test_unwritable_lists_leave_the_former_one(tmp_path, images):
-    path = tmp_path / "image-42.txt"
-    path.write_text("a\n")
-    with pytest.raises(DataError, match="not written"):
-        write_forget_list(path, images)
-    assert path.read_text() == "a\n"
+def test_missing_annotations(tmp_path, capsys):
+    assert forget.main(["--dataset", "nlvr", "--annotations", str(tmp_path / "x.json"), "--out", str(tmp_path)]) == 2
+    assert "x.json does not exist; see data/README.md" in capsys.readouterr().err

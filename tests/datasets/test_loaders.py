@@ -25,7 +25,7 @@ from lavis.datasets.loaders import (
 from lavis.datasets.pairs import PairDataset
 from lavis.processors.image import ClipImageEval, ClipImageTrain
 from lavis.processors.text import ClipCaption
-from tests.datasets.conftest import save_image
+from tests.noise import save_image
 
 
 @pytest.fixture(scope="module")

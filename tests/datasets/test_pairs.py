@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.datasets.annotations import Entry
-from lavis.datasets.images import ImageStore
 from lavis.datasets.pairs import PairDataset, collate_pairs
+from lavis.images.store import ImageStore
 from lavis.processors.image import ClipImageEval, ClipImageTrain
 from lavis.processors.text import BlipCaption, ClipCaption
-from tests.datasets.conftest import save_image
+from tests.noise import save_image
 
 ENTRIES = [Entry("0.png", ("zero",)), Entry("1.png", ("one", "uno", "eins")), Entry("2.png", ("two", "dos"))]
 

@@ -7,11 +7,11 @@ import torch
 
 from lavis.common.errors import DataError, MissingFile
 from lavis.datasets.annotations import Entry
-from lavis.datasets.forget import split_forget
+from lavis.datasets.partition import split_forget
 from lavis.datasets.rows import LabelledDataset, MirroredDataset, QuestionDataset
 from lavis.processors.image import ClipImageEval
 from lavis.processors.text import ClipCaption
-from tests.datasets.conftest import save_image
+from tests.noise import save_image
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-import lavis.datasets
+import lavis.importing
 from lavis.common.errors import DataError, MissingFile
 from lavis.common.registry import registry
 from lavis.common.schema import DatasetConfig, RunConfig
@@ -43,10 +43,10 @@ def importer(monkeypatch):
         if calls.error:
             raise calls.error
 
-    module = ModuleType("lavis.datasets.salmu_import")
+    module = ModuleType("lavis.importing.salmu")
     module.main = run
-    monkeypatch.setitem(sys.modules, "lavis.datasets.salmu_import", module)
-    monkeypatch.setattr(lavis.datasets, "salmu_import", module, raising=False)
+    monkeypatch.setitem(sys.modules, "lavis.importing.salmu", module)
+    monkeypatch.setattr(lavis.importing, "salmu", module, raising=False)
     return calls
 
 

@@ -18,9 +18,9 @@ from lavis.common.registry import registry
 from lavis.common.schema import DatasetConfig, RunConfig
 from lavis.datasets.annotations import read_annotations
 from lavis.datasets.builder import in_folder
-from lavis.datasets.mini import layout
-from lavis.datasets.mini.layout import ensure
 from lavis.datasets.salmu_mini import main
+from lavis.synthetic.mini import layout
+from lavis.synthetic.mini.layout import ensure
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = {"train": 580, "val": 30, "test": 120, "holdout_identity": 40, "holdout_association": 20}
@@ -183,7 +183,7 @@ def test_a_call_killed_between_the_two_renames_of_force_is_mended(copied, drawn)
 
 
 def test_processes_started_at_once_write_it_once(tmp_path, drawn):
-    code = "import sys; from pathlib import Path; from lavis.datasets.mini.layout import ensure; "
+    code = "import sys; from pathlib import Path; from lavis.synthetic.mini.layout import ensure; "
     code += "r = Path(sys.argv[1]); sys.exit(10 + ensure(r / 'set', r / 'Df', 'tiny', 42))"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lavis.evaluation.embed import split_features
+from lavis.embedding.embed import split_features
 from lavis.evaluation.matching import Owners, matched_recall, rank_of
 from lavis.evaluation.ranking import MISSED
 from lavis.evaluation.retrieval import retrieval_metrics

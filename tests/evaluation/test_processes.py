@@ -9,8 +9,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from lavis.common import distributed
+from lavis.embedding.embed import embed_entries
 from lavis.evaluation import scores
-from lavis.evaluation.embed import embed_entries
 from lavis.evaluation.ranking import ranks_from_features
 from tests.evaluation.world import FakeModel, run_config, splits
 

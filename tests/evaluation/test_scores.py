@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lavis.common.errors import ConfigError, DataError
-from lavis.evaluation.embed import SplitFeatures, embed_entries
+from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.membership import mia_auc
 from lavis.evaluation.retrieval import retrieval_metrics
 from lavis.evaluation.scores import evaluate_splits

@@ -9,9 +9,9 @@ import torch
 from open_clip.transformer import Transformer, VisionTransformer
 from torch import nn
 
+from lavis.common.precision import attention as kernel
 from lavis.models import attention as module
 from lavis.models.attention import CpuAttention, SelfAttention, attend, compute_first_token, pack_attention
-from lavis.trainers.base import attention as kernel
 
 CAUSAL = torch.full((150, 150), float("-inf")).triu(1)
 

@@ -13,7 +13,8 @@ import torch
 
 from lavis.common.checkpoint import all_checkpoints, load_checkpoint
 from lavis.common.errors import ConfigError
-from lavis.common.run_dir import folder_lock, let_go_in_child
+from lavis.common.files import release_in_child
+from lavis.common.run_dir import folder_lock
 from tests.small import ROOT, run, write_world
 
 LONG = ("run.max_epoch=40", "run.save_freq_steps=3", "run.evaluate_after=false", "run.accum_grad_iters=1")
@@ -159,7 +160,7 @@ def test_a_locks_copy_in_a_forked_worker_is_let_go(tmp_path):
     with folder_lock(tmp_path):
         child = os.fork()
         if child == 0:
-            let_go_in_child()
+            release_in_child()
             os.read(reader, 1)
             os._exit(0)
     time.sleep(0.2)

@@ -9,7 +9,7 @@ import torch
 
 from lavis.common.checkpoint import load_checkpoint
 from lavis.common.errors import ConfigError, DataError, TrainingError
-from lavis.evaluation.results import read_results
+from lavis.common.results import read_results
 
 FAST = ("run.evaluate_after=false",)
 

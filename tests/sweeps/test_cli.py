@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from lavis.common.errors import ConfigError, MissingFile
-from lavis.evaluation.report.__main__ import main as report
 from lavis.sweeps import cli, original, plan
 from lavis.sweeps.collect import make_report
+from lavis.sweeps.report import main as report
 from lavis.sweeps.schema import load_sweep
 from tests.sweeps.stubs import write_entry_scripts
 

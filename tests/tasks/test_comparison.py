@@ -9,7 +9,7 @@ import torch
 
 import evaluate
 from lavis.common.errors import ConfigError
-from lavis.evaluation.results import read_results
+from lavis.common.results import read_results
 from lavis.tasks.comparison import distinct_labels
 from lavis.tasks.entry import evaluate_all
 from tests.small import run

@@ -9,7 +9,7 @@ import torch
 
 from lavis.common.checkpoint import load_checkpoint
 from lavis.common.errors import ConfigError, MissingFile
-from lavis.evaluation.results import read_results
+from lavis.common.results import read_results
 from tests.fused import FusedWorld, write_world
 
 FAMILIES = ("albef", "blip")

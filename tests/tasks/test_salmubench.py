@@ -11,8 +11,8 @@ import torch
 from lavis.common.config import load_config
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.registry import registry
-from lavis.datasets.mini.layout import ensure
-from lavis.evaluation.results import read_results
+from lavis.common.results import read_results
+from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import evaluate
 
 CONFIG = "configs/clip/retrieval_salmu_tiny.yaml"

@@ -8,11 +8,12 @@ from torch import nn
 
 from lavis.common.errors import ConfigError
 from lavis.common.features import PairFeatures
+from lavis.common.precision import amp_dtype
 from lavis.common.registry import registry
 from lavis.common.schema import RunConfig
 from lavis.losses.contrastive import contrastive_loss
 from lavis.models.base import BaseModel
-from lavis.trainers.base import Batch, Student, amp_dtype
+from lavis.trainers.base import Batch, Student
 from lavis.trainers.teacher import FrozenModel, Teacher, Towers
 
 CPU = torch.device("cpu")

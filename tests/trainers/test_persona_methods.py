@@ -13,7 +13,7 @@ from lavis.common.config import load_config
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.common.schema import RunConfig
-from lavis.datasets.mini.layout import ensure
+from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import unlearn
 from lavis.trainers.erase_hold import similarity_terms
 from lavis.trainers.persona import squared_distance

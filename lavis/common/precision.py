@@ -1,0 +1,41 @@
+"""The arithmetic of a forward pass: half precision, and which attention kernel torch may use."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+KERNELS = {"math": SDPBackend.MATH, "flash": SDPBackend.FLASH_ATTENTION, "efficient": SDPBackend.EFFICIENT_ATTENTION}
+
+
+def amp_dtype(run: Any, device: torch.device) -> torch.dtype | None:
+    """The half-precision type of `run.amp_dtype`.
+
+    auto: bf16 where the device computes in it; otherwise fp16 on a GPU, and None (single precision) on a CPU, where
+    half precision without hardware support is slower.
+    """
+    if run.amp_dtype != "auto":
+        return torch.float16 if run.amp_dtype == "fp16" else torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.type == "cpu":
+        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else None
+    return torch.float16
+
+
+@contextlib.contextmanager
+def computing(run: Any, device: torch.device) -> Iterator[None]:
+    """The run's precision and attention kernel, for a forward pass."""
+    kind = amp_dtype(run, device)
+    on = run.amp and kind is not None
+    with torch.autocast(device.type, dtype=kind or torch.bfloat16, enabled=on), attention(run.attention):
+        yield
+
+
+def attention(name: str) -> contextlib.AbstractContextManager:
+    """Restrict scaled dot-product attention to one of torch's kernels (forward, and the backward that follows)."""
+    return contextlib.nullcontext() if name == "auto" else sdpa_kernel(KERNELS[name])

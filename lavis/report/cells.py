@@ -1,0 +1,107 @@
+"""What stands in one cell of a table: a mean over seeds, its spread and interval, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lavis.report.columns import DOWN, UP, Column
+from lavis.report.markup import Safe, el
+from lavis.report.numbers import (
+    Row,
+    broken,
+    mean_of,
+    named,
+    names_of,
+    number,
+    shown,
+    spread_of,
+    target_name,
+)
+from lavis.report.palette import REFERENCES
+
+BROKEN, NOT_MEASURED, NOTHING = "broken", "not measured", "–"
+DERIVED = frozenset(
+    {
+        *("forgotten_percent", "df_gap", "target_distance", "dr_kept_percent", "test_kept_percent"),
+        *("distance_retrained", "distance_clean", "membership_gap"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`main` is the mean or why there is none; then its spread over seeds, its interval and a note, each may be ""."""
+
+    main: str
+    spread: str = ""
+    interval: str = ""
+    note: str = ""
+    measured: bool = True
+
+    @property
+    def text(self) -> str:
+        note = f"({self.note})" if self.note else ""
+        return " ".join(part for part in (self.main, self.spread, self.interval, note) if part)
+
+    def html(self, best: bool = False) -> Safe:
+        small = [el("small", part) for part in (self.spread, self.interval, self.note) if part]
+        kind = "best" if best else None if self.measured else "absent"
+        return el("td", self.main, *small, class_=kind)
+
+
+def cell(rows: Sequence[Row], column: Column) -> Cell:
+    """The rows (seeds) of one model in one column.
+
+    "broken" where a value was computed that is no finite number, or the results could not be read; "not measured"
+    where nobody tried; a dash where a comparison does not apply. A mean over fewer seeds than there are says so.
+    """
+    value, spread = mean_of(rows, column.key), spread_of(rows, column.key)
+    if value is None:
+        failed = any(broken(row, column.key) for row in rows)
+        return Cell(BROKEN if failed else NOTHING if column.key in DERIVED else NOT_MEASURED, measured=False)
+    return Cell(
+        shown(value, column.decimals),
+        "" if spread is None else f"± {shown(spread, column.decimals)}",
+        _interval(rows, column),
+        _lacking(rows, column),
+    )
+
+
+def _interval(rows: Sequence[Row], column: Column) -> str:
+    """The bootstrap interval; over several seeds the means of its ends."""
+    ends = [mean_of(rows, f"{column.key}_{end}") for end in ("low", "high")]
+    return "" if None in ends else f"[{', '.join(shown(end, column.decimals) for end in ends if end is not None)}]"
+
+
+def _lacking(rows: Sequence[Row], column: Column) -> str:
+    """Which seeds have no value, where some have one."""
+    lost = sum(number(row, column.key) is None for row in rows)
+    failed = sum(broken(row, column.key) for row in rows)
+    seeds = "1 seed" if lost == 1 else f"{lost} seeds"
+    return f"{seeds} {BROKEN if failed else 'missing'}" if lost else ""
+
+
+def best_methods(rows: Sequence[Row], column: Column) -> set[str]:
+    """The methods with the best mean: nearest to the column's aim or the target's value, else highest or lowest.
+
+    Empty without rivals; a method of which a seed is broken takes no part.
+    """
+    methods = {name: named(rows, name) for name in names_of(rows) if name not in REFERENCES}
+    values = {name: mean_of(own, column.key) for name, own in methods.items() if not _lacking(own, column)}
+    costs = {name: cost for name, value in values.items() if (cost := _cost(rows, column, value)) is not None}
+    if len(costs) < 2:
+        return set()
+    return {name for name, cost in costs.items() if cost <= min(costs.values()) + 1e-9}
+
+
+def _cost(rows: Sequence[Row], column: Column, value: float | None) -> float | None:
+    """How far a value is from the best; None where that is not known."""
+    if value is None:
+        return None
+    if column.aim is not None:
+        return abs(value - column.aim)
+    if column.direction in (UP, DOWN):
+        return -value if column.direction == UP else value
+    aim = mean_of(named(rows, target_name(rows) or ""), column.key)
+    return None if aim is None else abs(value - aim)

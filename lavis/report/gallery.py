@@ -1,0 +1,188 @@
+"""What each model says of the forgotten portraits: its best caption among a pool, beside the true one."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lavis.common.distributed import resolve_device
+from lavis.common.registry import registry
+from lavis.datasets.annotations import Entry
+from lavis.embedding.embed import SplitFeatures, embed_entries
+
+logger = logging.getLogger(__name__)
+SECRET, FACT, NEAR, KEPT, FORGOTTEN = "secret", "fact", "near", "kept", "forgotten"
+POOL, THUMBNAIL, NEAR_RANK = 2000, 192, 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's reply to one portrait.
+
+    `caption` is its nearest caption in the pool and `cosine` their similarity; `true_cosine` and `true_rank`
+    (1 is nearest) tell of the true caption. `verdict`: "secret" (it names the true caption), "fact" (another fact
+    to be forgotten about the same person), "near" (something else, but the true caption is among its NEAR_RANK
+    nearest), "kept" (something about this person that nobody asked to forget) or "forgotten" (none of these).
+    """
+
+    model: str
+    caption: str
+    cosine: float
+    verdict: str
+    true_cosine: float
+    true_rank: int
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A portrait of the forget set as a data URI, its true caption, and every model's answer."""
+
+    image: str
+    caption: str
+    answers: list[Answer]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Portraits with answers; `pool` captions competed."""
+
+    pool: int
+    portraits: list[Portrait]
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, for whoever wants to count or redraw."""
+        path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+Loader = Callable[[Any, str | Path, torch.device], Any]
+
+
+def build_gallery(config: Any, checkpoints: Mapping[str, str | Path], count: int, load: Loader) -> Gallery:
+    """Ask every model about `count` portraits of the forget set.
+
+    Args:
+        config: a composed Config whose run.df_size says what is forgotten.
+        checkpoints: model name -> weights.
+        count: portraits, of as many people as there are.
+        load: gives a model from (config, checkpoint, device).
+
+    The pool holds distinct captions of the forget set, the holdouts, test and retain samples, at most POOL.
+    Raises the errors of builders and models.
+    """
+    builder = registry.get_builder_class(config.dataset_name)(config.dataset, config.run)
+    forget = builder.partition().df
+    portraits = builder.dataset(choose(forget, count), "eval")
+    rivals = [entry for entries in builder.evaluation_entries().values() for entry in entries]
+    pool = builder.dataset(pool_entries(portraits.entries, rivals, POOL), "eval")
+    captions = list(dict.fromkeys(pool.captions))
+    truths = [[captions.index(caption) for caption in own_captions(portraits, row)] for row in range(len(portraits))]
+    facts = [facts_about(entry, pool, {e.image for e in forget}) for entry in portraits.entries]
+    said = []
+    for name, checkpoint in checkpoints.items():
+        image, text = _embed(load, config, checkpoint, portraits, captions)
+        said.append(judge(name, image @ text.T, captions, truths, facts))
+    shown = []
+    for row, answers in enumerate(zip(*said, strict=True) if said else []):
+        picture = data_uri(builder.store.open(portraits.entries[row].image))
+        shown.append(Portrait(picture, own_captions(portraits, row)[0], list(answers)))
+    return Gallery(len(captions), shown)
+
+
+def _embed(
+    load: Loader, config: Any, checkpoint: str | Path, portraits: Any, captions: Sequence[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit embeddings of the portraits (P, D) and of the pool's captions (N, D)."""
+    device, size = resolve_device(config.run.device), config.run.batch_size_eval
+    model = load(config, checkpoint, device)
+    features: SplitFeatures = embed_entries(model, portraits, size, device, num_workers=0, name="gallery")
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, len(captions), size):
+            tokens = model.tokenize(list(captions[start : start + size])).to(device)
+            rows.append(torch.nn.functional.normalize(model.encode_text(tokens).float(), dim=-1).cpu())
+    return features.image, torch.cat(rows)
+
+
+def own_captions(dataset: Any, row: int) -> list[str]:
+    """The captions of image `row`."""
+    return [dataset.captions[place] for place in dataset.caption_ids(row)]
+
+
+def person_of(entry: Entry) -> Any:
+    """Whose portrait an entry is; None where the annotations do not say."""
+    return entry.extra.get("identity_id")
+
+
+def choose(entries: Sequence[Entry], count: int) -> list[Entry]:
+    """`count` entries, evenly spaced, of different people as long as there are any left."""
+    first = {person_of(e) if person_of(e) is not None else e.image: e for e in reversed(entries)}
+    people = list(reversed(first.values()))
+    chosen = {e.image for e in people}
+    ordered = people if len(people) >= count else people + [e for e in entries if e.image not in chosen]
+    return [ordered[i * len(ordered) // count] for i in range(min(count, len(ordered)))] if count else []
+
+
+def pool_entries(shown: Sequence[Entry], rivals: Sequence[Entry], most: int) -> list[Entry]:
+    """The shown entries and, evenly spaced, as many rivals as `most` leaves room for; each image once."""
+    images = {entry.image for entry in shown}
+    others = list({entry.image: entry for entry in rivals if entry.image not in images}.values())
+    room = min(len(others), max(0, most - len(shown)))
+    return [*shown, *(others[i * len(others) // room] for i in range(room))]
+
+
+def facts_about(entry: Entry, pool: Any, forget: set[str]) -> dict[str, str]:
+    """The pool's captions of whoever is on a portrait: FACT where the forget set has it, else KEPT."""
+    found: dict[str, str] = {}
+    for row, other in enumerate(pool.entries):
+        if person_of(entry) is not None and person_of(other) == person_of(entry):
+            for caption in own_captions(pool, row):
+                found[caption] = FACT if other.image in forget else found.get(caption, KEPT)
+    return found
+
+
+def judge(
+    name: str,
+    scores: torch.Tensor,
+    captions: Sequence[str],
+    truths: Sequence[Sequence[int]],
+    facts: Sequence[Mapping[str, str]],
+) -> list[Answer]:
+    """A model's answers from its similarities (P, N) of P portraits with N captions.
+
+    truths: the true captions' columns of each portrait. facts: for each portrait, the captions about whoever is
+    on it, with their verdicts. A score that is not a number counts as the lowest; ties go against the model.
+    """
+    scores = torch.nan_to_num(scores.float(), nan=-1.0, posinf=-1.0, neginf=-1.0)
+    answers = []
+    for row, true, about in zip(scores, truths, facts, strict=True):
+        best = max(true, key=row.__getitem__)
+        others = torch.ones(len(row), dtype=torch.bool)
+        others[list(true)] = False
+        rank = 1 + int((row[others] >= row[best]).sum())
+        top = best if rank == 1 else int(torch.where(others, row, -2.0).argmax())
+        verdict = _verdict(rank, about.get(captions[top], FORGOTTEN))
+        answers.append(Answer(name, captions[top], float(row[top]), verdict, float(row[best]), rank))
+    return answers
+
+
+def _verdict(rank: int, kind: str) -> str:
+    if rank == 1:
+        return SECRET
+    return NEAR if rank <= NEAR_RANK and kind != FACT else kind
+
+
+def data_uri(picture: Any) -> str:
+    """A picture as a small JPEG inside a data URI, without any of the file's metadata."""
+    small = picture.convert("RGB")
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

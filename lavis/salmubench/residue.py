@@ -1,0 +1,62 @@
+"""What frozen image features still tell about people: a linear probe for the identity (ours, not SALMUBench's)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lavis.common.errors import DataError
+from lavis.common.seed import derived_seed
+from lavis.evaluation.inputs import unit_rows
+
+FOLDS = 5
+MOST = 20  # pictures of one identity
+MOST_STEPS = 300
+
+
+def linear_probe(image: Any, people: Sequence[str], *, seed: int = 42) -> dict[str, float]:
+    """{"accuracy", "chance"} of a linear classifier of the identity on frozen image features.
+
+    image (n, D); people, n identities. Accuracy: 5-fold cross-validated, stratified, of a multinomial logistic
+    regression on standardised unit features (linear evaluation as in CLIP, arXiv 2103.00020, section 3.2, with the
+    regularisation fixed). Chance: the share of the most frequent identity. At most 20 pictures an identity are
+    drawn; identities with fewer than 5 are left out.
+
+    Raises DataError as `unit_rows`, and with fewer than two identities of 5 pictures.
+    """
+    rows = unit_rows(image, "linear probe")
+    chosen = _draw(people, seed)
+    labels = np.unique(np.asarray(people)[chosen], return_inverse=True)[1] if chosen else np.empty(0, dtype=int)
+    if len(set(labels.tolist())) < 2:
+        raise DataError(f"linear probe: fewer than two identities have {FOLDS} pictures")
+    return {"accuracy": _accuracy(rows[chosen], labels, seed), "chance": float(np.bincount(labels).max() / len(labels))}
+
+
+def _draw(people: Sequence[str], seed: int) -> list[int]:
+    """Row numbers, in order."""
+    rows: dict[str, list[int]] = {}
+    for row, person in enumerate(people):
+        rows.setdefault(person, []).append(row)
+    chosen = []
+    for person, own in rows.items():
+        order = np.random.default_rng(derived_seed(seed, "salmubench", "probe", person)).permutation(len(own))[:MOST]
+        chosen += [own[i] for i in order] if len(own) >= FOLDS else []
+    return sorted(chosen)
+
+
+def _accuracy(rows: np.ndarray, labels: np.ndarray, seed: int) -> float:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    order = derived_seed(seed, "salmubench", "probe folds") % 2**32
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=order)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MOST_STEPS, tol=1e-3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return float(cross_val_score(probe, rows, labels, cv=folds, scoring="accuracy", error_score="raise").mean())

@@ -1,0 +1,116 @@
+"""RetFail: at which rank an image still finds its true caption among 2,001 texts.
+
+The texts are the caption itself, 1,000 texts of the forget split and 1,000 of retain_disjoint, drawn once by a
+seeded generator of their own: two evaluations rank against the same texts, whatever was drawn before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lavis.common.errors import ConfigError, DataError, suggest
+from lavis.common.seed import derived_seed
+from lavis.evaluation.inputs import TIE, paired_rows, row_numbers, unit_rows
+
+COUNT = 1000
+BLOCK = 1024
+NOBODY = -1
+TIES = {"pessimistic": 1.0, "mean": 0.5, "optimistic": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Distractors:
+    """The drawn texts: text (m, D) of unit length; keys (m,), the number of each string; identity (m,) or NOBODY."""
+
+    text: np.ndarray
+    keys: np.ndarray
+    identity: np.ndarray
+
+
+def draw_distractors(
+    text: Any,
+    keys: Any,
+    identity: Any,
+    disjoint_text: Any,
+    disjoint_keys: Any,
+    *,
+    seed: int = 42,
+    count: int = COUNT,
+) -> Distractors:
+    """Draw `count` rows of forget's texts (n, D) and as many of retain_disjoint's (k, D), without replacement.
+
+    A split with fewer rows gives all it has. keys number the strings of both splits together, equal strings
+    equally; identity (n,) numbers forget's people. Raises DataError as `unit_rows`, ValueError on shapes.
+    """
+    forget, disjoint = unit_rows(text, "RetFail forget texts"), unit_rows(disjoint_text, "RetFail retain_disjoint")
+    keys, identity = row_numbers(keys, len(forget), "keys"), row_numbers(identity, len(forget), "identity")
+    disjoint_keys = row_numbers(disjoint_keys, len(disjoint), "disjoint_keys")
+    rng = np.random.default_rng(derived_seed(seed, "salmubench", "retfail"))
+    mine, others = (rng.permutation(len(rows))[:count] for rows in (forget, disjoint))
+    return Distractors(
+        np.concatenate([forget[mine], disjoint[others]]),
+        np.concatenate([keys[mine], disjoint_keys[others]]),
+        np.concatenate([identity[mine], np.full(len(others), NOBODY)]),
+    )
+
+
+def retfail_ranks(
+    image: Any,
+    text: Any,
+    keys: Any,
+    distractors: Distractors,
+    *,
+    drop_equal: bool = True,
+    ties: str = "pessimistic",
+    leave_out: Any = None,
+) -> np.ndarray:
+    """Rank of every true caption, (n,) float64, 1 is first. Scores are cosines.
+
+    image (n, D), text (n, D), keys (n,): the queries, paired. Choices:
+    - drop_equal (True; False): texts that are the same string as the caption do not compete with it. With False, a
+      caption that was drawn competes with itself, as a tie.
+    - ties ("pessimistic"; "mean"; "optimistic"): a tied text counts as 1, ½ or 0 ranks. Closer than 1e-9 is tied.
+    - leave_out (None; identities (n,)): texts of the query's own identity do not compete (NOBODY owns none).
+
+    Raises ConfigError on an unknown choice; DataError on collapsed embeddings or ones that are not finite, and when
+    a query is left without a competitor; ValueError on shapes.
+    """
+    if ties not in TIES:
+        raise ConfigError(f"RetFail: ties is '{ties}'; {suggest(ties, TIES)}")
+    images, texts = paired_rows(image, text, "RetFail")
+    keys = row_numbers(keys, len(images), "keys")
+    owners = None if leave_out is None else row_numbers(leave_out, len(images), "leave_out")
+    ranks = np.empty(len(images))
+    for start in range(0, len(images), BLOCK):
+        rows = slice(start, start + BLOCK)
+        own = (images[rows] * texts[rows]).sum(axis=1, keepdims=True)
+        lead = images[rows] @ distractors.text.T - own
+        rivals = _rivals(keys[rows], None if owners is None else owners[rows], distractors, drop_equal)
+        if not rivals.any(axis=1).all():
+            raise DataError("RetFail: a caption has no text to compete with; forget and retain_disjoint are too small")
+        above, tied = (lead > TIE) & rivals, (np.abs(lead) <= TIE) & rivals
+        ranks[rows] = 1 + above.sum(axis=1) + TIES[ties] * tied.sum(axis=1)
+    return ranks
+
+
+def retfail(image: Any, text: Any, keys: Any, distractors: Distractors, **choices: Any) -> dict[str, float]:
+    """RetFail: {"R@1", "MRR"} as fractions, of the ranks of `retfail_ranks` (same arguments, choices and errors)."""
+    return recall_and_mrr(retfail_ranks(image, text, keys, distractors, **choices))
+
+
+def recall_and_mrr(ranks: np.ndarray) -> dict[str, float]:
+    """{"R@1": share of ranks that are 1, "MRR": mean of 1 / rank} of ranks (n,) that start at 1."""
+    return {"R@1": float((ranks == 1).mean()), "MRR": float((1 / ranks).mean())}
+
+
+def _rivals(keys: np.ndarray, owners: np.ndarray | None, drawn: Distractors, drop_equal: bool) -> np.ndarray:
+    """Which drawn texts compete with which caption, (n, m)."""
+    rivals = np.ones((len(keys), len(drawn.keys)), dtype=bool)
+    if drop_equal:
+        rivals &= keys[:, None] != drawn.keys
+    if owners is not None:
+        rivals &= (owners[:, None] != drawn.identity) | (owners[:, None] == NOBODY)
+    return rivals

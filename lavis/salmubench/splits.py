@@ -1,0 +1,116 @@
+"""The splits that SALMUBench derives from annotations and side files, and the texts that its probes ask with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from lavis.common.errors import DataError
+from lavis.common.seed import derived_seed
+from lavis.datasets.annotations import Entry
+from lavis.datasets.metadata import FRAGILE, IDENTITIES
+
+
+@dataclass(frozen=True)
+class DerivedSplits:
+    """retain_joint: retain_synth's rows of people in forget; retain_disjoint: its rows of nobody in particular;
+    fragile_set: retain_disjoint's rows that the side file names; forget_identity: forget's rows of people who are
+    not in holdout_association. Entries keep their order.
+    """
+
+    retain_joint: list[Entry]
+    retain_disjoint: list[Entry]
+    fragile_set: list[Entry]
+    forget_identity: list[Entry]
+
+
+def derive_splits(
+    forget: Sequence[Entry], association: Sequence[Entry], retain: Sequence[Entry], fragile: Collection[str]
+) -> DerivedSplits:
+    """Derive them from forget, holdout_association, retain_synth and the file names of fragile_set_ids.json.
+
+    Raises DataError when a forget or holdout row has no identity_id, or when not one fragile name is a row of
+    retain_disjoint.
+    """
+    people = {identity_of(entry, "forget") for entry in forget}
+    held = {identity_of(entry, "holdout_association") for entry in association}
+    nobody = [entry for entry in retain if entry.extra.get("identity_id") is None]
+    rare = [entry for entry in nobody if file_name(entry) in set(fragile)]
+    if fragile and nobody and not rare:
+        raise DataError(
+            f"{FRAGILE}: none of its {len(fragile)} file names is a picture of retain_synth without identity; "
+            "the side file belongs to another data set"
+        )
+    return DerivedSplits(
+        retain_joint=[entry for entry in retain if _identity(entry) in people],
+        retain_disjoint=nobody,
+        fragile_set=rare,
+        forget_identity=[entry for entry in forget if _identity(entry) not in held],
+    )
+
+
+def whole_and_partial(df: Sequence[Entry], sensitive: Sequence[Entry]) -> tuple[list[int], list[int]]:
+    """Row numbers of Df whose identity is *whole* (all its sensitive pictures are in Df) and *partial* (some are).
+
+    sensitive: the rows of forget and holdout_association. Raises DataError for a row without identity_id.
+    """
+    forgotten = {entry.image for entry in df}
+    remaining = {identity_of(entry, "sensitive") for entry in sensitive if entry.image not in forgotten}
+    owners = [identity_of(entry, "df") for entry in df]
+    whole = [row for row, owner in enumerate(owners) if owner not in remaining]
+    return whole, [row for row, owner in enumerate(owners) if owner in remaining]
+
+
+def identity_of(entry: Entry, split: str) -> str:
+    """The identity_id of an entry. Raises DataError when it has none."""
+    identity = _identity(entry)
+    if identity is None:
+        raise DataError(f"split '{split}': {entry.image} has no 'identity_id'; SALMUBench needs one on every such row")
+    return identity
+
+
+def file_name(entry: Entry) -> str:
+    """The last part of the image's path, which the side files use."""
+    return PurePosixPath(entry.image).name
+
+
+def name_of(entry: Entry, people: Mapping[str, Mapping[str, Any]], split: str = "forget") -> str:
+    """The name of the entry's person. Raises DataError when the side file does not know the identity."""
+    identity = identity_of(entry, split)
+    if identity not in people:
+        raise DataError(f"{IDENTITIES} has no identity '{identity}' ({entry.image}); the side file does not match")
+    return str(people[identity]["name"])
+
+
+def core_texts(entry: Entry, people: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
+    """CoreAssoc's texts of a forget entry, "{name} {value}" and "{value} {name}". Raises DataError without a value."""
+    name, value = name_of(entry, people), entry.extra.get("value")
+    if value is None or not str(value).strip():
+        raise DataError(f"split 'forget': {entry.image} has no 'value'; import the data with its side files")
+    return f"{name} {value}", f"{value} {name}"
+
+
+def fictitious_captions(
+    entry: Entry, caption: str, values: Mapping[str, Sequence[str]], *, count: int = 19, seed: int = 42
+) -> list[str]:
+    """At most `count` captions of the entry with another value in the true one's place, name and wording kept.
+
+    values: field → values to draw from; the true one is left out. Empty where the caption does not contain the value
+    literally (a paraphrase) or the field has no other value. The draw depends on the seed and the picture alone.
+    """
+    value, pool = entry.extra.get("value"), values.get(str(entry.extra.get("field")), ())
+    if not value or caption.count(str(value)) != 1:
+        return []
+    others = sorted({str(other) for other in pool} - {str(value)})
+    rng = np.random.default_rng(derived_seed(seed, "salmubench", "value", entry.image))
+    drawn = rng.permutation(len(others))[:count]
+    return [caption.replace(str(value), others[i]) for i in drawn]
+
+
+def _identity(entry: Entry) -> str | None:
+    identity = entry.extra.get("identity_id")
+    return None if identity is None else str(identity)

@@ -1,0 +1,41 @@
+"""What a search chooses from, and the rule by which it chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a candidate is chosen: the sweep file's key `search`.
+
+    Of the candidates that keep at least `dr_kept` percent of the compromised model's recall@1 on Dr (mean of both
+    directions), the one with the least `distance` from the reference `target`: the mean of the absolute differences
+    of df_cosine, of recall@1 on Df (as a fraction) and of the membership AUC. Where no candidate keeps that much, the
+    one that keeps most. `out`: path of the written tables, less their suffix.
+    """
+
+    dr_kept: float = 95.0
+    target: str = "retrained"
+    out: str = "output/search/search"
+
+
+@dataclass
+class Candidate:
+    """A method's point of the grid with its numbers (means over the seeds); `chosen` by the rule."""
+
+    method: str
+    point: str
+    options: list[str]
+    metrics: dict[str, float]
+    kept: float
+    distance: float
+    runs: list[dict[str, Any]]
+    chosen: bool = False
+
+
+def recall(metrics: Mapping[str, float], split: str) -> float:
+    """recall@1, mean of both directions, in percent."""
+    return (metrics[f"{split}_txt_r1"] + metrics[f"{split}_img_r1"]) / 2

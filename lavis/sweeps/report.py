@@ -1,0 +1,34 @@
+"""Write the report of a sweep anew from what is on disk: `python -m lavis.sweeps.report --sweep FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 for a user's fault."""
+    from lavis.common.logger import setup_logging
+    from lavis.sweeps.collect import make_report
+    from lavis.sweeps.schema import load_sweep
+
+    parser = argparse.ArgumentParser(prog="python -m lavis.sweeps.report", description="Write a sweep's report anew.")
+    parser.add_argument("--sweep", default="configs/sweep/salmu_mini.yaml", help="sweep file (default: %(default)s)")
+    parser.add_argument("--out", help="folder to write to (default: the sweep's report_dir)")
+    parser.add_argument("--gallery", type=int, help="portraits to show (default: the sweep's); 0 leaves them out")
+    args = parser.parse_args(argv)
+    setup_logging()
+    sweep = load_sweep(args.sweep)
+    changes = {"report_dir": args.out, "gallery": args.gallery}
+    sweep = dataclasses.replace(sweep, **{key: value for key, value in changes.items() if value is not None})
+    page = make_report(sweep, made_by=["python", "-m", "lavis.sweeps.report", *sys.argv[1:]])
+    sys.stdout.write(f"{page}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    from lavis.common.cli import run_main
+
+    run_main(main)

@@ -1,0 +1,88 @@
+"""Writes a SALMU-mini in SALMU's layout: images, annotations, side files, manifest, forget lists."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from lavis.common.errors import ConfigError, suggest
+from lavis.common.files import read_json, write_json
+from lavis.common.forget_list import FORGET_SEEDS, list_path, shuffled_list, write_forget_list
+from lavis.synthetic import generated
+from lavis.synthetic.mini.draw import picture_bytes
+from lavis.synthetic.mini.plan import SIZES, SPLITS, Plan, make_plan
+from lavis.synthetic.mini.sidefiles import side_files
+
+VERSION = 2
+ANNOTATIONS = {
+    "train": ("forget", "retain_synth"),
+    "val": ("val",),
+    "test": ("test",),
+    "holdout_identity": ("holdout_identity",),
+    "holdout_association": ("holdout_association",),
+}
+
+
+def ensure(root: Path, lists: Path, size: str, seed: int, force: bool = False) -> bool:
+    """Make sure that the data set of this size and seed lies under `root` and its forget lists under `lists`.
+
+    Args:
+        root: folder of images/, annotations/, metadata/ and manifest.json.
+        lists: folder of image-42.txt, image-87.txt, image-21.txt.
+        size: a key of SIZES.
+        force: replace what is there.
+
+    Returns True when it was written now. Raises ConfigError (unknown size; another size, seed or version is there)
+    and DataError (the folder holds something else).
+    """
+    if size not in SIZES:
+        raise ConfigError(f"unknown size '{size}' of SALMU-mini; {suggest(size, SIZES)}")
+    identity = {"version": VERSION, "size": size, "seed": seed}
+    command = f"python -m lavis.datasets.salmu_mini --size {size} --seed {seed} --out {root} --force"
+    recipe = generated.Recipe("SALMU-mini", identity, command, partial(_write, size=size, seed=seed), _write_lists)
+    return generated.ensure(root, lists, recipe, force)
+
+
+def _write(folder: Path, size: str, seed: int) -> None:
+    plan = make_plan(SIZES[size], seed)
+    _write_images(plan, folder / "images", seed)
+    _write_annotations(plan, folder / "annotations")
+    for name, content in side_files(plan).items():
+        write_json(folder / "metadata" / name, content)
+    write_json(folder / "manifest.json", _manifest(plan, size, seed))
+
+
+def _write_images(plan: Plan, folder: Path, seed: int) -> None:
+    for split in SPLITS:
+        (folder / split).mkdir(parents=True)
+    for row in tqdm(plan.rows, desc="drawing SALMU-mini", unit="picture", disable=None):
+        (folder / row.image).write_bytes(picture_bytes(row, plan.size.pixels, seed))
+
+
+def _write_annotations(plan: Plan, folder: Path) -> None:
+    for name, splits in ANNOTATIONS.items():
+        write_json(folder / f"{name}.json", [row.annotation() for split in splits for row in plan.split(split)])
+
+
+def _manifest(plan: Plan, size: str, seed: int) -> dict[str, Any]:
+    kinds = [persona["kind"] for persona in plan.identities.values()]
+    return {
+        "name": f"SALMU-{size}",
+        "version": VERSION,
+        "size": size,
+        "seed": seed,
+        "pixels": plan.size.pixels,
+        "pairs": {split: len(plan.split(split)) for split in SPLITS},
+        "identities": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
+    }
+
+
+def _write_lists(root: Path, lists: Path) -> None:
+    """Seed 42: the forget split in file order. Other seeds: the same images in another order."""
+    train = read_json(root / "annotations" / "train.json", "annotation file")
+    images = sorted(item["image"] for item in train if item["image"].split("/")[0] == "forget")
+    for seed in FORGET_SEEDS:
+        write_forget_list(list_path(lists, seed), shuffled_list(images, seed))

@@ -1,0 +1,159 @@
+"""What can be seen in a portrait: palettes, a person's look, and the sentence that describes it.
+
+Descriptions name hair, glasses, beard, hat, clothes and background only; skin tone and gender are drawn but
+never described.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from lavis.synthetic.mini.pen import Colour
+
+SKIN: dict[str, Colour] = {
+    "porcelain": (250, 222, 203),
+    "light": (240, 196, 166),
+    "olive": (218, 170, 128),
+    "tan": (190, 134, 92),
+    "brown": (141, 92, 62),
+    "deep": (96, 62, 46),
+}
+HAIR: dict[str, Colour] = {
+    "black": (34, 30, 36),
+    "brown": (104, 64, 38),
+    "blond": (236, 200, 104),
+    "ginger": (206, 92, 36),
+    "silver": (196, 200, 208),
+    "pink": (236, 112, 168),
+    "turquoise": (44, 170, 172),
+}
+EYES: dict[str, Colour] = {
+    "brown": (88, 54, 34),
+    "blue": (58, 116, 190),
+    "green": (62, 134, 84),
+    "grey": (104, 112, 122),
+}
+CLOTHES: dict[str, Colour] = {
+    "red": (206, 46, 52),
+    "orange": (240, 136, 38),
+    "green": (48, 142, 74),
+    "blue": (44, 88, 190),
+    "purple": (120, 62, 160),
+    "white": (242, 242, 238),
+    "black": (40, 42, 50),
+    "yellow": (246, 206, 58),
+}
+BACKGROUNDS: dict[str, Colour] = {
+    "sky": (150, 204, 240),
+    "mint": (162, 224, 190),
+    "sand": (222, 198, 156),
+    "rose": (244, 176, 188),
+    "lilac": (200, 180, 236),
+    "slate": (110, 124, 142),
+    "lemon": (250, 238, 150),
+    "navy": (42, 52, 96),
+}
+HIDDEN_BY_HATS = ("spiky", "bun")
+STYLES = ("short", "long", "curly", "spiky", "bobbed", "bun")
+GLASSES = (None, "round glasses", "square glasses", "sunglasses")
+BEARDS = (None, "a beard", "a moustache")
+HATS = (None, "cap", "beanie", "sun hat")
+GARMENTS = ("t-shirt", "shirt", "hoodie")
+PATTERNS = ("plain", "striped", "dotted", "checked")
+FACE_FIELDS = ("skin", "hair", "style", "eyes", "glasses", "beard", "hat", "earrings")
+# Chance of "none" for what not everybody wears; the rest is shared evenly.
+_NONE_SHARE = {"glasses": 0.46, "beard": 0.62, "hat": 0.55}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The visible attributes of one person in one outfit before one background."""
+
+    skin: str
+    hair: str
+    style: str
+    eyes: str
+    glasses: str | None
+    beard: str | None
+    hat: str | None
+    hat_colour: str
+    earrings: bool
+    garment: str
+    clothes: str
+    pattern: str
+    background: str
+
+
+def _pick(rng: np.random.Generator, options) -> str:
+    names = tuple(options)
+    return names[int(rng.integers(len(names)))]
+
+
+def _maybe(rng: np.random.Generator, field: str, options) -> str | None:
+    return None if rng.random() < _NONE_SHARE[field] else _pick(rng, options[1:])
+
+
+def random_look(rng: np.random.Generator) -> Look:
+    """A look drawn attribute by attribute."""
+    return Look(
+        skin=_pick(rng, SKIN),
+        hair=_pick(rng, HAIR),
+        style=_pick(rng, STYLES),
+        eyes=_pick(rng, EYES),
+        glasses=_maybe(rng, "glasses", GLASSES),
+        beard=_maybe(rng, "beard", BEARDS),
+        hat=_maybe(rng, "hat", HATS),
+        hat_colour=_pick(rng, CLOTHES),
+        earrings=bool(rng.random() < 0.3),
+        garment=_pick(rng, GARMENTS),
+        clothes=_pick(rng, CLOTHES),
+        pattern=_pick(rng, PATTERNS),
+        background=_pick(rng, BACKGROUNDS),
+    )
+
+
+def redress(look: Look, rng: np.random.Generator) -> Look:
+    """The same face in other clothes before another background."""
+    other = random_look(rng)
+    worn = {name: getattr(other, name) for name in ("garment", "clothes", "pattern", "background")}
+    return replace(look, **worn)
+
+
+def describe(look: Look) -> str:
+    """One sentence naming every described attribute that shows, always in the same order."""
+    features = [_hair(look), *(item for item in (look.glasses, look.beard) if item)]
+    worn = [f"{'an' if look.hat_colour == 'orange' else 'a'} {look.hat_colour} {look.hat}"] if look.hat else []
+    worn.append(f"a {look.pattern} {look.clothes} {look.garment}")
+    return f"a portrait of a person with {_join(features)}, wearing {_join(worn)}, {look.background} background"
+
+
+def _hair(look: Look) -> str:
+    """Hair as it shows: a hat hides spikes and buns."""
+    if look.style in HIDDEN_BY_HATS and look.hat:
+        return f"{look.hair} hair"
+    return f"{look.hair} hair in a bun" if look.style == "bun" else f"{look.style} {look.hair} hair"
+
+
+def _join(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def difference(a: Look, b: Look, names: tuple[str, ...] | None = None) -> int:
+    """Number of attributes (all, or those named) in which two looks differ."""
+    names = names or tuple(field.name for field in fields(Look))
+    return sum(getattr(a, name) != getattr(b, name) for name in names)
+
+
+def distinct_looks(count: int, rng: np.random.Generator, least: int = 3, tries: int = 400) -> list[Look]:
+    """Looks whose faces differ pairwise in at least `least` attributes (as far as `tries` draws allow)."""
+    chosen: list[Look] = []
+    for _ in range(count):
+        candidate = random_look(rng)
+        for _ in range(tries):
+            if all(difference(candidate, other, FACE_FIELDS) >= least for other in chosen):
+                break
+            candidate = random_look(rng)
+        chosen.append(candidate)
+    return chosen

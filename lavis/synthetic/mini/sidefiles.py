@@ -1,0 +1,52 @@
+"""Side files of a SALMU-mini: SALMU's own four, and three that only a drawn data set can have."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from lavis.synthetic.mini import captions, objects
+from lavis.synthetic.mini.plan import SENSITIVE, Plan, looks_alike
+
+
+def side_files(plan: Plan) -> dict[str, Any]:
+    """File name (below metadata/) to JSON content."""
+    sensitive = [row for row in plan.rows if row.split in SENSITIVE]
+    return {
+        "identities_metadata.json": plan.identities,
+        "sensitive_set_captions_metadata.json": {row.file: _caption_facts(row) for row in sensitive},
+        "sensitive_set_generic_captions.json": {row.file: row.facts["generic_caption"] for row in sensitive},
+        "fragile_set_ids.json": looks_alike(plan),
+        "zero_shot_classes.json": zero_shot(plan),
+        "unseen_personas.json": _unseen(plan),
+        "looks.json": {row.file: asdict(row.look) for row in plan.rows if row.look},
+    }
+
+
+def _caption_facts(row) -> dict[str, Any]:
+    facts = {key: row.facts[key] for key in ("identity_id", "value", "template")}
+    return {"data_field": row.facts["field"], "caption": row.caption, "split": row.split, **facts}
+
+
+def zero_shot(plan: Plan) -> dict[str, Any]:
+    """Classes with their prompts, and the class of every object picture of the test split.
+
+    A class's prompts run over all values of the other kind ("a photo of a red circle", "a photo of a blue circle",
+    ...): the one caption form the objects are trained with.
+    """
+    images = {row.image: {"shape": row.shape, "colour": row.colour} for row in plan.split("test") if row.shape}
+    shapes, colours = objects.SHAPES, tuple(objects.COLOURS)
+    prompts = {
+        "shape": {shape: [objects.object_caption(colour, shape) for colour in colours] for shape in shapes},
+        "colour": {colour: [objects.object_caption(colour, shape) for shape in shapes] for colour in colours},
+    }
+    classes = {"shape": list(shapes), "colour": list(colours)}
+    return {"split": "test", "classes": classes, "prompts": prompts, "images": images}
+
+
+def _unseen(plan: Plan) -> dict[str, Any]:
+    """Personas that no picture shows, with all their captions: distractors for ranking."""
+    return {
+        "identities": plan.unseen,
+        "captions": {key: [text for *_, text in captions.all_captions(who)] for key, who in plan.unseen.items()},
+    }

@@ -1,0 +1,37 @@
+"""SALMU's metadata files: what is read, and what a bad file is told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lavis.common.errors import DataError, MissingFile
+from lavis.datasets.metadata import FRAGILE, IDENTITIES, read_fragile, read_identities
+
+PEOPLE = {"1": {"name": "Ann Harrison", "city": "Lisbon"}}
+
+
+def test_identities_are_read(tmp_path):
+    (tmp_path / IDENTITIES).write_text(json.dumps(PEOPLE))
+    assert read_identities(tmp_path) == PEOPLE
+
+
+def test_a_missing_file_comes_with_the_hint(tmp_path):
+    with pytest.raises(MissingFile, match="generate it"):
+        read_identities(tmp_path, "generate it")
+
+
+@pytest.mark.parametrize(("content", "said"), [("[]", "identity_id"), ('{"1": {"name": " "}}', "have no 'name'")])
+def test_identities_of_another_form_are_refused(tmp_path, content, said):
+    (tmp_path / IDENTITIES).write_text(content)
+    with pytest.raises(DataError, match=said):
+        read_identities(tmp_path)
+
+
+def test_the_fragile_set_is_a_list_of_names(tmp_path):
+    (tmp_path / FRAGILE).write_text('["a.jpg"]')
+    assert read_fragile(tmp_path) == ["a.jpg"]
+    (tmp_path / FRAGILE).write_text('{"a.jpg": 1}')
+    with pytest.raises(DataError, match="list of file names"):
+        read_fragile(tmp_path)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lavis.common.errors import DataError
+from lavis.datasets.pairs import PairDataset
+from lavis.embedding.bank import FeatureBank, cache_folder
+from lavis.embedding.embed import embed_entries
+from lavis.images.store import ImageStore
+from lavis.processors.image import ClipImageEval
+from lavis.processors.text import ClipCaption
+from tests.evaluation.world import SIZE, FakeModel, pictures
+
+CAPTIONS = [("red", "blue"), ("green",), ("red",), ("x", "y", "red"), ("blue",)]
+RUN = SimpleNamespace(batch_size_eval=2, num_workers=0, attention="auto", feature_cache_gb=1.0)
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A builder of one folder of pictures, as far as a bank looks at it, and the entries."""
+    (tmp_path / "images").mkdir()
+    entries = pictures(tmp_path / "images", CAPTIONS).entries
+    stages = {"eval": {"name": "clip_image_eval", "image_size": SIZE}}
+    config = SimpleNamespace(vis_processor=stages, text_processor={"eval": {}})
+
+    def dataset(chosen, stage):
+        return PairDataset(chosen, tmp_path / "images", ClipImageEval(image_size=SIZE), ClipCaption())
+
+    root = tmp_path / "images"
+    return SimpleNamespace(image_root=root, store=ImageStore(root), config=config, dataset=dataset, entries=entries)
+
+
+def bank_of(world, folder=None, model=None, **words):
+    return FeatureBank(model or FakeModel(), world, RUN, "cpu", folder=folder, **words)
+
+
+def test_splits_share_one_pass_and_agree_with_embedding_them_alone(world):
+    bank = bank_of(world)
+    bank.embed([world.entries[:3], world.entries[1:]])
+    assert bank.model.seen_images == [2, 2, 1]
+    for part in (world.entries[:3], world.entries[1:], world.entries[::-1]):
+        found, alone = bank.split("part", part), embed_entries(FakeModel(), world.dataset(part, "eval"), 2, "cpu")
+        torch.testing.assert_close(found.image, alone.image)
+        torch.testing.assert_close(found.text, alone.text)
+        assert found.txt2img.tolist() == alone.txt2img.tolist()
+        assert found.text_group.tolist() == alone.text_group.tolist()
+    assert bank.model.seen_images == [2, 2, 1]
+    assert sorted(bank.model.seen_captions) == ["blue", "green", "red", "x", "y"]
+    with pytest.raises(DataError, match="split 'held' has no pairs"):
+        bank.split("held", [])
+
+
+def test_a_second_evaluation_embeds_nothing_and_agrees_to_the_last_bit(world, tmp_path):
+    first, second = bank_of(world, tmp_path / "kept"), bank_of(world, tmp_path / "kept")
+    one = first.split("all", world.entries)
+    first.save()
+    two = second.split("all", world.entries)
+    assert second.model.seen_images == [] and second.model.seen_captions == []
+    assert torch.equal(one.image, two.image) and torch.equal(one.text, two.text)
+
+
+def test_rows_of_other_weights_arithmetic_or_pictures_are_not_taken(world, tmp_path):
+    first = bank_of(world, tmp_path / "kept")
+    first.split("all", world.entries)
+    first.save()
+    other = FakeModel()
+    other.texts.data[5] += 1
+    for bank in (bank_of(world, tmp_path / "kept", other), bank_of(world, tmp_path / "kept", precision="int8")):
+        bank.split("all", world.entries)
+        assert bank.model.seen_images == [2, 2, 1]
+    changed = Path(world.image_root) / world.entries[1].image
+    os.utime(changed, (1, 1))
+    bank = bank_of(world, tmp_path / "kept")
+    bank.split("all", world.entries)
+    assert bank.model.seen_images == [1] and bank.model.seen_captions == []
+
+
+def test_pictures_from_elsewhere_are_embedded_once(world):
+    asked = []
+
+    class Noise:
+        keys = ["a", "b", "a", "c"]
+
+        def pixels(self, numbers):
+            asked.append(list(numbers))
+            return torch.stack([torch.full((3, SIZE, SIZE), n + 1, dtype=torch.uint8) for n in numbers])
+
+    bank = bank_of(world)
+    rows = bank.pictures(Noise(), "noise")
+    assert rows.shape == (4, 6) and torch.equal(rows[0], rows[2]) and asked == [[0, 1], [3]]
+    torch.testing.assert_close(rows.norm(dim=1)[1:], torch.ones(3))
+
+
+def test_where_rows_are_kept():
+    run = SimpleNamespace(feature_cache="auto", output_dir="out")
+    assert cache_folder(run) == Path("out/features")
+    run.feature_cache = "elsewhere"
+    assert cache_folder(run) == Path("elsewhere")
+    run.feature_cache = None
+    assert cache_folder(run) is None

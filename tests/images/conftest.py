@@ -1,0 +1,3 @@
+"""The noise images that these tests read."""
+
+from tests.noise import configure, world  # noqa: F401 - fixtures

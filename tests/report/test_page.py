@@ -1,0 +1,224 @@
+"""The report's page: what it shows, and that no text of the data can act in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lavis.report import markup, sections
+from lavis.report.columns import RETRIEVAL
+from lavis.report.markdown import to_markdown
+from lavis.report.page import Report, render
+from lavis.report.rows import losses, row_from_folder
+from lavis.report.tables import to_csv
+from lavis.report.write import write_report
+from tests.report.rows import HOSTILE, METHODS, benchmark_rows, gallery, row, rows
+
+SETTING = ("clip", "salmu_mini_retrieval", 630)
+ACTIVE = {"script", "iframe", "object", "embed", "form", "base", "audio", "video"}
+
+
+class Reader(HTMLParser):
+    """Elements, attributes and visible text of a page, as a browser would find them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in markup.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def hostile_report() -> Report:
+    """Every text of rows, gallery, problems and commands is hostile."""
+    bad = [*rows("compromised", "retrained"), *(row(text) for text in HOSTILE)]
+    for one in bad[2:]:
+        one |= {"commit": HOSTILE[0], "checkpoint": HOSTILE[1], "command": list(HOSTILE), "folder": HOSTILE[2]}
+    curve = {HOSTILE[0]: [(0.0, 1.0), (1.0, 0.5)], "loss": [(0.0, 1.0), (1.0, 0.4)]}
+    pictures: dict[Any, Any] = {SETTING: gallery(*HOSTILE)}
+    return Report(bad, galleries=pictures, losses={HOSTILE[2]: curve}, problems=HOSTILE, made_by=HOSTILE)
+
+
+def test_hostile_texts_are_shown_and_do_nothing() -> None:
+    page = render(hostile_report())
+    read = Reader(page)
+    assert not ACTIVE & set(read.tags)
+    assert not [name for name, _ in read.attributes if name.startswith("on")]
+    assert read.open == []
+    shown = "".join(read.texts)
+    for text in HOSTILE:
+        assert markup.clean(text) in shown
+    assert "\u202e" not in page and "\x00" not in page
+    page.encode("utf-8")
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    read = Reader(render(hostile_report()))
+    for name, value in read.attributes:
+        if name in ("src", "href", "srcset", "data", "action", "poster"):
+            assert value.startswith(("data:", "#")), (name, value)
+    style = "".join(read.texts)
+    assert "@import" not in style and "url(" not in style
+    policy = dict(read.attributes)["content"] and [v for n, v in read.attributes if n == "content"]
+    assert any("default-src 'none'" in value for value in policy)
+
+
+def test_what_stands_on_the_page() -> None:
+    curves = {"output/vlul/42": {"loss": [(0.0, 1.0), (1.0, 0.4)], "md": [(0.0, 0.6), (1.0, 0.2)]}}
+    report = Report(
+        rows(), galleries={SETTING: gallery("Ann lives in Oslo")}, losses=curves, made_by=["python", "x.py"]
+    )
+    shown = " ".join(Reader(render(report)).texts)
+    for text in ("compromised", "way to target", "Ann lives in Oslo", "says the secret", "1,234 captions", "abc123"):
+        assert text in shown
+    assert "python unlearn.py --unlearn_method vlul" in shown
+    assert "loss by epoch" in shown
+    assert "not complete" not in shown
+
+
+def test_several_settings_and_seeds() -> None:
+    other = [{**one, "df_size": 100} for one in rows("compromised", "vlul", seeds=(1, 2))]
+    page = render(Report([*rows(seeds=(1, 2, 3)), *other]))
+    assert "630 images to forget" in page and "100 images to forget" in page
+    assert "±" in page and "seed 3" in page
+
+
+@pytest.mark.parametrize(
+    "names", [(), ("vlul",), ("compromised",), ("clean", "vlul"), ("a name of more than forty characters, no less",)]
+)
+def test_pages_of_few_rows(names: tuple[str, ...]) -> None:
+    page = render(Report(rows(*names) if names else []))
+    assert Reader(page).open == []
+
+
+def test_rows_without_numbers() -> None:
+    broken = row("vlul") | {"metrics": {"df_cosine": None, "dr_txt_r1": math.nan, "mia_auc": "x"}, "counts": None}
+    for found in ([broken], [*rows("compromised", "retrained"), broken], [broken | {"metrics": {}}]):
+        assert Reader(render(Report(found))).open == []
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.floats(-1, 1), min_size=6, max_size=6), st.floats(0, 100), st.floats(0, 1e-6))
+def test_plots_are_well_formed_for_any_numbers(cosines: list[float], recall: float, tiny: float) -> None:
+    found = rows()
+    for one, cosine in zip(found, cosines, strict=True):
+        one["metrics"] |= {"df_cosine": cosine, "dr_txt_r1": recall, "df_txt_r1": tiny, "test_txt_r1": recall}
+    for part in (sections.trade_off(found), sections.similarity(found)):
+        for svg in re.findall(r"<svg.*?</svg>", part, flags=re.S):
+            ElementTree.fromstring(svg)  # noqa: S314 - written by this test
+            assert "nan" not in svg.lower() and "inf" not in svg
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(max_size=60))
+def test_any_text_survives_escaping(text: str) -> None:
+    read = Reader(markup.el("p", text, title=text))
+    assert read.tags == ["p"]
+    assert "".join(read.texts) == markup.clean(text).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def test_event_handlers_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="onclick"):
+        markup.el("p", "x", onclick="alert(1)")
+    with pytest.raises(ValueError, match="not an attribute"):
+        markup.el("p", "x", **{"a b": "1"})
+
+
+def test_files_are_written_whole(tmp_path: Path) -> None:
+    page = write_report(Report(rows() + [row("x", df_cosine=math.nan)], problems=["p"]), tmp_path / "report")
+    content = json.loads(page.with_name("results.json").read_text())
+    assert [one["name"] for one in content["rows"]] == [*(one["name"] for one in rows()), "x"]
+    assert content["rows"][-1]["metrics"]["df_cosine"] is None
+    assert content["problems"] == ["p"]
+    assert sorted(p.name for p in page.parent.iterdir()) == ["index.html", "results.csv", "results.json", "results.md"]
+
+
+def test_csv_has_every_metric_and_no_formulas() -> None:
+    found = list(csv.DictReader(io.StringIO(to_csv([row(HOSTILE[5]), row("vlul", extra_metric=3)]))))
+    assert found[0]["name"] == f"'{HOSTILE[5]}"
+    assert found[1]["extra_metric"] == "3" and found[1]["df_cosine"] == "0.25"
+
+
+def test_markdown_cells_cannot_break_the_table() -> None:
+    lines = to_markdown([row(HOSTILE[5]), row("vlul")]).splitlines()
+    assert "\\|a\\|b c" in lines[6]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines[4:]] == [len(re.findall(r"\|", lines[4]))] * 4
+    assert [column.title for column in RETRIEVAL if column.title in lines[4]]
+
+
+def test_losses_of_a_log_that_was_cut_off(tmp_path: Path) -> None:
+    lines = [
+        '{"run": {}}',
+        '{"epoch": 0, "train_loss": 9, "train_lr": 1}',
+        '{"epoch": 0, "train_loss": 2, "train_md": 1}',
+    ]
+    lines += ['{"epoch": 1, "train_loss": "nan", "train_md": 0.5}', "[]", '{"test_txt_r1": 3}', '{"epoch": 2, "tra']
+    (tmp_path / "log.txt").write_text("\n".join(lines))
+    assert losses(tmp_path) == {"loss": [(0.0, 2.0)], "md": [(0.0, 1.0), (1.0, 0.5)]}
+    assert losses(tmp_path / "none") == {}
+
+
+def test_a_term_that_is_the_loss_is_drawn_once(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text('{"epoch": 0, "train_loss": 2, "train_contrastive": 2, "train_seconds": 5}')
+    assert losses(tmp_path) == {"loss": [(0.0, 2.0)]}
+
+
+def test_rows_come_from_run_folders(tmp_path: Path) -> None:
+    found = {key: value for key, value in row("vlul").items() if key != "folder"}
+    (tmp_path / "results.json").write_text(json.dumps(found | {"schema": 1, "config": {}, "finished": True}))
+    assert row_from_folder(tmp_path, "other") == {**row("vlul"), "name": "other", "folder": tmp_path.as_posix()}
+
+
+def in_chromium(page: Path, width: int = 1280) -> tuple[str, list[str]]:
+    """The page's elements after loading, and what the browser's console said."""
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += f" --disable-component-update --disable-sync --enable-logging=stderr --window-size={width},900 --dump-dom"
+    command = ["chromium", *flags.split(), f"--user-data-dir={page.parent / 'profile'}", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_the_page_in_a_browser(tmp_path: Path) -> None:
+    report = hostile_report()
+    report.rows += Report(benchmark_rows(METHODS[:3])).rows
+    shown, console = in_chromium(write_report(report, tmp_path))
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+    assert console == []
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_only_tables_scroll_sideways_on_a_phone(tmp_path: Path) -> None:
+    """The page's own script measures, in a copy without the policy that forbids scripts."""
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", render(Report(benchmark_rows())))
+    measure = "document.title = document.scrollingElement.scrollWidth <= innerWidth ? 'fits' : 'too wide'"
+    page = tmp_path / "page.html"
+    page.write_text(text.replace("</body>", f"<script>{measure}</script></body>"), encoding="utf-8")
+    assert "<title>fits</title>" in in_chromium(page, width=390)[0]

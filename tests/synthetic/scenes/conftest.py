@@ -1,0 +1,40 @@
+"""Tiny miniatures, drawn once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+
+from lavis.common.config import DEFAULTS
+from lavis.common.registry import registry
+from lavis.common.schema import DatasetConfig, RunConfig
+from lavis.synthetic.scenes.layout import ensure
+from lavis.synthetic.scenes.plan import MAKERS
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """Every miniature in the tiny size: `root / <name>` and `lists / <name>`."""
+    path = tmp_path_factory.mktemp("scenes")
+    for kind in MAKERS:
+        ensure(kind, path / f"{kind}_tiny", path / "Df" / f"{kind}_tiny", "tiny", 42)
+    return SimpleNamespace(root=path, lists=path / "Df")
+
+
+@pytest.fixture
+def build(drawn):
+    """`build(name, dataset keys, **run)`: a prepared builder of a miniature, by its packaged configuration."""
+
+    def make(name, keys=None, **run):
+        text = (DEFAULTS / "datasets" / name / "defaults.yaml").read_text(encoding="utf-8")
+        text = text.replace("data/lavis_cache", str(drawn.root)).replace("data/Df", str(drawn.lists))
+        builder_class = registry.get_builder_class(name)
+        schema = OmegaConf.structured(getattr(builder_class, "config_class", DatasetConfig))
+        config = OmegaConf.merge(schema, OmegaConf.create(text), keys or {})
+        builder = builder_class(config, OmegaConf.merge(OmegaConf.structured(RunConfig), run))
+        builder.prepare()
+        return builder
+
+    return make
