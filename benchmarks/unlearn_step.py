@@ -129,10 +129,10 @@ def plain_step(runner: Any, args: argparse.Namespace) -> Callable[[Any], float]:
     embed = _plain_embedder(runner.model, tokenizer)
 
     def step(batch: Any) -> float:
-        forget, retain = (embed(student, batch.sides[side]) for side in ("df", "dr"))
+        forget, retain = (embed(student, batch.sets[side]) for side in ("df", "dr"))
         with torch.no_grad():
-            old_retain = embed(teacher, batch.sides["dr"])
-            old_forget = None if args.method == "delete" else embed(teacher, batch.sides["df"])
+            old_retain = embed(teacher, batch.sets["dr"])
+            old_forget = None if args.method == "delete" else embed(teacher, batch.sets["df"])
         loss = plain_loss(args.method, forget, retain, old_forget, old_retain, batch.permutation)
         loss.backward()
         optimizer.step()
@@ -191,7 +191,7 @@ def _prepared(args: argparse.Namespace) -> tuple[Any, list[Any], float]:
         feed = Feed(task.unlearning_sets(trainer), model, config.run, task.device)
         began = time.process_time()
         if args.child != "plain":
-            trainer.attach_teacher(build_teacher(model, feed, sides=trainer.teacher_sides))
+            trainer.attach_teacher(build_teacher(model, feed, sides=trainer.teacher_sets))
         seconds = time.process_time() - began
         runner = EpochRunner(trainer, feed, task.folder, config.to_dict())
         source = iter(feed.batches(0, 0))

@@ -8,7 +8,7 @@ Each says for itself what MultiDelete's terms compare, so that no trainer asks w
 | relations (md) | S, Sᵀ | S, Sᵀ | fused |
 | joint (multi) | normalise((I + T) / 2) | fused | fused |
 | unimodal (uni) | I, T | I, T | image_states |
-| unimodal_side | dr | dr | df |
+| unimodal_set | dr | dr | df |
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PairFeatures:
 
     paired_towers: ClassVar[bool] = True  # image and text alone give S
     joint_of_towers: ClassVar[bool] = True  # and the joint representation too
-    unimodal_side: ClassVar[str] = "dr"
+    unimodal_set: ClassVar[str] = "dr"
 
     def __post_init__(self) -> None:
         if self.image.ndim != 2 or self.image.shape != self.text.shape:
@@ -125,7 +125,7 @@ class FusedFeatures:
 
     paired_towers: ClassVar[bool] = False
     joint_of_towers: ClassVar[bool] = False
-    unimodal_side: ClassVar[str] = "df"
+    unimodal_set: ClassVar[str] = "df"
 
     def __post_init__(self) -> None:
         if len(self.image_states) != len(self.fused):

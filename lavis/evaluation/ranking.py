@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from lavis.evaluation.relation import Relation, build_relation
+from lavis.evaluation.matches import Matches, build_matches
 from lavis.evaluation.tiles import OwnScores, Tiles, cut
 
 MISSED = 2**62
@@ -46,7 +46,7 @@ def ranks_from_features(
         raise ValueError(f"block must be at least 1, got {block}")
     if shard[1] > 1 and reduce is None:
         raise ValueError(f"shard {shard} needs a reduce function that sums counts over the {shard[1]} processes")
-    relation = build_relation(to_numpy(txt2img), None if text_group is None else to_numpy(text_group), len(image))
+    relation = build_matches(to_numpy(txt2img), None if text_group is None else to_numpy(text_group), len(image))
     if len(relation.text_order) != len(text):
         raise ValueError(f"txt2img has {len(relation.text_order)} entries for {len(text)} texts")
     if not len(image) or not len(text):
@@ -60,7 +60,7 @@ def ranks_from_features(
     return ranks_from_counts(relation, reduce(below) if reduce is not None else below, own)
 
 
-def ranks_from_counts(relation: Relation, below: torch.Tensor, own: OwnScores) -> tuple[np.ndarray, np.ndarray]:
+def ranks_from_counts(relation: Matches, below: torch.Tensor, own: OwnScores) -> tuple[np.ndarray, np.ndarray]:
     """Ranks of images (n_img,) and texts (n_txt,) by index, int64, from what `Tiles` found of them by position.
 
     below (n_img + n_txt,) int64 is summed over everything that was compared.

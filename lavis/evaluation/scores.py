@@ -12,8 +12,8 @@ from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.embedding.embed import SplitFeatures
 from lavis.evaluation.inputs import unit_rows
 from lavis.evaluation.membership import mia_auc, pair_scores
+from lavis.evaluation.partitions import SplitPartition
 from lavis.evaluation.retrieval import recall_summary, retrieval_metrics_from_features
-from lavis.evaluation.sharded import SplitShards
 
 RETRIEVAL = "retrieval"
 SALMUBENCH = "salmubench"  # measured by lavis.salmubench, on splits of its own
@@ -25,7 +25,7 @@ DECIMALS = 6
 
 
 def evaluate_splits(
-    features: Mapping[str, SplitFeatures] | Mapping[str, SplitShards], run: Any, device: torch.device | str = "cpu"
+    features: Mapping[str, SplitFeatures] | Mapping[str, SplitPartition], run: Any, device: torch.device | str = "cpu"
 ) -> dict[str, float]:
     """Metrics of the splits by flat names, rounded to 6 decimals, equal on all processes.
 
@@ -33,7 +33,7 @@ def evaluate_splits(
     run.test_splits and run.valid_splits name), membership ("mia_auc", where df and dr are there) and cosine
     ("<split>_cosine" of every split). run.merge_equal_captions: an image that bears an equal caption is right.
     salmubench, int8 and relearning are measured by modules of their own and add nothing here. `device` is where the
-    ranking is counted. Splits may be whole or in shards (`embed_shards`; their plans have heeded
+    ranking is counted. Splits may be whole or in shards (`embed_partitions`; their plans have heeded
     run.merge_equal_captions). A metric of embeddings that are not finite may be NaN.
 
     All processes must call it together. Raises ConfigError on an unknown metric, DataError on an empty split.
@@ -61,7 +61,7 @@ def check_metrics(run: Any) -> None:
         raise ConfigError("run.valid_splits chooses the best epoch by recall: add retrieval to run.metrics")
 
 
-def check_shards(run: Any, towers: bool) -> None:
+def check_partitions(run: Any, towers: bool) -> None:
     """Refuse run.shard_features with what needs whole features; `towers`: the model's joint features are of towers.
 
     Raises ConfigError.
@@ -100,8 +100,8 @@ def _retrieval(features: Mapping[str, Any], run: Any, device: torch.device) -> d
     return metrics
 
 
-def _recall(part: SplitFeatures | SplitShards, run: Any, device: torch.device) -> dict[str, float]:
-    if isinstance(part, SplitShards):
+def _recall(part: SplitFeatures | SplitPartition, run: Any, device: torch.device) -> dict[str, float]:
+    if isinstance(part, SplitPartition):
         return recall_summary(*part.ranks(device))
     return retrieval_metrics_from_features(
         part.image.to(device),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 
-from lavis.evaluation.relation import Relation
+from lavis.evaluation.matches import Matches
 
 _ALIGN = 64
 OwnScores = tuple[torch.Tensor, torch.Tensor]  # of images (n_img,) and of texts (n_txt,), by position
@@ -26,7 +26,7 @@ class Tiles:
 
     def __init__(
         self,
-        relation: Relation,
+        relation: Matches,
         images: Blocks,
         cols: list[slice],
         texts: Callable[[], Iterable[torch.Tensor]],

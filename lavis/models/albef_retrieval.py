@@ -14,7 +14,7 @@ import torch
 from lavis.common.registry import registry
 from lavis.models.fused.albef import AlbefModel
 from lavis.models.fused.config import RetrievalConfig
-from lavis.models.fused.retrieval import Contrast, FusedRetrieval, Side
+from lavis.models.fused.retrieval import Contrast, FusedRetrieval, ModalityStates
 
 
 @dataclass
@@ -34,6 +34,8 @@ class AlbefRetrieval(AlbefModel, FusedRetrieval):
         super().__init__(config)
         self.fusion_layer = config.fusion_layer
 
-    def negative_logits(self, contrast: Contrast, images: Side, texts: Side) -> tuple[torch.Tensor, torch.Tensor]:
+    def negative_logits(
+        self, contrast: Contrast, images: ModalityStates, texts: ModalityStates
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         rows = len(images.features)
         return contrast.image_to_text[:, :rows], contrast.text_to_image[:, :rows]

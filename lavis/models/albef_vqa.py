@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lavis.common.registry import registry
-from lavis.models.base import Inputs, Progress
+from lavis.models.base import Inputs, TrainingStep
 from lavis.models.fused.albef import AlbefModel, renamed
 from lavis.models.fused.config import MomentumConfig, VqaConfig
 from lavis.models.fused.momentum import MomentumModel
@@ -62,7 +62,7 @@ class AlbefVqa(AlbefModel, FusedVqa, MomentumModel):
         states = self.text_encoder_m(inputs["tokens"], inputs["mask"], images)
         return self.answer_logits(self.text_decoder_m, states, inputs)
 
-    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+    def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
         self.begin_step(progress)
         teacher = self.momentum_logits(inputs) if self.config.use_distill else None
         return {"lm": self.answer_loss(inputs, teacher, self.soft_share(progress, RAMP_EPOCHS))}

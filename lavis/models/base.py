@@ -18,7 +18,7 @@ Inputs = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingStep:
     """Where training stands: `epoch` and optimiser step in it, both from 0, and how many steps an epoch has."""
 
     epoch: int = 0
@@ -60,7 +60,7 @@ class BaseModel(nn.Module):
         """What unlearning compares, of the kind `features`; normalised where that kind is."""
         raise NotImplementedError
 
-    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+    def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
         """The named terms of the original training objective, scalars; their sum is what was minimised.
 
         `inputs["caption_groups"]` (B,), where given, numbers equal captions, which an objective that takes other

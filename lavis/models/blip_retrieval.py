@@ -14,7 +14,7 @@ import torch
 from lavis.common.registry import registry
 from lavis.models.fused.blip import VOCABULARY, BlipModel
 from lavis.models.fused.config import RetrievalConfig
-from lavis.models.fused.retrieval import Contrast, FusedRetrieval, Side
+from lavis.models.fused.retrieval import Contrast, FusedRetrieval, ModalityStates
 
 
 @dataclass
@@ -33,6 +33,8 @@ class BlipRetrieval(BlipModel, FusedRetrieval):
     def matching_text(self, tokens: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         return self.marked(tokens)
 
-    def negative_logits(self, contrast: Contrast, images: Side, texts: Side) -> tuple[torch.Tensor, torch.Tensor]:
+    def negative_logits(
+        self, contrast: Contrast, images: ModalityStates, texts: ModalityStates
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         logits = (images.features @ texts.features.T / self.temp).detach()
         return logits, logits.T

@@ -24,7 +24,7 @@ from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.contrastive import contrastive_loss
 from lavis.models.attention import compute_first_token, pack_attention
-from lavis.models.base import BaseModel, Inputs, Progress, TokenCache
+from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep
 from lavis.models.recompute import recompute_mlps
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
@@ -70,7 +70,7 @@ class ClipModel(BaseModel):
     def represent(self, inputs: Inputs) -> PairFeatures:
         return PairFeatures(self.encode_image(inputs["images"]), self.encode_text(inputs["tokens"]))
 
-    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+    def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
         """Radford et al., arXiv 2103.00020, section 2.3; in single precision whatever the towers run in."""
         return self.pair_objective(self.represent(inputs), inputs.get("caption_groups"))
 

@@ -24,10 +24,10 @@ from lavis.common.precision import amp_dtype
 from lavis.common.registry import registry
 from lavis.common.run_dir import RESULTS
 from lavis.models.base import BaseModel
-from lavis.runners import sharding
+from lavis.runners import fsdp
 from lavis.runners.feed import Feed
 from lavis.runners.meters import Finite, Meter, Timed
-from lavis.runners.saving import Position, Saver
+from lavis.runners.saving import Saver, TrainingState
 from lavis.runners.stop import StopFlag, Stopped
 from lavis.trainers.base import BaseTrainer, Batch
 
@@ -72,12 +72,12 @@ class EpochRunner:
         self.log = RunLog(folder, distributed.is_main(), self.run.tensorboard)
         self.meter = Meter(self.device)
         self.finite = Finite(self.device)
-        self.progress = Position()
+        self.progress = TrainingState()
         self.schedule = self._schedule()
         self.stop = StopFlag()
         self.config = config
 
-    def train(self) -> Position:
+    def train(self) -> TrainingState:
         """Run to the last epoch, from the newest checkpoint if there is one. Raises Stopped on SIGTERM."""
         self._start()
         network = self._network()
@@ -106,14 +106,14 @@ class EpochRunner:
     def _origin(self) -> dict[str, Any]:
         """What a resumed run must have in common with its beginning, beside the configuration."""
         batches = distributed.world_size() * self.run.accum_grad_iters
-        weights = weights_digest(sharding.whole(self.model.checkpoint_state()))
+        weights = weights_digest(fsdp.whole(self.model.checkpoint_state()))
         return {"batches a step": batches, "starting weights": weights, "training data": self.feed.digest()}
 
     def _sharded(self) -> nn.Module | None:
-        sharding.check_parallel(self.run, self.model)
+        fsdp.check_parallel(self.run, self.model)
         if self.run.parallel != "fsdp" or not self.shards or distributed.world_size() == 1:
             return None
-        return sharding.shard(MicroBatchLoss(self.trainer), self.model, self.device)
+        return fsdp.shard(MicroBatchLoss(self.trainer), self.model, self.device)
 
     def _network(self) -> nn.Module:
         if self.network is not None:
@@ -159,21 +159,21 @@ class EpochRunner:
         if last:
             return contextlib.nullcontext()
         if network is self.network:
-            return sharding.without_reduction(network)
+            return fsdp.without_reduction(network)
         return network.no_sync() if isinstance(network, DistributedDataParallel) else contextlib.nullcontext()
 
     def _update(self) -> None:
         self.scaler.unscale_(self.optimizer)
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         if self.network is not None:
-            sharding.average_whole(parameters)
-        norm = sharding.total_norm([p.grad for p in parameters if p.grad is not None])
+            fsdp.average_whole(parameters)
+        norm = fsdp.total_norm([p.grad for p in parameters if p.grad is not None])
         if not self.scaler.is_enabled():  # the scaler skips such steps, and lowers its scale
             self.finite.see(norm)
             if self.trainer.reads_each_loss and not self.finite:
                 raise TrainingError("the gradient is not finite; the optimiser has not stepped. Lower run.init_lr")
         if self.run.max_grad_norm:
-            sharding.clip(parameters, self.run.max_grad_norm, norm)
+            fsdp.clip(parameters, self.run.max_grad_norm, norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

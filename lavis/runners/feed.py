@@ -12,7 +12,7 @@ import torch
 from lavis.common import distributed
 from lavis.datasets.loaders import BatchPlan, SinglePlan, single_loader, steps_per_epoch, unlearning_loader
 from lavis.datasets.pairs import PairDataset
-from lavis.models.base import BaseModel, Progress
+from lavis.models.base import BaseModel, TrainingStep
 from lavis.trainers.base import Batch
 
 
@@ -50,7 +50,7 @@ class Feed:
         for item in self._loader(epoch, start_step):
             number = item.pop("micro")
             sides = {side: self._move(rows) for side, rows in item.items()}
-            progress = Progress(epoch, number // a_step, self.steps)
+            progress = TrainingStep(epoch, number // a_step, self.steps)
             yield Batch(sides, self.run.seed, epoch, number, self.device, progress, self.run.gather_similarity)
 
     def _loader(self, epoch: int, start_step: int) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lavis.common.registry import registry
 from lavis.runners.epoch import EpochRunner
-from lavis.runners.saving import Position
+from lavis.runners.saving import TrainingState
 
 
 @registry.register_runner("once")
@@ -20,7 +20,7 @@ class OnceRunner(EpochRunner):
         super().__init__(*args, **keys)
         self.run.max_epoch = 1
 
-    def train(self) -> Position:
+    def train(self) -> TrainingState:
         """Change the weights unless the folder's checkpoint already holds the changed ones."""
         self._start()
         with self.stop.listening(), self._bar() as self.bar:

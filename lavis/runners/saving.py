@@ -23,7 +23,7 @@ from lavis.common.logger import get_logger
 from lavis.common.run_dir import git_commit
 from lavis.common.seed import random_states, restore_random_states
 from lavis.models.base import BaseModel
-from lavis.runners.sharding import cut_states, put, whole
+from lavis.runners.fsdp import cut_states, put, whole
 
 # Keys that may differ between a checkpoint and the run that goes on from it: they change no weight.
 FREE = frozenset(
@@ -34,7 +34,7 @@ FREE = frozenset(
 
 
 @dataclass
-class Position:
+class TrainingState:
     """Where a run stands: the next step to take, the records of finished epochs, the best so far."""
 
     epoch: int = 0
@@ -59,7 +59,7 @@ class Saver:
     keep: int
     origin: dict[str, Any] = field(default_factory=dict)  # what the run began with: weights, data, batches a step
 
-    def save(self, progress: Position, meter: dict[str, Any], *, epoch: int, step: int | None = None) -> Path:
+    def save(self, progress: TrainingState, meter: dict[str, Any], *, epoch: int, step: int | None = None) -> Path:
         """Write `checkpoint_<epoch>.pth` (or `…-<step>.pth`); all processes wait for it."""
         path = self.folder / checkpoint_name(epoch, step)
         failure = None
@@ -81,7 +81,7 @@ class Saver:
         return path
 
     def _payload(
-        self, weights: dict[str, Any], states: dict[str, Any], progress: Position, meter: dict[str, Any]
+        self, weights: dict[str, Any], states: dict[str, Any], progress: TrainingState, meter: dict[str, Any]
     ) -> dict[str, Any]:
         return {
             "format": FORMAT,
@@ -97,7 +97,7 @@ class Saver:
             "commit": git_commit(),
         }
 
-    def resume(self) -> tuple[Position, dict[str, Any]] | None:
+    def resume(self) -> tuple[TrainingState, dict[str, Any]] | None:
         """Go on from the newest readable checkpoint. Raises ConfigError when it was made by another configuration."""
         found = load_newest(self.folder)
         if found is None:
@@ -116,12 +116,12 @@ class Saver:
         if content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
         restore_random_states(content["random"])
-        progress = Position(**content["position"])
+        progress = TrainingState(**content["position"])
         self._relink(progress)
         get_logger().info("Resumed from %s: epoch %d, step %d", path, progress.epoch, progress.step)
         return progress, content["meter"]
 
-    def _relink(self, progress: Position) -> None:
+    def _relink(self, progress: TrainingState) -> None:
         """The link to the best checkpoint, in case a kill came between the checkpoint and its link."""
         best = None if progress.best_epoch is None else checkpoint_name(progress.best_epoch)
         if distributed.is_main() and best is not None and (self.folder / best).is_file():

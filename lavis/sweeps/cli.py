@@ -17,7 +17,7 @@ from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.lanes import make_lanes
 from lavis.sweeps.plan import Setting, compose, expand, reference_seeds, seed_options, settings
-from lavis.sweeps.pool import Outcome, Pool
+from lavis.sweeps.pool import JobResult, Pool
 from lavis.sweeps.references import missing_originals, prepare_data, published, reference_jobs
 from lavis.sweeps.schema import LAUNCHERS, SweepConfig, load_sweep
 from lavis.sweeps.slurm import slurm_lanes, slurm_options, slurm_starter
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if args.report_only:
         return _report(sweep, [], 0, [])
-    outcomes, code, problems = list[Outcome](), 0, list[str]()
+    outcomes, code, problems = list[JobResult](), 0, list[str]()
     if args.with_originals:
         outcomes, code = _train_originals(sweep, places, training, make_pool(sweep, args))
     if code < STOPPED:
@@ -142,13 +142,13 @@ def check_originals(sweep: SweepConfig, places: Sequence[Setting]) -> None:
 
 def _train_originals(
     sweep: SweepConfig, places: Sequence[Setting], jobs: Sequence[Job], pool: Pool
-) -> tuple[list[Outcome], int]:
+) -> tuple[list[JobResult], int]:
     for path in dict.fromkeys(place.cfg_path for place in places):
         prepare_data(compose(path, tuple(sweep.options)))
     return run_jobs(jobs, pool)
 
 
-def _report(sweep: SweepConfig, outcomes: Sequence[Outcome], code: int, problems: Sequence[str]) -> int:
+def _report(sweep: SweepConfig, outcomes: Sequence[JobResult], code: int, problems: Sequence[str]) -> int:
     """Write the report; after an interruption only say how to go on."""
     if code >= STOPPED:
         logger.info("stopped; the same command goes on from here")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.lanes import Lane
-from lavis.sweeps.pool import Outcome, Pool
+from lavis.sweeps.pool import JobResult, Pool
 
 logger = logging.getLogger(__name__)
 EXIT_FAILED, STOPPED = 1, 128
@@ -21,7 +21,7 @@ def list_jobs(jobs: Sequence[Job]) -> None:
         sys.stdout.write(f"{mark}{job.shown}\n")
 
 
-def run_jobs(jobs: Sequence[Job], lanes: Sequence[Lane] | Pool) -> tuple[list[Outcome], int]:
+def run_jobs(jobs: Sequence[Job], lanes: Sequence[Lane] | Pool) -> tuple[list[JobResult], int]:
     """Run jobs; returns the outcomes and the exit code (0, 1 after a failure, 128 + signal if stopped)."""
     pool = lanes if isinstance(lanes, Pool) else Pool(lanes)
     outcomes = pool.run(jobs)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from lavis.sweeps.jobs import Job, log_tail
 from lavis.sweeps.lanes import Lane
 from lavis.sweeps.process import Process, Start, head_log, start_process
-from lavis.sweeps.progress import Progress, clock
+from lavis.sweeps.progress import ProgressDisplay, clock
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
@@ -21,7 +21,7 @@ STOPPED_CODES = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, 128 + signal.
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobResult:
     """What became of a job: status is done, skipped, failed or stopped; `code` is the exit code where it ran."""
 
     job: Job
@@ -66,10 +66,10 @@ class Pool:
         self._running: list[_Running] = []
         self._followed: set[int] = set()
 
-    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """Run all jobs; outcomes come in the order of `jobs`."""
-        outcomes: dict[int, Outcome] = {}
-        with self._handlers(), Progress(len(jobs), len(self.lanes)) as progress:
+        outcomes: dict[int, JobResult] = {}
+        with self._handlers(), ProgressDisplay(len(jobs), len(self.lanes)) as progress:
             waiting = list(self._sift(jobs, outcomes, progress))
             places = {id(job): place for place, job in enumerate(jobs)}
             try:
@@ -83,9 +83,9 @@ class Pool:
                         self._end_all(places, outcomes, progress)
             finally:
                 self._kill_all()
-        return [outcomes.get(place) or Outcome(job, "stopped") for place, job in enumerate(jobs)]
+        return [outcomes.get(place) or JobResult(job, "stopped") for place, job in enumerate(jobs)]
 
-    def _sift(self, jobs: Sequence[Job], outcomes: dict[int, Outcome], progress: Progress) -> Iterator[Job]:
+    def _sift(self, jobs: Sequence[Job], outcomes: dict[int, JobResult], progress: ProgressDisplay) -> Iterator[Job]:
         for place, job in enumerate(jobs):
             if not job.finished:
                 yield job
@@ -96,10 +96,12 @@ class Pool:
                 job.forget_results()
                 yield job
                 continue
-            outcomes[place] = Outcome(job, "skipped", 0)
+            outcomes[place] = JobResult(job, "skipped", 0)
             progress.step(f"{job.name}: finished before, skipped{f' - but {doubt}' if doubt else ''}")
 
-    def _fill(self, waiting: list[Job], places: dict, outcomes: dict[int, Outcome], progress: Progress) -> None:
+    def _fill(
+        self, waiting: list[Job], places: dict, outcomes: dict[int, JobResult], progress: ProgressDisplay
+    ) -> None:
         """Start waiting jobs on the lanes that are free."""
         taken = [running.lane for running in self._running]
         free = [lane for lane in self.lanes if lane not in taken]
@@ -113,10 +115,12 @@ class Pool:
                 self._running.append(_Running(job, lane, self.start(job, lane), offset, began))
                 progress.say(f"{job.name}: started on {lane.name}, log {job.log}")
             except OSError as error:
-                outcomes[places[id(job)]] = Outcome(job, "failed", None, 0.0, [f"could not be started: {error}"])
+                outcomes[places[id(job)]] = JobResult(job, "failed", None, 0.0, [f"could not be started: {error}"])
                 progress.step(f"{job.name}: FAILED, could not be started: {error}")
 
-    def _left_over(self, waiting: list[Job], places: dict, outcomes: dict[int, Outcome], progress: Progress) -> int:
+    def _left_over(
+        self, waiting: list[Job], places: dict, outcomes: dict[int, JobResult], progress: ProgressDisplay
+    ) -> int:
         """How many waiting jobs still run from an earlier sweep; those that have finished meanwhile are struck off."""
         for job in list(waiting):
             if job.busy:
@@ -127,11 +131,11 @@ class Pool:
                 self._followed.discard(id(job))
                 if job.finished:
                     waiting.remove(job)
-                    outcomes[places[id(job)]] = Outcome(job, "skipped", 0)
+                    outcomes[places[id(job)]] = JobResult(job, "skipped", 0)
                     progress.step(f"{job.name}: finished by the earlier sweep's process")
         return len(self._followed)
 
-    def _reap(self, places: dict, outcomes: dict[int, Outcome], progress: Progress) -> None:
+    def _reap(self, places: dict, outcomes: dict[int, JobResult], progress: ProgressDisplay) -> None:
         """Collect the jobs that have ended."""
         for running in list(self._running):
             code = running.process.poll()
@@ -142,18 +146,18 @@ class Pool:
             outcomes[places[id(running.job)]] = outcome
             progress.step(_sentence(outcome), None if outcome.status == "stopped" else outcome.seconds)
 
-    def _judge(self, running: _Running, code: int) -> Outcome:
+    def _judge(self, running: _Running, code: int) -> JobResult:
         job, seconds = running.job, time.monotonic() - running.started
         if code == 0 and job.finished:
-            return Outcome(job, "done", code, seconds)
+            return JobResult(job, "done", code, seconds)
         tail = log_tail(job.log, since=running.offset)
         if self.stopped_by is not None and code in STOPPED_CODES:
-            return Outcome(job, "stopped", code, seconds, tail)
+            return JobResult(job, "stopped", code, seconds, tail)
         if code == 0:
             tail.append(f"(it ended without a finished {job.folder / 'results.json'})")
-        return Outcome(job, "failed", code, seconds, tail)
+        return JobResult(job, "failed", code, seconds, tail)
 
-    def _end_all(self, places: dict, outcomes: dict[int, Outcome], progress: Progress) -> None:
+    def _end_all(self, places: dict, outcomes: dict[int, JobResult], progress: ProgressDisplay) -> None:
         """Pass the signal on and wait for the jobs to write their checkpoints."""
         progress.say(f"stopping {len(self._running)} running job(s); again to end them at once")
         seen, deadline = self._signals, time.monotonic() + self.grace
@@ -188,7 +192,7 @@ class Pool:
         self.stopped_by = self.stopped_by or number
 
 
-def _sentence(outcome: Outcome) -> str:
+def _sentence(outcome: JobResult) -> str:
     spent = clock(outcome.seconds)
     if outcome.status == "done":
         return f"{outcome.job.name}: done in {spent}"

@@ -22,7 +22,7 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-class Progress:
+class ProgressDisplay:
     """Counts finished jobs and estimates the time left from the mean time of those that ran."""
 
     def __init__(self, total: int, lanes: int) -> None:
@@ -32,7 +32,7 @@ class Progress:
         self._shown = 0.0
         self._bar = tqdm(total=total, unit="job", disable=not sys.stderr.isatty(), leave=False, dynamic_ncols=True)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         return self
 
     def __exit__(self, *details: object) -> None:

@@ -21,9 +21,9 @@ from lavis.common.seed import random_states, restore_random_states, seed_everyth
 from lavis.models.base import BaseModel
 from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
-from lavis.runners.sharding import is_sharded, put, whole
+from lavis.runners.fsdp import is_sharded, put, whole
 from lavis.runners.teaching import build_teacher
-from lavis.tasks.outcome import Outcome, write_outcome
+from lavis.tasks.run_result import RunResult, write_run_result
 from lavis.trainers.base import BaseTrainer
 
 ORIGINAL_TRAINER = "original"
@@ -53,7 +53,7 @@ class BaseTask:
         rows = {"df": parts.df, "dr": parts.dr}
         if trainer.starts_from == "initial":
             rows["dr"] = self.builder.reference_entries("retrained")
-        return {side: self.builder.dataset(trainer.entries(side, rows[side]), "train") for side in trainer.sides}
+        return {side: self.builder.dataset(trainer.entries(side, rows[side]), "train") for side in trainer.sets}
 
     def original_sets(self) -> dict[str, Any]:
         """The data set of a reference model, as side "dr"."""
@@ -63,7 +63,7 @@ class BaseTask:
         """Statistics of run.valid_splits; "agg_metrics" chooses the best epoch."""
         raise NotImplementedError
 
-    def unlearn(self) -> Outcome:
+    def unlearn(self) -> RunResult:
         """Unlearn run.df_size images with run.method; evaluate unless told not to."""
         with self.session():
             trainer_class = registry.get_trainer_class(self.run.method)
@@ -76,10 +76,10 @@ class BaseTask:
             trainer = trainer_class(self.run.method, model, self.run, self.device)
             feed = Feed(self.unlearning_sets(trainer), model, self.run, self.device)
             if trainer.needs_teacher:
-                trainer.attach_teacher(build_teacher(model, feed, trainer.joint_of_teacher, trainer.teacher_sides))
+                trainer.attach_teacher(build_teacher(model, feed, trainer.joint_of_teacher, trainer.teacher_sets))
             return self._train(trainer, feed)
 
-    def train(self) -> Outcome:
+    def train(self) -> RunResult:
         """Train the reference model run.reference."""
         with self.session():
             model = self._model(load_pretrained=not self.run.resume_ckpt_path)
@@ -89,7 +89,7 @@ class BaseTask:
             trainer = registry.get_trainer_class(ORIGINAL_TRAINER)(ORIGINAL_TRAINER, model, self.run, self.device)
             return self._train(trainer, feed)
 
-    def evaluate(self, label: str = "") -> Outcome:
+    def evaluate(self, label: str = "") -> RunResult:
         """Evaluate run.checkpoint; `label` names its files where the checkpoint's own name would not do."""
         path = self.run.checkpoint
         if not path:
@@ -162,7 +162,7 @@ class BaseTask:
         get_logger().info("Unlearning starts from %s", start)
         return start
 
-    def _train(self, trainer: Any, feed: Feed) -> Outcome:
+    def _train(self, trainer: Any, feed: Feed) -> RunResult:
         began = time.monotonic()
         validate = (lambda epoch: self.validation(self._whole(trainer.model))) if self.run.valid_splits else None
         runner_class: type[EpochRunner] = registry.get_runner_class(trainer.runner or self.run.runner)
@@ -179,7 +179,7 @@ class BaseTask:
 
     def _evaluated(
         self, model: BaseModel, checkpoint: str | Path, seconds: dict[str, float], counts: dict[str, int] | None = None
-    ) -> Outcome:
+    ) -> RunResult:
         began = time.monotonic()
         metrics: dict[str, float] = {}
         sizes: dict[str, int] = dict(counts or {})
@@ -188,9 +188,9 @@ class BaseTask:
             found, split_sizes = self.metrics(model)
             metrics, sizes = found, {**split_sizes, **sizes}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
-        outcome = Outcome(self.folder, str(checkpoint), metrics, sizes, seconds, self.fault)
+        outcome = RunResult(self.folder, str(checkpoint), metrics, sizes, seconds, self.fault)
         if distributed.is_main():
-            write_outcome(outcome, self.config)
+            write_run_result(outcome, self.config)
         distributed.barrier()
         return outcome
 

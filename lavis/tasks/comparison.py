@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from lavis.common.logger import get_logger
 from lavis.tasks.base import checkpoint_label
-from lavis.tasks.outcome import Outcome
+from lavis.tasks.run_result import RunResult
 
 COLUMNS = {
     "salmubench_retfail_mrr": "RetFail MRR",
@@ -42,14 +42,14 @@ class Comparison:
     """The rows of the table: an evaluated checkpoint's numbers, or why it has none."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[str, Outcome | None, str]] = []
+        self.rows: list[tuple[str, RunResult | None, str]] = []
 
     @property
     def sound(self) -> bool:
         """True when every checkpoint was evaluated and gives usable embeddings."""
         return not any(reason for _, _, reason in self.rows)
 
-    def add(self, label: str, outcome: Outcome) -> None:
+    def add(self, label: str, outcome: RunResult) -> None:
         if outcome.fault:
             get_logger().error("%s is broken: %s", outcome.checkpoint, outcome.fault)
         self.rows.append((label, outcome, outcome.fault and "broken, see above"))
@@ -73,6 +73,6 @@ class Comparison:
         return "\n".join(lines) + "\n"
 
 
-def _cell(outcome: Outcome | None, name: str) -> str:
+def _cell(outcome: RunResult | None, name: str) -> str:
     value = outcome.metrics.get(name) if outcome else None
     return "-" if value is None else "broken" if math.isnan(value) else f"{value:.4f}"

@@ -9,11 +9,11 @@ from lavis.common import distributed
 from lavis.common.config import Config, check_backbone, load_config
 from lavis.common.errors import ConfigError, UserFault, suggest
 from lavis.common.registry import registry
-from lavis.runners.sharding import check_parallel
+from lavis.runners.fsdp import check_parallel
 from lavis.runners.stop import EXIT_CODE, Stopped
 from lavis.tasks.base import BaseTask, checkpoint_origin
 from lavis.tasks.comparison import Comparison, distinct_labels
-from lavis.tasks.outcome import Outcome
+from lavis.tasks.run_result import RunResult
 
 
 def train(cfg_path: str, options: Sequence[str]) -> str:
@@ -79,7 +79,7 @@ def evaluate_all(cfg_path: str, options: Sequence[str]) -> tuple[str, bool]:
         distributed.shutdown()
 
 
-def _evaluated(cfg_path: str, options: Sequence[str], path: str | None, label: str = "") -> Outcome:
+def _evaluated(cfg_path: str, options: Sequence[str], path: str | None, label: str = "") -> RunResult:
     origin = checkpoint_origin(path) if path else {}
     flags = {key: origin[key] for key in ("method", "reference", "df_size", "df_seed", "seed") if key in origin}
     config = load_config(cfg_path, options, checkpoint=path, **flags)
@@ -91,12 +91,12 @@ def _agree(flag: str, given: str, key: str, configured: str, config: Config) -> 
         raise ConfigError(f"{flag} is '{given}' but {config.source} has {key} '{configured}'")
 
 
-def _run(config: Config, action: Callable[[BaseTask], Outcome]) -> str:
+def _run(config: Config, action: Callable[[BaseTask], RunResult]) -> str:
     outcome = _outcome(config, action)
     return outcome.table() if distributed.is_main() else ""
 
 
-def _outcome(config: Config, action: Callable[[BaseTask], Outcome]) -> Outcome:
+def _outcome(config: Config, action: Callable[[BaseTask], RunResult]) -> RunResult:
     task = registry.get_task_class(config.run.task)(config)
     try:
         return action(task)

@@ -15,19 +15,19 @@ from lavis.datasets.metadata import read_identities
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.bank import FeatureBank, cache_folder
 from lavis.embedding.embed import SplitFeatures, embed_entries
-from lavis.evaluation.matching import matched_recall
+from lavis.evaluation.partition_embed import embed_partitions, partitions_fault
+from lavis.evaluation.reranking import matched_recall
 from lavis.evaluation.scores import (
     DECIMALS,
     INT8,
     RETRIEVAL,
     SALMUBENCH,
     check_metrics,
-    check_shards,
+    check_partitions,
     embedding_fault,
     evaluate_splits,
     ranked_splits,
 )
-from lavis.evaluation.shard_embed import embed_shards, shards_fault
 from lavis.models.base import BaseModel
 from lavis.salmubench.layout import write_public_layout
 from lavis.salmubench.material import Source
@@ -47,7 +47,7 @@ class RetrievalTask(BaseTask):
         check_metrics(self.run)
         check_choices(self.run)
         check_relearning(self.run.relearn)
-        check_shards(self.run, registry.get_model_class(config.model.arch).features.joint_of_towers)
+        check_partitions(self.run, registry.get_model_class(config.model.arch).features.joint_of_towers)
 
     def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
         """As BaseTask's; a method that needs captions about invented people gets them."""
@@ -59,7 +59,7 @@ class RetrievalTask(BaseTask):
     def metrics(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
         """As BaseTask's. Every picture and caption is embedded once, or taken from run.feature_cache."""
         if self.run.shard_features:
-            return self._of_shards(model)
+            return self._of_partitions(model)
         bank = FeatureBank(model, self.builder, self.run, self.device, folder=cache_folder(self.run))
         source = self._source(bank)
         splits = self.builder.evaluation_entries()
@@ -74,14 +74,14 @@ class RetrievalTask(BaseTask):
         bank.save()
         return metrics | relearning_metrics(model, self.builder, self.run, self.device, self.folder), counts
 
-    def _of_shards(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
+    def _of_partitions(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
         """The same numbers while no process holds all features of a split."""
         get_logger().info("run.shard_features: features stay divided among the processes and are not kept on disk")
-        shards = embed_shards(
+        shards = embed_partitions(
             FeatureBank(model, self.builder, self.run, self.device), self.builder.evaluation_entries()
         )
         metrics = evaluate_splits(shards, self.run, self._ranking_device())
-        self.fault = shards_fault(shards)
+        self.fault = partitions_fault(shards)
         return metrics, {split: part.plan.n_img for split, part in shards.items()}
 
     def validation(self, model: BaseModel) -> dict[str, float]:

@@ -31,7 +31,7 @@ def _of_all(own: Features) -> PairFeatures:
     return own.gathered(distributed.gather_live)
 
 
-class Sides:
+class BatchFeatures:
     """Features of the forget and the retain batch, `.df` and `.dr`, made when first asked for."""
 
     def __init__(self, make: Callable[[str], Features]) -> None:
@@ -52,12 +52,12 @@ class Sides:
         return self._side("dr")
 
 
-class TeacherSides(Sides):
+class TeacherFeatures(BatchFeatures):
     """The original model's features, and those of the forget images beside each other's captions."""
 
     def __init__(self, teacher: Teacher, batch: Batch) -> None:
         def features(side: str) -> Features:
-            own = teacher.features(side, batch.sides[side])
+            own = teacher.features(side, batch.sets[side])
             return _of_all(own) if batch.gather else own
 
         super().__init__(features)
@@ -66,7 +66,7 @@ class TeacherSides(Sides):
     def _shuffle(self) -> Features:
         if self.batch.gather:
             return self.df.with_text(self.df.text[self.batch.permutation])
-        return self.teacher.shuffled("df", self.batch.sides["df"], self.batch.permutation)
+        return self.teacher.shuffled("df", self.batch.sets["df"], self.batch.permutation)
 
     @property
     def df_shuffled(self) -> Any:
@@ -75,7 +75,7 @@ class TeacherSides(Sides):
         return self._made["shuffled"]
 
 
-class Student(Sides):
+class Student(BatchFeatures):
     """The model in training on one micro-batch: its features (all sides in one forward) and its original objective."""
 
     def __init__(self, trainer: BaseTrainer, batch: Batch) -> None:
@@ -83,10 +83,10 @@ class Student(Sides):
         self.trainer, self.batch = trainer, batch
 
     def _forward(self, wanted: str) -> Features:
-        sides = self.trainer.sides
+        sides = self.trainer.sets
         assert wanted in sides, f"this method's `sides` lacks '{wanted}'"
         with self.trainer.computing():
-            features = self.trainer.model(join([self.batch.sides[side] for side in sides]))
+            features = self.trainer.model(join([self.batch.sets[side] for side in sides]))
         parts = features.split(*(self.batch.size(side) for side in sides))
         if self.batch.gather:
             parts = [_of_all(part) for part in parts]
@@ -98,7 +98,7 @@ class Student(Sides):
         if self.batch.gather:
             groups = self.batch.caption_groups(side) if share_equal else None
             return self.trainer.model.pair_objective(self._side(side), groups)
-        inputs = self.batch.sides[side]
+        inputs = self.batch.sets[side]
         if share_equal:
             inputs = {**inputs, "caption_groups": self.batch.caption_groups(side)}
         with self.trainer.computing():
@@ -111,7 +111,7 @@ class BaseTrainer:
     Class attributes of a method: `params_class` (a dataclass of its hyper-parameters, filled from
     `run.method_args`), `all_terms` (names of its terms), `sides` (the batches of a step), `needs_teacher`,
     `needs_fiction` (its `fiction`, captions about people who do not exist, is set by the task), `needs_pairs` (defined
-    on S: not for models without towers), `teacher_sides` (those it asks the teacher about), `joint_of_teacher`
+    on S: not for models without towers), `teacher_sets` (those it asks the teacher about), `joint_of_teacher`
     (sides of which it wants the teacher's joint representation), `trains_scale` (whether it learns the
     temperature), `starts_from` ("original":
     the model to unlearn; "initial": what original training starts from, and Dr is what the reference `retrained`
@@ -123,12 +123,12 @@ class BaseTrainer:
 
     params_class: ClassVar[type]
     all_terms: ClassVar[tuple[str, ...]]
-    sides: ClassVar[tuple[str, ...]] = SIDES
+    sets: ClassVar[tuple[str, ...]] = SIDES
     needs_teacher: ClassVar[bool] = True
     needs_fiction: ClassVar[bool] = False
     fiction: Any = None
     needs_pairs: ClassVar[bool] = False
-    teacher_sides: ClassVar[tuple[str, ...]] = SIDES
+    teacher_sets: ClassVar[tuple[str, ...]] = SIDES
     joint_of_teacher: ClassVar[tuple[str, ...]] = ()
     trains_scale: ClassVar[bool] = False
     starts_from: ClassVar[str] = "original"
@@ -172,7 +172,7 @@ class BaseTrainer:
         """The terms that count under this registered name (ablations name a part)."""
         return cls.all_terms
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         """The method's named scalars, unweighted."""
         raise NotImplementedError
 
@@ -204,15 +204,15 @@ class BaseTrainer:
         the device (`reads_each_loss`), the runner finds out later.
         """
         torch.manual_seed(derived_seed(self.run.seed, "forward", batch.epoch, batch.number))
-        terms = self.terms(Student(self, batch), self._teacher_sides(batch), batch)
+        terms = self.terms(Student(self, batch), self._teacher_features(batch), batch)
         assert set(self.active) <= set(terms), f"{self.method} lacks the terms {set(self.active) - set(terms)}"
         total = torch.stack([self.weights[name] * terms[name] for name in self.active]).sum()
         if self.reads_each_loss and not torch.isfinite(total):
             raise TrainingError(self._not_finite(terms, batch))
         return total, {name: term.detach() for name, term in terms.items()}
 
-    def _teacher_sides(self, batch: Batch) -> Any:
-        return None if self.teacher is None else TeacherSides(self.teacher, batch)
+    def _teacher_features(self, batch: Batch) -> Any:
+        return None if self.teacher is None else TeacherFeatures(self.teacher, batch)
 
     def computing(self) -> contextlib.AbstractContextManager:
         """The run's precision and attention kernel, for a forward pass."""

@@ -9,7 +9,7 @@ import torch
 
 from lavis.common import distributed
 from lavis.common.seed import derived_seed, generator
-from lavis.models.base import Inputs, Progress
+from lavis.models.base import Inputs, TrainingStep
 
 
 @dataclass
@@ -21,16 +21,16 @@ class Batch:
     batch of all processes (run.gather_similarity).
     """
 
-    sides: dict[str, Inputs]
+    sets: dict[str, Inputs]
     seed: int
     epoch: int
     number: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    progress: Progress = field(default_factory=Progress)
+    progress: TrainingStep = field(default_factory=TrainingStep)
     gather: bool = False
 
     def size(self, side: str) -> int:
-        return len(self.sides[side]["captions"])
+        return len(self.sets[side]["captions"])
 
     @cached_property
     def permutation(self) -> torch.Tensor:
@@ -42,8 +42,8 @@ class Batch:
     def caption_groups(self, side: str) -> torch.Tensor:
         """(B,) numbers of the captions of one side's batch; equal strings share one."""
         if self.gather:
-            hashes = [derived_seed(caption) % 2**63 for caption in self.sides[side]["captions"]]
+            hashes = [derived_seed(caption) % 2**63 for caption in self.sets[side]["captions"]]
             return distributed.gather_live(torch.tensor(hashes, device=self.device))
         seen: dict[str, int] = {}
-        numbers = [seen.setdefault(caption, len(seen)) for caption in self.sides[side]["captions"]]
+        numbers = [seen.setdefault(caption, len(seen)) for caption in self.sets[side]["captions"]]
         return torch.tensor(numbers, device=self.device)

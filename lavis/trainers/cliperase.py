@@ -28,7 +28,7 @@ from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.contrastive import contrastive_loss
 from lavis.losses.distillation import kl_both_ways
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 
 @dataclass
@@ -59,9 +59,9 @@ class ClipErase(BaseTrainer):
 
     params_class = Params
     all_terms = ("forget", "retain", "consist")
-    teacher_sides = ("dr",)
+    teacher_sets = ("dr",)
     needs_pairs = True
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         groups = batch.caption_groups("dr") if self.params.share_equal else None
         return cliperase_terms(student.df, student.dr, teacher.dr, self.scale, groups)

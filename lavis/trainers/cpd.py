@@ -21,7 +21,7 @@ from __future__ import annotations
 import torch
 
 from lavis.common.registry import registry
-from lavis.trainers.base import Batch, Student, TeacherSides
+from lavis.trainers.base import Batch, Student, TeacherFeatures
 from lavis.trainers.persona import PersonaTrainer, squared_distance
 
 
@@ -31,7 +31,7 @@ class CounterfactualPersonas(PersonaTrainer):
 
     all_terms = ("forget", "retain", "hold", "values", "names")
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         shown, target = self._groups(batch)
         own, aim = self.embed(shown, live=True), self.embed(target, live=False)
         return {name: squared_distance(own[name], aim[name]) for name in self.all_terms}
@@ -39,9 +39,9 @@ class CounterfactualPersonas(PersonaTrainer):
     def _groups(self, batch: Batch) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
         """Captions by term: what the student sees, and what the teacher sees in its place."""
         draws, fiction = self.draws(batch), self.captions
-        told = [caption for caption in batch.sides["df"]["captions"] if caption in fiction.counterfactual]
+        told = [caption for caption in batch.sets["df"]["captions"] if caption in fiction.counterfactual]
         held = fiction.held(draws, self.params.held)
-        same = {"retain": batch.sides["dr"]["captions"], "hold": held}
+        same = {"retain": batch.sets["dr"]["captions"], "hold": held}
         same["values"] = fiction.kept_names(draws, self.params.extra)
         renamed = fiction.renamed(draws, self.params.extra)
         shown = {"forget": told, "names": [one for one, _ in renamed], **same}

@@ -23,7 +23,7 @@ import torch
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.terms import similarity_mse, similarity_to_zero
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 
 @dataclass
@@ -47,8 +47,8 @@ class Delete(BaseTrainer):
 
     params_class = Params
     all_terms = ("forget", "retain")
-    teacher_sides = ("dr",)
+    teacher_sets = ("dr",)
     needs_pairs = True
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         return delete_terms(student.df, student.dr, teacher.dr)

@@ -62,7 +62,7 @@ class DescentToDelete(BaseTrainer):
 
     params_class = Params
     all_terms = ()
-    sides = ("df",)
+    sets = ("df",)
     needs_teacher = False
     runner = "once"
 

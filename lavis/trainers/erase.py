@@ -24,7 +24,7 @@ import torch
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.terms import similarity_mse, similarity_to_zero, unimodal_mse
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 
 @dataclass
@@ -49,8 +49,8 @@ class Erase(BaseTrainer):
 
     params_class = Params
     all_terms = ("forget", "retain", "consist")
-    teacher_sides = ("dr",)
+    teacher_sets = ("dr",)
     needs_pairs = True
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         return erase_terms(student.df, student.dr, teacher.dr)

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from lavis.common.registry import registry
-from lavis.trainers.base import Batch, Student, TeacherSides
+from lavis.trainers.base import Batch, Student, TeacherFeatures
 from lavis.trainers.persona import PersonaTrainer, squared_distance
 
 
@@ -39,9 +39,9 @@ class EraseAndHold(PersonaTrainer):
 
     all_terms = ("forget", "retain", "consist", "hold", "values")
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         draws, fiction = self.draws(batch), self.captions
-        groups = {side: batch.sides[key]["captions"] for side, key in (("forget", "df"), ("consist", "dr"))}
+        groups = {side: batch.sets[key]["captions"] for side, key in (("forget", "df"), ("consist", "dr"))}
         groups["hold"] = fiction.held(draws, self.params.held)
         groups["values"] = fiction.kept_names(draws, self.params.extra)
         own, aim = self.embed(groups, live=True), self.embed(groups, live=False)

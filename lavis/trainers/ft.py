@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 
 from lavis.common.registry import registry
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides, with_parts
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures, with_parts
 
 
 @dataclass
@@ -41,5 +41,5 @@ class FineTuning(BaseTrainer):
     needs_teacher = False
     trains_scale = True
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         return with_parts("retain", student.objective("dr", self.params.share_equal))

@@ -28,7 +28,7 @@ from lavis.common.errors import DataError
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.contrastive import contrastive_loss
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 FIELD = "generic_caption"
 
@@ -77,6 +77,6 @@ class GenericCaptions(BaseTrainer):
     def entries(self, side: str, entries: list[Any]) -> list[Any]:
         return with_generic_captions(entries) if side == "df" else entries
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         groups = batch.caption_groups("df"), batch.caption_groups("dr")
         return generic_terms(student.df, student.dr, self.scale, *groups)

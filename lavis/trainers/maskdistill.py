@@ -25,7 +25,7 @@ import torch
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.distillation import kl_both_ways
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 MASKED = -1e10
 
@@ -50,9 +50,9 @@ class MaskedDistillation(BaseTrainer):
 
     params_class = Params
     all_terms = ("forget",)
-    teacher_sides = ("df",)
+    teacher_sets = ("df",)
     needs_pairs = True
-    sides = ("df",)
+    sets = ("df",)
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         return maskdistill_terms(student.df, teacher.df, self.scale)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 
 from lavis.common.registry import registry
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides, with_parts
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures, with_parts
 
 
 @dataclass
@@ -43,8 +43,8 @@ class NegativeGradient(BaseTrainer):
 
     params_class = Params
     all_terms = ("forget",)
-    sides = ("df",)
+    sets = ("df",)
     needs_teacher = False
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         return neggrad_terms(student.objective("df", self.params.share_equal))

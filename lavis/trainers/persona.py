@@ -92,7 +92,7 @@ class PersonaTrainer(BaseTrainer):
     def images(self, batch: Batch, side: str) -> torch.Tensor:
         """Unit rows (B, D) of a side's images, which are student's and teacher's alike."""
         with self.computing():
-            rows = self.frozen.encode_image(batch.sides[side]["images"])
+            rows = self.frozen.encode_image(batch.sets[side]["images"])
         return F.normalize(rows.float(), dim=-1)
 
 

@@ -25,7 +25,7 @@ import torch
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.contrastive import contrastive_loss
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 Groups = torch.Tensor | None
 
@@ -61,7 +61,7 @@ class ShuffledCaptions(BaseTrainer):
     needs_teacher = False
     trains_scale = True
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         order = batch.permutation
         wrong = student.df.with_text(student.df.text[order])
         if not self.params.share_equal:

@@ -21,7 +21,7 @@ import torch
 
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 
 @dataclass
@@ -41,8 +41,8 @@ class SimilarityMinimisation(BaseTrainer):
     params_class = Params
     all_terms = ("forget",)
     needs_pairs = True
-    sides = ("df",)
+    sets = ("df",)
     needs_teacher = False
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         return simmin_terms(student.df)

@@ -33,7 +33,7 @@ import torch
 from lavis.common.features import Features
 from lavis.common.registry import registry
 from lavis.losses.terms import multimodal_mse, relation_mse, unimodal_mse
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherSides
+from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 TERMS = ("md", "multi", "uni")
 ABLATIONS = ("vlul-md", "vlul-multi", "vlul-uni", "vlul-md-multi", "vlul-md-uni", "vlul-multi-uni")
@@ -48,7 +48,7 @@ def vlul_terms(
     student_df: Features, student_dr: Features, teacher_df: Features, teacher_dr: Features
 ) -> dict[str, torch.Tensor]:
     """The three terms as scalars; `teacher_df` already carries the shuffled captions."""
-    unimodal = {"df": (student_df, teacher_df), "dr": (student_dr, teacher_dr)}[student_df.unimodal_side]
+    unimodal = {"df": (student_df, teacher_df), "dr": (student_dr, teacher_dr)}[student_df.unimodal_set]
     return {
         "md": relation_mse(student_df, teacher_df),
         "multi": multimodal_mse(student_dr, teacher_dr),
@@ -69,6 +69,6 @@ class MultiDelete(BaseTrainer):
         named = tuple(method.split("-")[1:])
         return named or TERMS
 
-    def terms(self, student: Student, teacher: TeacherSides, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         found = vlul_terms(student.df, student.dr, teacher.df_shuffled, teacher.dr)
         return {name: found[name] for name in self.active}

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lavis.models.base import Progress
+from lavis.models.base import TrainingStep
 from tests.models.references import assert_close, build, keys_of, listed_keys, load
 from tests.models.test_albef_nlvr import perturb
 
@@ -42,7 +42,8 @@ def test_the_head_reads_the_pass_that_retrieval_was_checked_with():
 
 
 @pytest.mark.parametrize(
-    ("progress", "share"), [(Progress(0, 0, 100), 0.0), (Progress(0, 50, 100), 0.2), (Progress(1, 0, 100), 0.4)]
+    ("progress", "share"),
+    [(TrainingStep(0, 0, 100), 0.0), (TrainingStep(0, 50, 100), 0.2), (TrainingStep(1, 0, 100), 0.4)],
 )
 def test_soft_targets_grow_over_one_epoch(progress, share):
     model, inputs = model_and_inputs()
@@ -59,7 +60,7 @@ def test_soft_targets_grow_over_one_epoch(progress, share):
 
 def test_without_distillation_the_loss_is_plain():
     model, inputs = model_and_inputs(use_distill=False)
-    loss = model.objective(inputs, Progress(0, 50, 100))["ce"]
+    loss = model.objective(inputs, TrainingStep(0, 50, 100))["ce"]
     assert_close(loss, F.cross_entropy(model.classify(inputs), inputs["labels"]), 1e-6)
 
 

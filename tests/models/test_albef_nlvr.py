@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 
 from lavis.common.errors import ConfigError, DataError
-from lavis.models.base import Progress
+from lavis.models.base import TrainingStep
 from tests.models.references import HIDDEN, assert_close, build, keys_of, listed_keys
 
 ARCH = "albef_nlvr"
 SIZES = {"vocab_size": 300, "text_depth": 18}
 LAYER = "text_encoder.encoder.layer."
-STEP = Progress(epoch=0, step=50, steps_per_epoch=100)
+STEP = TrainingStep(epoch=0, step=50, steps_per_epoch=100)
 
 
 def perturb(model, spread: float):
@@ -134,8 +134,8 @@ def test_the_momentum_pass_uses_the_online_text_encoder(fresh, inputs):
     ("progress", "share"),
     [
         (STEP, 0.1),
-        (Progress(2, 0, 100), 0.4),
-        (Progress(9, 3, 100), 0.4),
+        (TrainingStep(2, 0, 100), 0.4),
+        (TrainingStep(9, 3, 100), 0.4),
     ],
 )
 def test_soft_targets_grow_over_two_epochs(progress, share):

@@ -9,7 +9,7 @@ import torch
 
 from lavis.common.features import FusedPairFeatures
 from lavis.losses.itm import hard_negative_weights
-from lavis.models.base import Progress
+from lavis.models.base import TrainingStep
 from tests.models.references import (
     FEATURES,
     HIDDEN,
@@ -24,7 +24,7 @@ from tests.models.references import (
 
 ARCH = "albef_retrieval"
 SIZES = {"vocab_size": 300, "fusion_layer": 3, "embed_dim": 16, "queue_size": 18, "max_txt_len": 12}
-STEP = Progress(epoch=0, step=50, steps_per_epoch=100)
+STEP = TrainingStep(epoch=0, step=50, steps_per_epoch=100)
 INPUTS, OUTPUTS = Recorded(ARCH, "inputs"), Recorded(ARCH, "outputs")
 
 
@@ -56,7 +56,7 @@ def layer_outputs(model, run) -> list[torch.Tensor]:
 @torch.no_grad()
 def test_features_and_fused_states(model):
     inputs = inputs_of(model)
-    images, texts = model.image_side(inputs["images"]), model.text_side(inputs["tokens"], inputs["mask"])
+    images, texts = model.image_states_of(inputs["images"]), model.text_states_of(inputs["tokens"], inputs["mask"])
     assert_close(images.states, OUTPUTS["image_embeds"], HIDDEN)
     assert_close(texts.states, OUTPUTS["text_embeds"], HIDDEN)
     assert_close(images.features, OUTPUTS["image_feat"], FEATURES)
@@ -90,7 +90,7 @@ def test_every_layer(model):
 @torch.no_grad()
 def test_match_logits_of_all_pairs(model):
     inputs = inputs_of(model)
-    images, texts = model.image_side(inputs["images"]), model.text_side(inputs["tokens"], inputs["mask"])
+    images, texts = model.image_states_of(inputs["images"]), model.text_states_of(inputs["tokens"], inputs["mask"])
     image, text = (grid.flatten() for grid in torch.meshgrid(torch.arange(3), torch.arange(3), indexing="ij"))
     logits = model.match_logits(images.take(image), texts.take(text)).view(3, 3, 2)
     assert_close(logits, OUTPUTS["itm_logits_allpairs"], FEATURES)
@@ -112,7 +112,7 @@ def test_contrast_and_negatives(model, case):
     inputs = inputs_of(model, ids)
     model.begin_step(STEP)
     slow = model.momentum_features(inputs)
-    images, texts = model.image_side(inputs["images"]), model.text_side(inputs["tokens"], inputs["mask"])
+    images, texts = model.image_states_of(inputs["images"]), model.text_states_of(inputs["tokens"], inputs["mask"])
     contrast = model.contrast(images.features, texts.features, *slow, INPUTS[ids], model.soft_share(STEP, 2))
 
     def recorded(name: str) -> torch.Tensor:
@@ -173,7 +173,7 @@ def test_ema_moves_once_per_step_and_first(model):
     for _ in range(2):  # two micro-batches of one optimiser step
         model.objective(inputs_of(model), STEP)
     assert_close(model.vision_proj_m.weight, expected, 1e-6)
-    model.objective(inputs_of(model), Progress(0, 51, 100))
+    model.objective(inputs_of(model), TrainingStep(0, 51, 100))
     assert not torch.allclose(model.vision_proj_m.weight, expected, atol=1e-7)
 
 
@@ -235,9 +235,9 @@ def rerank(cosines: torch.Tensor, k: int, match) -> torch.Tensor:
 @torch.no_grad()
 @pytest.mark.parametrize("k", [2, 4])
 def test_ranking_with_matching(model, k):
-    images = model.image_side(pixels(model, INPUTS["image_eval"]))
+    images = model.image_states_of(pixels(model, INPUTS["image_eval"]))
     found = model.ranking_tokens(INPUTS.texts("eval_texts"))
-    texts = model.text_side(found.ids, found.mask)
+    texts = model.text_states_of(found.ids, found.mask)
     assert_close(images.features[-1:], OUTPUTS["eval_last_image_embed"], FEATURES)
     assert_close(texts.features, OUTPUTS["eval_last_text_embed"], FEATURES)
     cosines = images.features @ texts.features.T
@@ -283,7 +283,7 @@ def test_the_state_after_a_resumed_run_is_that_of_an_unbroken_one():
     for step in range(3):
         for run in (unbroken, broken):
             torch.manual_seed(step)
-            run.objective(inputs_of(run), Progress(0, step, 100))
+            run.objective(inputs_of(run), TrainingStep(0, step, 100))
         state = broken.checkpoint_state()
         broken = build(ARCH, **SIZES)
         broken.load_state_dict(state)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.features import FusedFeatures
 from lavis.losses.lm import lm_labels, sequence_losses
-from lavis.models.base import Progress, join
+from lavis.models.base import TrainingStep, join
 from tests.models.references import (
     FEATURES,
     HIDDEN,
@@ -23,7 +23,7 @@ from tests.models.references import (
 
 ARCH = "albef_vqa"
 SIZES = {"vocab_size": 300, "fusion_layer": 3, "decoder_depth": 3}
-STEP = Progress(epoch=0, step=50, steps_per_epoch=100)
+STEP = TrainingStep(epoch=0, step=50, steps_per_epoch=100)
 INPUTS, OUTPUTS = Recorded(ARCH, "inputs"), Recorded(ARCH, "outputs")
 
 

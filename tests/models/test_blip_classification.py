@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lavis.common.errors import DataError
-from lavis.models.base import Progress
+from lavis.models.base import TrainingStep
 from tests.models.blip_small import CLS, TEXTS, calls, lively, pictures, transformers_text
 
 LABELS = torch.tensor([2, 0, 1])
@@ -68,7 +68,7 @@ def test_logits_are_those_of_transformers_row_by_row(model, inputs):
 def test_objective_mixes_labels_and_the_moved_momentum_copy(model, inputs, progress, share):
     """(1−a)·CE + a·CE to softmax of the copy after its EMA step; a = 0.4·min(1, (epoch·n + step)/n)."""
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    loss = model.objective(inputs, Progress(*progress))["ce"].item()
+    loss = model.objective(inputs, TrainingStep(*progress))["ce"].item()
     for name, value in model.state_dict().items():
         if "_m." in name and value.is_floating_point():
             expected = 0.995 * before[name] + 0.005 * before[name.replace("_m.", ".", 1)]
@@ -81,13 +81,13 @@ def test_objective_mixes_labels_and_the_moved_momentum_copy(model, inputs, progr
 
 def test_without_distillation_it_is_the_plain_cross_entropy(inputs):
     model = lively("blip_classification", use_distill=False)
-    loss = model.objective(inputs, Progress(5, 0, 10))["ce"].item()
+    loss = model.objective(inputs, TrainingStep(5, 0, 10))["ce"].item()
     logs = logits_by_transformers(model).double().log_softmax(dim=1)
     assert loss == pytest.approx(-float(logs[torch.arange(3), LABELS].mean()), rel=1e-5)
 
 
 def test_gradients_reach_every_trained_weight_and_no_copy(model, inputs):
-    model.objective(inputs, Progress(0, 5, 10))["ce"].backward()
+    model.objective(inputs, TrainingStep(0, 5, 10))["ce"].backward()
     for name, parameter in model.named_parameters():
         copied = name.split(".")[0].endswith("_m")
         assert (parameter.grad is None) == copied == (not parameter.requires_grad), name

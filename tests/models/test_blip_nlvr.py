@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from lavis.common.checkpoint import save_checkpoint
 from lavis.common.errors import CheckpointError, DataError
-from lavis.models.base import Progress
+from lavis.models.base import TrainingStep
 from lavis.models.fused.blip_twin import FIRST_MERGE, TwinAttentionBlock
 from lavis.models.fused.text import TextSizes
 from tests.models.references import (
@@ -83,7 +83,7 @@ def test_every_recorded_output_is_met(model, inputs, wanted):
     with torch.no_grad():
         features = model.represent(inputs)
         layers = hidden_states(model, inputs, features.image_states)
-        terms = model.objective(inputs, Progress(0, 50, 100))
+        terms = model.objective(inputs, TrainingStep(0, 50, 100))
         own = {
             "image_embeds": features.image_states[:, 0],
             "image1_embeds": features.image_states[:, 1],
@@ -103,7 +103,7 @@ def test_every_recorded_output_is_met(model, inputs, wanted):
 
 def test_gradients_are_met(model, inputs, wanted):
     model.zero_grad()
-    sum(model.objective(inputs, Progress(0, 50, 100)).values()).backward()
+    sum(model.objective(inputs, TrainingStep(0, 50, 100)).values()).backward()
     assert_gradients(model, wanted)
 
 

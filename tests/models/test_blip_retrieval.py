@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import save_file
 
 from lavis.common.features import FusedPairFeatures
-from lavis.models.base import Progress
+from lavis.models.base import TrainingStep
 from lavis.models.fused import retrieval
 from tests.models.blip_small import CLS, ENC, TEXTS, calls, lively, pictures, transformers_text
 from tests.models.references import build
 
 SIZES = {"embed_dim": 16, "queue_size": 8, "max_txt_len": 12}
 IDS = torch.tensor([11, 7, 9])
-STEP = Progress(0, 50, 100)
+STEP = TrainingStep(0, 50, 100)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_every_layer_cross_attends_in_matching_and_none_in_text_mode(model):
     inputs = prepared(model)
     blocks = [layer.crossattention for layer in model.text_encoder.layers]
     assert calls(blocks, lambda: model.encode_text(inputs["tokens"])) == []
-    images, texts = model.image_side(inputs["images"]), model.text_side(inputs["tokens"], inputs["mask"])
+    images, texts = model.image_states_of(inputs["images"]), model.text_states_of(inputs["tokens"], inputs["mask"])
     assert len(calls(blocks, lambda: model.match(images, texts))) == 6
 
 
@@ -97,7 +97,7 @@ def test_every_layer_cross_attends_in_matching_and_none_in_text_mode(model):
 def test_match_is_the_second_logit_of_each_pair_alone(model):
     """Any image with any text: rows (0, 2), (1, 0), (2, 1)."""
     inputs = prepared(model)
-    images, texts = model.image_side(inputs["images"]), model.text_side(inputs["tokens"], inputs["mask"])
+    images, texts = model.image_states_of(inputs["images"]), model.text_states_of(inputs["tokens"], inputs["mask"])
     pairs = [(0, 2), (1, 0), (2, 1)]
     own = model.match(images.take(torch.tensor([i for i, _ in pairs])), texts.take(torch.tensor([t for _, t in pairs])))
     expected = torch.stack([model.itm_head(text_states(model, text, image)[0])[1] for image, text in pairs])
@@ -179,11 +179,11 @@ def test_a_batch_of_a_single_image_has_no_negatives(model):
 def test_without_distillation_targets_are_hard():
     with_soft, without = (lively("blip_retrieval", use_distill=use, **SIZES) for use in (True, False))
     torch.manual_seed(3)
-    first = without.objective(prepared(without), Progress(0, 0, 100))["itc"].item()
+    first = without.objective(prepared(without), TrainingStep(0, 0, 100))["itc"].item()
     torch.manual_seed(3)
-    assert with_soft.objective(prepared(with_soft), Progress(0, 0, 100))["itc"].item() == pytest.approx(first)
+    assert with_soft.objective(prepared(with_soft), TrainingStep(0, 0, 100))["itc"].item() == pytest.approx(first)
     later = lively("blip_retrieval", use_distill=False, **SIZES)
-    assert later.objective(prepared(later), Progress(9, 0, 100))["itc"].item() == pytest.approx(first)
+    assert later.objective(prepared(later), TrainingStep(9, 0, 100))["itc"].item() == pytest.approx(first)
 
 
 def test_gradients_reach_every_trained_weight_and_no_copy(model):

@@ -7,7 +7,7 @@ import torch
 
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.features import FusedFeatures
-from lavis.models.base import Progress
+from lavis.models.base import TrainingStep
 from tests.models.blip_small import DEC, ENC, SEP, TEXTS, calls, lively, pictures, transformers_text
 
 ANSWERS = [["a dog"], ["a red car", "tree"], ["two", "people", "two people"]]
@@ -100,7 +100,7 @@ def test_objective_is_the_sum_over_answers_one_by_one(model, rows, inputs):
     for row, (texts, weights) in enumerate(zip(ANSWERS, WEIGHTS, strict=True)):
         losses = losses_one_by_one(model, rows, row, texts)
         expected += sum(weight * loss for weight, loss in zip(weights, losses, strict=True)) / 3
-    terms = model.objective(inputs, Progress(3, 1, 2))
+    terms = model.objective(inputs, TrainingStep(3, 1, 2))
     assert list(terms) == ["lm"]
     assert terms["lm"].item() == pytest.approx(expected, rel=2e-5)
     terms["lm"].backward()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lavis.models.base import Inputs, Progress
+from lavis.models.base import Inputs, TrainingStep
 from tests.models.references import build
 from tests.models.test_fused_loading import SIZES
 
-STEP = Progress(epoch=1, step=3, steps_per_epoch=10)
+STEP = TrainingStep(epoch=1, step=3, steps_per_epoch=10)
 
 
 def inputs_of(model, rows: int = 4) -> Inputs:
@@ -27,7 +27,7 @@ def inputs_of(model, rows: int = 4) -> Inputs:
     return model.prepare(batch)
 
 
-def total(model, inputs: Inputs, progress: Progress = STEP) -> torch.Tensor:
+def total(model, inputs: Inputs, progress: TrainingStep = STEP) -> torch.Tensor:
     torch.manual_seed(0)
     return torch.stack(list(model.objective(inputs, progress).values())).sum()
 

@@ -11,7 +11,7 @@ import pytest
 from lavis.common.errors import ConfigError
 from lavis.sweeps import lanes
 from lavis.sweeps.jobs import Job, log_tail, read_results
-from lavis.sweeps.progress import Progress, clock
+from lavis.sweeps.progress import ProgressDisplay, clock
 
 
 def job(folder: Path, *argv: str, inputs: tuple[Path, ...] = ()) -> Job:
@@ -96,7 +96,7 @@ def test_clock(seconds: float, text: str) -> None:
 
 
 def test_time_left_counts_waiting_and_running_jobs() -> None:
-    with Progress(total=5, lanes=2) as progress:
+    with ProgressDisplay(total=5, lanes=2) as progress:
         assert progress.seconds_left() is None
         progress.step("one", 10.0)
         assert progress.seconds_left() == 20.0  # 4 jobs of 10 s on two lanes

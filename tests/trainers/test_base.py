@@ -95,7 +95,7 @@ def test_vlul_decouples_from_shuffled_captions():
     made.model.eval()
     one = batch()
     _, terms = made.loss(one)
-    teacher = made.teacher.features("df", one.sides["df"])
+    teacher = made.teacher.features("df", one.sets["df"])
     target = teacher.image @ teacher.text[one.permutation].T
     student = teacher.image @ teacher.text.T
     assert terms["md"].item() == pytest.approx(2 * (student - target).square().mean().item(), abs=1e-6)
@@ -113,7 +113,7 @@ def test_every_side_goes_through_one_forward():
 def test_dropout_repeats_for_a_micro_batch_and_differs_between_two():
     made = trainer("delete")
     made.model.train()
-    totals = [made.loss(Batch(batch().sides, 42, 0, n))[0].item() for n in (0, 0, 1)]
+    totals = [made.loss(Batch(batch().sets, 42, 0, n))[0].item() for n in (0, 0, 1)]
     assert totals[0] == totals[1] != totals[2]
 
 

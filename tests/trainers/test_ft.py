@@ -12,7 +12,7 @@ from tests.trainers.methods import log_records, stepped_trainer, steps_taken
 def test_the_loss_is_the_original_objective_on_the_retain_batch():
     made, batch = stepped_trainer("ft", method_args={"share_equal": False})
     total, terms = made.loss(batch)
-    expected = contrastive_loss(made.model(batch.sides["dr"]), made.scale)
+    expected = contrastive_loss(made.model(batch.sets["dr"]), made.scale)
     assert total.item() == terms["retain"].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
@@ -20,7 +20,7 @@ def test_equal_captions_are_no_negatives_of_each_other():
     """All four captions of the batch are "a": no row is a wrong answer to another."""
     made, batch = stepped_trainer("ft")
     groups = torch.zeros(4, dtype=torch.int64)
-    expected = contrastive_loss(made.model(batch.sides["dr"]), made.scale, groups)
+    expected = contrastive_loss(made.model(batch.sets["dr"]), made.scale, groups)
     assert made.loss(batch)[0].item() == pytest.approx(expected.item(), abs=1e-6)
 
 

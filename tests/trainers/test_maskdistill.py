@@ -43,6 +43,6 @@ def test_a_step_makes_true_pairs_less_likely(seed):
 
 def test_the_trainer_needs_df_alone():
     made, batch = stepped_trainer("maskdistill")
-    del batch.sides["dr"]
+    del batch.sets["dr"]
     total, terms = made.loss(batch)
     assert set(terms) == {"forget"} and total.item() > 0

@@ -28,7 +28,7 @@ def test_a_step_down_its_gradient_raises_the_original_loss(seed):
 def test_the_trainer_negates_the_loss_of_the_forget_batch():
     made, batch = stepped_trainer("neggrad", method_args={"share_equal": False})
     total, _ = made.loss(batch)
-    side = batch.sides["df"]
+    side = batch.sets["df"]
     expected = contrastive_loss(made.model(side), made.scale)
     assert total.item() == pytest.approx(-expected.item(), abs=1e-6)
 

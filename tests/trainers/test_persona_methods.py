@@ -61,7 +61,7 @@ def prepared(method: str, **keys):
     made = registry.get_trainer_class(method)(method, model, RunConfig(**keys), CPU)
     made.fiction = Told()
     step = batch()
-    step.sides["df"]["captions"], step.sides["dr"]["captions"] = ["secret", "unmatched"] * 2, ["public"] * 4
+    step.sets["df"]["captions"], step.sets["dr"]["captions"] = ["secret", "unmatched"] * 2, ["public"] * 4
     return made, model, step
 
 
@@ -107,10 +107,10 @@ def test_similarity_terms_by_hand():
 
 def test_erase_hold_holds_what_it_should():
     made, model, step = prepared("erase_hold")
-    step.sides["df"]["captions"] = ["secret"] * 4
+    step.sets["df"]["captions"] = ["secret"] * 4
     terms = made.loss(step)[1]
     assert [terms[name].item() for name in ("retain", "consist", "hold", "values")] == pytest.approx([0] * 4, abs=1e-6)
-    image = torch.nn.functional.normalize(model.encode_image(step.sides["df"]["images"]), dim=-1)
+    image = torch.nn.functional.normalize(model.encode_image(step.sets["df"]["images"]), dim=-1)
     assert terms["forget"].item() == pytest.approx(image[:, 0].pow(2).mean().item(), abs=1e-6)  # secret is (1, 0, ...)
     angle(model, "held", 90)
     assert made.loss(step)[1]["hold"].item() == pytest.approx(chord(60), abs=1e-6)
@@ -119,7 +119,7 @@ def test_erase_hold_holds_what_it_should():
 @pytest.mark.parametrize("method", METHODS)
 def test_only_the_text_side_learns(method):
     made, model, step = prepared(method)
-    step.sides["df"]["captions"] = ["secret"] * 4
+    step.sets["df"]["captions"] = ["secret"] * 4
     made.loss(step)[0].backward()
     assert [name for name, p in model.named_parameters() if p.grad is not None] == ["text.weight"]
 

@@ -32,7 +32,7 @@ def test_a_step_pulls_wrong_pairs_together(seed):
 def test_the_trainer_shuffles_the_captions_by_the_batch():
     made, batch = stepped_trainer("shuffled", method_args={"share_equal": False})
     _, terms = made.loss(batch)
-    side = batch.sides["df"]
+    side = batch.sets["df"]
     own = made.model(side)
     expected = contrastive_loss(own.with_text(own.text[batch.permutation]), made.scale)
     assert terms["forget"].item() == pytest.approx(expected.item(), abs=1e-6)
@@ -41,9 +41,9 @@ def test_the_trainer_shuffles_the_captions_by_the_batch():
 def test_equal_captions_keep_their_numbers_when_shuffled():
     """Captions a, a, b, b: the loss with shared targets is the one of groups in the shuffled order."""
     made, batch = stepped_trainer("shuffled")
-    batch.sides["df"]["captions"] = ["a", "a", "b", "b"]
+    batch.sets["df"]["captions"] = ["a", "a", "b", "b"]
     _, terms = made.loss(batch)
-    side, order = batch.sides["df"], batch.permutation
+    side, order = batch.sets["df"], batch.permutation
     own = made.model(side)
     groups = torch.tensor([0, 0, 1, 1])[order]
     expected = contrastive_loss(own.with_text(own.text[order]), made.scale, groups)

@@ -11,7 +11,7 @@ from torch import nn
 from lavis.common.errors import DataError
 from lavis.common.features import FusedFeatures
 from lavis.losses.itc import distilled_cross_entropy
-from lavis.models.base import Inputs, Progress
+from lavis.models.base import Inputs, TrainingStep
 from lavis.models.fused.base import FusedModel
 from lavis.models.fused.config import ClassifierConfig
 from lavis.models.fused.momentum import MomentumModel
@@ -51,7 +51,7 @@ class FusedClassifier(FusedModel):
         """Logits (B, C)."""
         return self.cls_head(self.represent(inputs).fused)
 
-    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+    def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
         """The term "ce": cross-entropy of "labels" (B,)."""
         return {"ce": F.cross_entropy(self.classify(inputs), inputs["labels"])}
 
@@ -79,7 +79,7 @@ class DistilledClassifier(FusedClassifier, MomentumModel):
         states = self.image_states(inputs["images"], self.visual_encoder_m)
         return self.cls_head_m(self.momentum_text(inputs["tokens"], inputs["mask"], states)[:, 0])
 
-    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+    def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
         """The term "ce": cross-entropy with labels and, where distilled, with the momentum copy's softmax."""
         self.begin_step(progress)
         teacher = self.momentum_logits(inputs) if self.config.use_distill else None

@@ -12,7 +12,7 @@ from torch import nn
 
 from lavis.common.distributed import gather_rows
 from lavis.losses.itc import distillation_weight
-from lavis.models.base import Progress
+from lavis.models.base import TrainingStep
 from lavis.models.fused.base import FusedModel
 
 
@@ -58,7 +58,7 @@ class MomentumModel(FusedModel):
         return {f"{name}_m" for name in self._followed}
 
     @torch.no_grad()
-    def begin_step(self, progress: Progress) -> bool:
+    def begin_step(self, progress: TrainingStep) -> bool:
         """Let the copies follow, once per optimiser step (micro-batches of a step share them); True if they did."""
         step = (progress.epoch, progress.step)
         if step == self._step:
@@ -67,7 +67,7 @@ class MomentumModel(FusedModel):
         follow(((getattr(self, n), getattr(self, f"{n}_m")) for n in self._followed), self.config.momentum)
         return True
 
-    def soft_share(self, progress: Progress, ramp_epochs: int) -> float:
+    def soft_share(self, progress: TrainingStep, ramp_epochs: int) -> float:
         """Weight of the momentum targets at this step; 0 without distillation."""
         alpha = self.config.alpha if self.config.use_distill else 0.0
         return distillation_weight(alpha, progress.epoch, progress.step, progress.steps_per_epoch, ramp_epochs)

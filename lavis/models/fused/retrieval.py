@@ -22,7 +22,7 @@ from torch import nn
 from lavis.common.features import FusedPairFeatures
 from lavis.losses.itc import itc_loss, same_image_targets, soften
 from lavis.losses.itm import draw_negatives, hard_negative_weights, itm_loss
-from lavis.models.base import Inputs, Progress
+from lavis.models.base import Inputs, TrainingStep
 from lavis.models.fused.config import RetrievalConfig
 from lavis.models.fused.momentum import FeatureQueue, MomentumModel
 from lavis.models.fused.text import TextEncoder
@@ -30,11 +30,11 @@ from lavis.models.fused.tokens import Tokens
 
 MIN_TEMP, MAX_TEMP = 0.001, 0.5
 RAMP_EPOCHS = 2
-Sides = tuple[torch.Tensor, torch.Tensor]
+EmbeddingPair = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass
-class Side:
+class ModalityStates:
     """One modality of B entries.
 
     Attributes:
@@ -47,10 +47,10 @@ class Side:
     states: torch.Tensor
     mask: torch.Tensor | None = None
 
-    def take(self, rows: torch.Tensor) -> Side:
+    def take(self, rows: torch.Tensor) -> ModalityStates:
         """The entries of the given numbers."""
         mask = None if self.mask is None else self.mask[rows]
-        return Side(self.features[rows], self.states[rows], mask)
+        return ModalityStates(self.features[rows], self.states[rows], mask)
 
 
 @dataclass
@@ -98,20 +98,22 @@ class FusedRetrieval(MomentumModel):
         """What matching continues from: the text states, or ids to embed anew."""
         return states
 
-    def negative_logits(self, contrast: Contrast, images: Side, texts: Side) -> tuple[torch.Tensor, torch.Tensor]:
+    def negative_logits(
+        self, contrast: Contrast, images: ModalityStates, texts: ModalityStates
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, B) logits, image to text and text to image, that hard negatives are drawn by."""
         raise NotImplementedError
 
-    def image_side(self, images: torch.Tensor) -> Side:
+    def image_states_of(self, images: torch.Tensor) -> ModalityStates:
         """Of uint8 pixels (B, 3, S, S)."""
         states = self.image_states(images)
-        return Side(F.normalize(self.vision_proj(states[:, 0]), dim=-1), states)
+        return ModalityStates(F.normalize(self.vision_proj(states[:, 0]), dim=-1), states)
 
-    def text_side(self, tokens: torch.Tensor, mask: torch.Tensor) -> Side:
+    def text_states_of(self, tokens: torch.Tensor, mask: torch.Tensor) -> ModalityStates:
         """Of token ids and mask (B, L)."""
         states = self.text_encoder(tokens, mask, last=self.fusion_layer)
         features = F.normalize(self.text_proj(states[:, 0]), dim=-1)
-        return Side(features, self.matching_text(tokens, states), mask)
+        return ModalityStates(features, self.matching_text(tokens, states), mask)
 
     @torch.no_grad()
     def momentum_features(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
@@ -127,16 +129,16 @@ class FusedRetrieval(MomentumModel):
 
     def represent(self, inputs: Inputs) -> FusedPairFeatures:
         """Projected features of both sides, and the fused [CLS] of every own pair."""
-        images, texts = self.image_side(inputs["images"]), self.text_side(inputs["tokens"], inputs["mask"])
+        images, texts = self.image_states_of(inputs["images"]), self.text_states_of(inputs["tokens"], inputs["mask"])
         fused = self.fuse(images.states, texts.states, inputs["mask"])
         return FusedPairFeatures(images.features, texts.features, fused[:, 0])
 
-    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+    def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
         """The terms "itc" and "itm" of the published objective; momentum copies and queue move on."""
         self.clamp_scale()
         if self.begin_step(progress):
             self.queue.flush()
-        images, texts = self.image_side(inputs["images"]), self.text_side(inputs["tokens"], inputs["mask"])
+        images, texts = self.image_states_of(inputs["images"]), self.text_states_of(inputs["tokens"], inputs["mask"])
         slow_images, slow_texts = self.momentum_features(inputs)
         ids = inputs["image_ids"]
         share = self.soft_share(progress, RAMP_EPOCHS)
@@ -162,7 +164,7 @@ class FusedRetrieval(MomentumModel):
             own, slow = (images.float(), texts.float()), (slow_images.float(), slow_texts.float())
             return self._contrast(own, slow, ids, share)
 
-    def _contrast(self, own: Sides, slow: Sides, ids: torch.Tensor, share: float) -> Contrast:
+    def _contrast(self, own: EmbeddingPair, slow: EmbeddingPair, ids: torch.Tensor, share: float) -> Contrast:
         (images, texts), (slow_images, slow_texts) = own, slow
         all_images = torch.cat([slow_images.T, self.queue.images], dim=1)
         all_texts = torch.cat([slow_texts.T, self.queue.texts], dim=1)
@@ -173,7 +175,7 @@ class FusedRetrieval(MomentumModel):
         return Contrast(images @ all_texts / self.temp, texts @ all_images / self.temp, image_targets, text_targets)
 
     def draw(
-        self, contrast: Contrast, images: Side, texts: Side, ids: torch.Tensor
+        self, contrast: Contrast, images: ModalityStates, texts: ModalityStates, ids: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Row numbers of an image for every text, then of a text for every image; empty in a batch of one image."""
         image_to_text, text_to_image = self.negative_logits(contrast, images, texts)
@@ -182,8 +184,8 @@ class FusedRetrieval(MomentumModel):
 
     @staticmethod
     def matching_batch(
-        images: Side, texts: Side, image_for_text: torch.Tensor, text_for_image: torch.Tensor
-    ) -> tuple[Side, Side]:
+        images: ModalityStates, texts: ModalityStates, image_for_text: torch.Tensor, text_for_image: torch.Tensor
+    ) -> tuple[ModalityStates, ModalityStates]:
         """Rows [own pairs | another image, own text | own image, another text]."""
         own = torch.arange(len(images.features), device=images.features.device)
         unmatched = own[: len(image_for_text)]
@@ -192,22 +194,22 @@ class FusedRetrieval(MomentumModel):
             texts.take(torch.cat([own, unmatched, text_for_image])),
         )
 
-    def match_logits(self, images: Side, texts: Side) -> torch.Tensor:
+    def match_logits(self, images: ModalityStates, texts: ModalityStates) -> torch.Tensor:
         """(B, 2) of B pairs; column 1 is "they match"."""
         assert texts.mask is not None
         return self.itm_head(self.fuse(images.states, texts.states, texts.mask)[:, 0])
 
-    def match(self, images: Side, texts: Side) -> torch.Tensor:
+    def match(self, images: ModalityStates, texts: ModalityStates) -> torch.Tensor:
         """Logit of "they match" of B pairs, (B,)."""
         return self.match_logits(images, texts)[:, 1]
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 pixels (B, 3, S, S) to features (B, D)."""
-        return self.image_side(images).features
+        return self.image_states_of(images).features
 
     def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
         """Token ids (B, L), padded by the tokenizer, to features (B, D)."""
-        return self.text_side(tokens, tokens != self.tokenizer.pad).features
+        return self.text_states_of(tokens, tokens != self.tokenizer.pad).features
 
     def tokenize(self, captions: list[str]) -> torch.Tensor:
         """Token ids (B, L) for ranking."""

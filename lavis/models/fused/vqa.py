@@ -14,7 +14,7 @@ import torch
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.features import FusedFeatures
 from lavis.losses.lm import lm_labels, sequence_losses, weighted_lm_loss
-from lavis.models.base import Inputs, Progress
+from lavis.models.base import Inputs, TrainingStep
 from lavis.models.fused.base import FusedModel
 from lavis.models.fused.blip_generate import beam_search
 from lavis.models.fused.config import VqaConfig
@@ -85,7 +85,7 @@ class FusedVqa(FusedModel):
         """All fused states (B, L, H) of the question, which the decoder reads."""
         return self.text_encoder(inputs["tokens"], inputs["mask"], self.image_states(inputs["images"]))
 
-    def objective(self, inputs: Inputs, progress: Progress) -> dict[str, torch.Tensor]:
+    def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
         """The term "lm": the answers' summed token losses, weighted, over the number of questions."""
         return {"lm": self.answer_loss(inputs, None, 0.0)}
 

@@ -13,7 +13,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Relation:
+class Matches:
     """Right pairs in the order of ranking; a *position* is an index after re-ordering.
 
     image_order (n_img,), text_order (n_txt,): position -> original index. edge_image, edge_start, edge_end
@@ -40,8 +40,8 @@ class Relation:
         return local_rows, local_cols
 
 
-def build_relation(txt2img: np.ndarray, text_group: np.ndarray | None, n_img: int) -> Relation:
-    """Relation of n_txt texts with n_img images.
+def build_matches(txt2img: np.ndarray, text_group: np.ndarray | None, n_img: int) -> Matches:
+    """Matches of n_txt texts with n_img images.
 
     txt2img (n_txt,) is the image of each text; text_group (n_txt,) numbers equal strings equally (None: all
     differ). Raises ValueError on another shape and on an image number outside 0 … n_img − 1.
@@ -77,13 +77,13 @@ def _least(group: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _inverse(order: np.ndarray) -> np.ndarray:
-    """Position of every index in an order."""
+    """TrainingState of every index in an order."""
     position = np.empty_like(order)
     position[order] = np.arange(len(order))
     return position
 
 
-def _edges(txt2img: np.ndarray, group: np.ndarray, image_order: np.ndarray, text_order: np.ndarray) -> Relation:
+def _edges(txt2img: np.ndarray, group: np.ndarray, image_order: np.ndarray, text_order: np.ndarray) -> Matches:
     """The relation of groups numbered in the order in which their texts stand."""
     group_size = np.bincount(group)
     group_end = np.cumsum(group_size)
@@ -92,7 +92,7 @@ def _edges(txt2img: np.ndarray, group: np.ndarray, image_order: np.ndarray, text
     own_texts = np.zeros(len(image_order), dtype=np.int64)
     np.add.at(own_texts, edge_image, group_size[edge_group])
     bearers = np.bincount(edge_group)
-    return Relation(
+    return Matches(
         image_order,
         text_order,
         edge_image,

@@ -14,30 +14,30 @@ from hypothesis import strategies as st
 
 from lavis.common.errors import ConfigError
 from lavis.common.schema import RunConfig
+from lavis.evaluation.partitions import cosines_from_partition, partition_plan, ranks_from_partition
 from lavis.evaluation.ranking import ranks_from_features
-from lavis.evaluation.scores import check_shards
-from lavis.evaluation.sharded import cosines_from_shards, ranks_from_shards, shard_plan
+from lavis.evaluation.scores import check_partitions
 from tests.small import run, write_world
 
 SCRIPT = """
 import numpy as np, torch, torch.distributed as dist
 from lavis.common import distributed
-from lavis.evaluation.sharded import cosines_from_shards, ranks_from_shards, shard_plan
-from tests.evaluation.test_sharded import CASES, expected, features
+from lavis.evaluation.partitions import cosines_from_partition, ranks_from_partition, partition_plan
+from tests.evaluation.test_partitions import CASES, expected, features
 dist.init_process_group("gloo")
 for case in CASES:
     image, text, txt2img, group, block = features(*case)
-    plan = shard_plan(txt2img, group, len(image), block=block)
+    plan = partition_plan(txt2img, group, len(image), block=block)
     own = image[plan.image_rows], text[plan.text_rows]
     sent, broadcast = [], dist.broadcast
     dist.broadcast = lambda rows, src: (sent.append(len(rows)), broadcast(rows, src=src))
-    ranks = ranks_from_shards(*own, plan)
+    ranks = ranks_from_partition(*own, plan)
     dist.broadcast = broadcast
     assert max(sent, default=0) <= block + 63 and len(own[0]) <= len(image) // dist.get_world_size() + block
     for ours, theirs in zip(ranks, expected(image, text, txt2img, group, block)):
         assert np.array_equal(ours, theirs), case
     cosines = (image[txt2img].double() * text.double()).sum(dim=1)
-    assert torch.equal(cosines_from_shards(*own, plan).nan_to_num(7), cosines.nan_to_num(7)), case
+    assert torch.equal(cosines_from_partition(*own, plan).nan_to_num(7), cosines.nan_to_num(7)), case
 print("equal", flush=True)
 dist.destroy_process_group()
 """
@@ -74,19 +74,21 @@ def test_real_processes_count_what_one_counts(tmp_path: Path, processes: int) ->
 @given(n_img=st.integers(1, 90), n_txt=st.integers(1, 90), seed=st.integers(0, 999), block=st.sampled_from([1, 7, 64]))
 def test_one_process_in_shards_is_one_process(n_img, n_txt, seed, block):
     image, text, txt2img, group, _ = features(n_img, n_txt, seed, block)
-    plan = shard_plan(txt2img, group, n_img, block=block)
+    plan = partition_plan(txt2img, group, n_img, block=block)
     own = image[plan.image_rows], text[plan.text_rows]
-    for ours, theirs in zip(ranks_from_shards(*own, plan), expected(image, text, txt2img, group, block), strict=True):
+    for ours, theirs in zip(
+        ranks_from_partition(*own, plan), expected(image, text, txt2img, group, block), strict=True
+    ):
         np.testing.assert_array_equal(ours, theirs)
     cosines = (image[txt2img].double() * text.double()).sum(dim=1)
-    torch.testing.assert_close(cosines_from_shards(*own, plan), cosines, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(cosines_from_partition(*own, plan), cosines, rtol=0, atol=0, equal_nan=True)
 
 
 @settings(max_examples=60, deadline=None)
 @given(n_img=st.integers(0, 500), n_txt=st.integers(0, 500), block=st.sampled_from([1, 7, 64]), world=st.integers(1, 9))
 def test_shards_cover_everything_once_and_tiles_have_owners(n_img, n_txt, block, world):
     txt2img = np.zeros(n_txt if n_img else 0, dtype=np.int64)
-    plans = [shard_plan(txt2img, None, n_img, block=block, shard=(rank, world)) for rank in range(world)]
+    plans = [partition_plan(txt2img, None, n_img, block=block, shard=(rank, world)) for rank in range(world)]
     for kind, n in (("images", n_img), ("texts", len(txt2img))):
         parts = [getattr(plan, kind) for plan in plans]
         assert [i for part in parts for i in part] == list(range(n))
@@ -97,18 +99,18 @@ def test_shards_cover_everything_once_and_tiles_have_owners(n_img, n_txt, block,
 
 
 def test_features_of_another_shape_are_refused():
-    plan = shard_plan(np.zeros(4, dtype=np.int64), None, 3)
+    plan = partition_plan(np.zeros(4, dtype=np.int64), None, 3)
     with pytest.raises(ValueError, match=r"holds \(3, 4\) images and texts, got \(2, 4\)"):
-        ranks_from_shards(torch.zeros(2, 5), torch.zeros(4, 5), plan)
+        ranks_from_partition(torch.zeros(2, 5), torch.zeros(4, 5), plan)
 
 
 def test_what_needs_whole_features_is_refused():
-    check_shards(RunConfig(), False)
-    check_shards(RunConfig(shard_features=True), True)
+    check_partitions(RunConfig(), False)
+    check_partitions(RunConfig(shard_features=True), True)
     with pytest.raises(ConfigError, match="cannot measure salmubench"):
-        check_shards(RunConfig(shard_features=True, metrics=["retrieval", "salmubench"]), True)
+        check_partitions(RunConfig(shard_features=True, metrics=["retrieval", "salmubench"]), True)
     with pytest.raises(ConfigError, match="two towers"):
-        check_shards(RunConfig(shard_features=True), False)
+        check_partitions(RunConfig(shard_features=True), False)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ ACCURACY = "_acc"
 
 
 @dataclass
-class Outcome:
+class RunResult:
     """Where a run's files are, and its numbers. `metrics` is empty when evaluation was switched off.
 
     `fault` says why the model's embeddings are worth nothing; empty for a sound model.
@@ -58,7 +58,7 @@ class Outcome:
         return "-" if value is None else f"{value:.3f}" if name == "cosine" else f"{value:.2f}"
 
 
-def write_outcome(outcome: Outcome, config: Config) -> None:
+def write_run_result(outcome: RunResult, config: Config) -> None:
     """Write results.json, and append the metrics to evaluate.txt and log.txt, per split under result/."""
     folder, run = outcome.folder, config.run
     if outcome.metrics:
@@ -70,7 +70,7 @@ def write_outcome(outcome: Outcome, config: Config) -> None:
     write_results(folder / FILE_NAME, as_results(outcome, config, name=run.method or run.reference))
 
 
-def as_results(outcome: Outcome, config: Config, name: str) -> dict[str, Any]:
+def as_results(outcome: RunResult, config: Config, name: str) -> dict[str, Any]:
     """The content of results.json (docs/results_schema.md)."""
     run = config.run
     return {

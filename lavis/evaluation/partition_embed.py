@@ -19,7 +19,7 @@ from lavis.datasets.pairs import PairDataset
 from lavis.embedding.bank import FeatureBank
 from lavis.embedding.embed import evaluating, image_chunks, pair_maps, text_chunks, unit
 from lavis.evaluation.inputs import refuse_bad, refuse_collapse, unit_parts
-from lavis.evaluation.sharded import ShardPlan, SplitShards, shard_plan
+from lavis.evaluation.partitions import PartitionPlan, SplitPartition, partition_plan
 
 Chunks = Iterator[tuple[int, torch.Tensor]]
 
@@ -43,7 +43,7 @@ class Shelf:
             self.rows[torch.from_numpy(self._order[first:last])] = rows[taken]
 
 
-def embed_shards(bank: FeatureBank, splits: Mapping[str, Sequence[Entry]]) -> dict[str, SplitShards]:
+def embed_partitions(bank: FeatureBank, splits: Mapping[str, Sequence[Entry]]) -> dict[str, SplitPartition]:
     """This process's shards of every split; the bank's model embeds each picture and caption once, and keeps none.
 
     All processes must call it together. Raises DataError when a split has no pairs.
@@ -56,15 +56,17 @@ def embed_shards(bank: FeatureBank, splits: Mapping[str, Sequence[Entry]]) -> di
     with evaluating(bank.model), torch.no_grad():
         images = _images(bank, datasets, plans)
         texts = _texts(bank, datasets, plans)
-    return {name: SplitShards(plan, images[name].rows, texts[name].rows) for name, plan in plans.items()}
+    return {name: SplitPartition(plan, images[name].rows, texts[name].rows) for name, plan in plans.items()}
 
 
-def _plan(dataset: PairDataset, merge: bool) -> ShardPlan:
+def _plan(dataset: PairDataset, merge: bool) -> PartitionPlan:
     txt2img, text_group = pair_maps(dataset)
-    return shard_plan(txt2img, text_group if merge else None, len(dataset))
+    return partition_plan(txt2img, text_group if merge else None, len(dataset))
 
 
-def _images(bank: FeatureBank, datasets: Mapping[str, PairDataset], plans: Mapping[str, ShardPlan]) -> dict[str, Shelf]:
+def _images(
+    bank: FeatureBank, datasets: Mapping[str, PairDataset], plans: Mapping[str, PartitionPlan]
+) -> dict[str, Shelf]:
     """Shelves of the splits' pictures, embedded in one pass over the distinct ones."""
     entries = [entry for dataset in datasets.values() for entry in dataset.entries]
     union = bank.dataset(list({entry.image: entry for entry in entries}.values()))
@@ -79,7 +81,9 @@ def _images(bank: FeatureBank, datasets: Mapping[str, PairDataset], plans: Mappi
     return shelves
 
 
-def _texts(bank: FeatureBank, datasets: Mapping[str, PairDataset], plans: Mapping[str, ShardPlan]) -> dict[str, Shelf]:
+def _texts(
+    bank: FeatureBank, datasets: Mapping[str, PairDataset], plans: Mapping[str, PartitionPlan]
+) -> dict[str, Shelf]:
     """Shelves of the splits' captions; a split's chunks hold those that no split before it has."""
     number: dict[str, int] = {}
     fresh: dict[str, list[str]] = {}
@@ -114,7 +118,7 @@ def _deal(chunks: Chunks, n: int, size: int, base: int, shelves: Sequence[Shelf]
     next(chunks, None)  # ends the progress bar
 
 
-def shards_fault(shards: Mapping[str, SplitShards]) -> str:
+def partitions_fault(shards: Mapping[str, SplitPartition]) -> str:
     """What `embedding_fault` says of the whole features; all processes must call it together."""
     for side in ("image", "text"):
         try:

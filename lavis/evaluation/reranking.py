@@ -26,11 +26,11 @@ Match = Callable[[int, torch.Tensor], torch.Tensor]  # query, candidates (k,) to
 
 
 class Matcher(Protocol):
-    """What a model needs to rank candidates anew. Sides have `features`, `states` and `mask` (None of images)."""
+    """What a model needs to rank candidates again; what `*_states_of` give has `features`, `states` and `mask`."""
 
-    def image_side(self, images: torch.Tensor) -> Any: ...
+    def image_states_of(self, images: torch.Tensor) -> Any: ...
 
-    def text_side(self, tokens: torch.Tensor, mask: torch.Tensor) -> Any: ...
+    def text_states_of(self, tokens: torch.Tensor, mask: torch.Tensor) -> Any: ...
 
     def ranking_tokens(self, captions: list[str]) -> Any: ...
 
@@ -122,7 +122,9 @@ class _Pairs:
         first = {int(group): text for group, text in zip(part.text_group, dataset.captions, strict=True)}
         distinct = [first[number] for number in range(len(first))]
         loader = eval_loader(dataset, batch_size)
-        self.images = _stacked(model.image_side(batch["images"].to(device)) for batch in _bar(loader, "image states"))
+        self.images = _stacked(
+            model.image_states_of(batch["images"].to(device)) for batch in _bar(loader, "image states")
+        )
         self.texts = _stacked(
             self._texts(distinct[start : start + batch_size]) for start in range(0, len(distinct), batch_size)
         )
@@ -137,7 +139,7 @@ class _Pairs:
 
     def _texts(self, captions: list[str]) -> Any:
         found = self.model.ranking_tokens(captions)
-        return self.model.text_side(found.ids.to(self.device), found.mask.to(self.device))
+        return self.model.text_states_of(found.ids.to(self.device), found.mask.to(self.device))
 
     def _text_rows(self, rows: torch.Tensor) -> Any:
         return self._take(self.texts, self.group[rows])

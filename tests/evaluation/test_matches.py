@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lavis.evaluation.relation import build_relation
+from lavis.evaluation.matches import build_matches
 
 
 @st.composite
@@ -21,7 +21,7 @@ def relations(draw):
 @settings(deadline=None, max_examples=60)
 def test_right_pairs_of_all_tiles_are_the_relation_each_once(relation, block):
     n_img, txt2img, group = relation
-    built = build_relation(txt2img, group, n_img)
+    built = build_matches(txt2img, group, n_img)
     found = []
     for r in range(0, n_img, block):
         for c in range(0, len(txt2img), block):
@@ -36,13 +36,13 @@ def test_right_pairs_of_all_tiles_are_the_relation_each_once(relation, block):
 
 
 def test_paired_rows_keep_their_order():
-    built = build_relation(np.arange(50), None, 50)
+    built = build_matches(np.arange(50), None, 50)
     assert list(built.image_order) == list(range(50)) == list(built.text_order)
 
 
 def test_equal_captions_are_brought_together():
     """Image i bears caption i mod 3: the right pairs must fill three squares on the diagonal."""
-    built = build_relation(np.arange(9), np.arange(9) % 3, 9)
+    built = build_matches(np.arange(9), np.arange(9) % 3, 9)
     rows, cols = built.right_pairs(slice(0, 9), slice(0, 9))
     assert set(rows // 3 - cols // 3) == {0}
 
@@ -59,4 +59,4 @@ def test_equal_captions_are_brought_together():
 )
 def test_wrong_maps_are_refused(txt2img, group, message):
     with pytest.raises(ValueError, match=message):
-        build_relation(txt2img, group, 3)
+        build_matches(txt2img, group, 3)

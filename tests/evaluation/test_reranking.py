@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from lavis.embedding.embed import split_features
-from lavis.evaluation.matching import Owners, matched_recall, rank_of
 from lavis.evaluation.ranking import MISSED
+from lavis.evaluation.reranking import Owners, matched_recall, rank_of
 from lavis.evaluation.retrieval import retrieval_metrics
 
 CPU = torch.device("cpu")
@@ -51,7 +51,7 @@ class Model:
         draws = torch.Generator().manual_seed(5)
         self.image, self.text = torch.randn(12, width, generator=draws), torch.randn(128, width, generator=draws)
 
-    def image_side(self, images):
+    def image_states_of(self, images):
         states = images.flatten(1).float() / 255
         return Side(F.normalize(states @ self.image, dim=-1), states[:, None])
 
@@ -60,7 +60,7 @@ class Model:
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         return SimpleNamespace(ids=ids, mask=ids > 0)
 
-    def text_side(self, tokens, mask):
+    def text_states_of(self, tokens, mask):
         states = self.text[tokens] * mask[..., None]
         return Side(F.normalize(states.sum(1), dim=-1), states, mask)
 
@@ -72,8 +72,8 @@ class Model:
 @pytest.mark.parametrize("merge", [True, False])
 def test_recall_equals_that_of_whole_matrices(k, merge):
     model, data = Model(), Pictures()
-    images = model.image_side(data.pixels)
-    texts = model.text_side(*vars(model.ranking_tokens(data.captions)).values())
+    images = model.image_states_of(data.pixels)
+    texts = model.text_states_of(*vars(model.ranking_tokens(data.captions)).values())
     part = split_features(data, images.features, texts.features)
     run = SimpleNamespace(k_test=k, batch_size_eval=2, merge_equal_captions=merge)
     found = matched_recall(model, data, part, run, CPU)

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from lavis.common import distributed
+from lavis.evaluation.matches import Matches, build_matches
 from lavis.evaluation.ranking import MISSED, as_features, ranks_from_counts, to_numpy
-from lavis.evaluation.relation import Relation, build_relation
 from lavis.evaluation.tiles import Tiles, blocks_of, pad_rows, padded_length
 
 BLOCK = 1024
@@ -35,13 +35,13 @@ class Peers(Protocol):
 
 
 @dataclass(frozen=True)
-class ShardPlan:
+class PartitionPlan:
     """Which rows of a split process `rank` of `world` holds: whole blocks of `block` positions, in ranking's order.
 
     txt2img (n_txt,) int64 is the image of each text. Of a split of fewer blocks than processes some hold nothing.
     """
 
-    relation: Relation
+    relation: Matches
     txt2img: np.ndarray
     block: int
     rank: int
@@ -85,30 +85,30 @@ class ShardPlan:
         return range(min(n, first), min(n, last))
 
 
-def shard_plan(
+def partition_plan(
     txt2img: np.ndarray | torch.Tensor,
     text_group: np.ndarray | torch.Tensor | None,
     n_img: int,
     *,
     block: int | None = None,
     shard: tuple[int, int] | None = None,
-) -> ShardPlan:
+) -> PartitionPlan:
     """The plan of a split of n_img images; the arguments are those of `ranks_from_features`.
 
-    block: None is 1024. shard = (rank, world): None is this process's. Raises ValueError as `build_relation` does,
+    block: None is 1024. shard = (rank, world): None is this process's. Raises ValueError as `build_matches` does,
     and for a block < 1.
     """
     block = BLOCK if block is None else block
     if block < 1:
         raise ValueError(f"block must be at least 1, got {block}")
     owned = to_numpy(txt2img)
-    relation = build_relation(owned, None if text_group is None else to_numpy(text_group), n_img)
+    relation = build_matches(owned, None if text_group is None else to_numpy(text_group), n_img)
     rank, world = shard or (distributed.rank(), distributed.world_size())
-    return ShardPlan(relation, owned.astype(np.int64), block, rank, world)
+    return PartitionPlan(relation, owned.astype(np.int64), block, rank, world)
 
 
-def ranks_from_shards(
-    image: torch.Tensor, text: torch.Tensor, plan: ShardPlan, *, peers: Peers = distributed
+def ranks_from_partition(
+    image: torch.Tensor, text: torch.Tensor, plan: PartitionPlan, *, peers: Peers = distributed
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ranks that `ranks_from_features` gives of the whole split, (n_img,) and (n_txt,), on every process.
 
@@ -133,7 +133,7 @@ def ranks_from_shards(
         return ranks_from_counts(plan.relation, peers.sum_counts(tiles.count_below(own)), own)
 
 
-def travelling(text: torch.Tensor, plan: ShardPlan, peers: Peers) -> Iterator[torch.Tensor]:
+def travelling(text: torch.Tensor, plan: PartitionPlan, peers: Peers) -> Iterator[torch.Tensor]:
     """Every tile of the texts in order, padded, on all processes; the next one overwrites it."""
     parts = blocks_of(range(plan.n_txt), plan.block)
     buffer = text.new_empty(padded_length(parts[0].stop), text.shape[1])
@@ -147,8 +147,8 @@ def travelling(text: torch.Tensor, plan: ShardPlan, peers: Peers) -> Iterator[to
         yield tile
 
 
-def cosines_from_shards(
-    image: torch.Tensor, text: torch.Tensor, plan: ShardPlan, *, peers: Peers = distributed
+def cosines_from_partition(
+    image: torch.Tensor, text: torch.Tensor, plan: PartitionPlan, *, peers: Peers = distributed
 ) -> torch.Tensor:
     """SplitFeatures.paired_cosines of the whole split, (n_txt,) float64, on every process; arguments as for ranks."""
     _check(image, text, plan)
@@ -168,10 +168,10 @@ def cosines_from_shards(
 
 
 @dataclass(frozen=True)
-class SplitShards:
+class SplitPartition:
     """This process's rows of one split, float32, L2-normalised, on the CPU: image (n_i, D) and text (m_j, D)."""
 
-    plan: ShardPlan
+    plan: PartitionPlan
     image: torch.Tensor
     text: torch.Tensor
 
@@ -183,14 +183,14 @@ class SplitShards:
     @cached_property
     def paired_cosines(self) -> torch.Tensor:
         """Cosine of every caption of the split with its own image, (n_txt,) float64; all processes together."""
-        return cosines_from_shards(self.image, self.text, self.plan)
+        return cosines_from_partition(self.image, self.text, self.plan)
 
     def ranks(self, device: torch.device | str = "cpu") -> tuple[np.ndarray, np.ndarray]:
-        """`ranks_from_shards`, counted on a device; all processes together."""
-        return ranks_from_shards(self.image.to(device), self.text.to(device), self.plan)
+        """`ranks_from_partition`, counted on a device; all processes together."""
+        return ranks_from_partition(self.image.to(device), self.text.to(device), self.plan)
 
 
-def _check(image: torch.Tensor, text: torch.Tensor, plan: ShardPlan) -> None:
+def _check(image: torch.Tensor, text: torch.Tensor, plan: PartitionPlan) -> None:
     wanted = (len(plan.images), len(plan.texts))
     if (len(image), len(text)) != wanted:
         raise ValueError(f"process {plan.rank} holds {wanted} images and texts, got {(len(image), len(text))}")
