@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from lavis.common import memory, threads
-from lavis.common.cli import USER_ERROR, parser, run_main
+from lavis.common.cli import USER_ERROR, parser, run_main, show
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,11 +14,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ).parse_args(argv)
     threads.calm()
     memory.own_large_blocks()
-    from lavis.tasks.entry import evaluate_all
+    from lavis.tasks.entry import evaluate
 
-    table, sound = evaluate_all(args.cfg_path, args.options)
-    sys.stdout.write(table)
-    return 0 if sound else USER_ERROR
+    table = evaluate(args.cfg_path, args.options)
+    show(table.text())
+    return 0 if table.sound else USER_ERROR
 
 
 if __name__ == "__main__":

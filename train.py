@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from lavis.common import memory, threads
-from lavis.common.cli import parser, run_main
+from lavis.common.cli import parser, run_main, show
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,8 +14,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     memory.own_large_blocks()
     from lavis.tasks.entry import train
 
-    outcome = train(args.cfg_path, args.options)
-    sys.stdout.write(outcome)
+    result = train(args.cfg_path, args.options)
+    show(result.table())
     return 0
 
 

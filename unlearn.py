@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from lavis.common import memory, threads
-from lavis.common.cli import run_main, unlearn_parser
+from lavis.common.cli import run_main, show, unlearn_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,8 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lavis.tasks.entry import unlearn
 
     flags = {"method": args.unlearn_method, "df_size": args.df_size, "alpha": args.alpha}
-    outcome = unlearn(args.cfg_path, args.options, args.backbone, args.task, flags)
-    sys.stdout.write(outcome)
+    result = unlearn(args.cfg_path, args.options, args.backbone, args.task, flags)
+    show(result.table())
     return 0
 
 

@@ -95,16 +95,16 @@ def counted(step: Callable[[], float]) -> dict[str, Any]:
 
 def own_step(runner: Any) -> Callable[[Any], float]:
     """The project's step, forward to optimiser."""
-    network = runner._network()
+    loop = runner.loop
     runner.model.train()
 
     def step(batch: Any) -> float:
         batches: Iterator[Any] = iter([batch])
-        before = runner.meter.state()
-        runner.meter.reset()
-        runner._step(network, batches, 0, 0)
-        loss = float(runner.meter.means()["loss"])
-        runner.meter.restore(before)
+        before = loop.meter.state()
+        loop.meter.reset()
+        loop.step(batches, 0, 0)
+        loss = float(loop.meter.means()["loss"])
+        loop.meter.restore(before)
         return loss
 
     return step

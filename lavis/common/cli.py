@@ -43,6 +43,12 @@ def unlearn_parser() -> argparse.ArgumentParser:
     return made
 
 
+def show(text: str) -> None:
+    """Write a result to standard output, once however many processes there are."""
+    if os.environ.get("RANK", "0") == "0":
+        sys.stdout.write(text)
+
+
 def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
     """Run a main function: a user's error ends in one message and exit code 2; LAVIS_DEBUG=1 shows the traceback."""
     try:

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from lavis.common.errors import ConfigError, suggest
 
 T = TypeVar("T")
-ROOMS = ("common", "processors", "models", "datasets", "trainers", "runners", "tasks")
-KINDS = ("model", "builder", "task", "processor", "runner", "lr_scheduler", "trainer")
+ROOMS = (*("common", "processors", "models", "datasets", "trainers", "runners", "evaluation", "salmubench", "tasks"),)
+KINDS = ("model", "builder", "task", "processor", "runner", "lr_scheduler", "trainer", "metric")
 
 
 class Registry:
@@ -85,6 +85,9 @@ class Registry:
     def register_trainer(self, *names: str):
         return self.register("trainer", *names)
 
+    def register_metric(self, *names: str):
+        return self.register("metric", *names)
+
     def get_model_class(self, name: str):
         return self.get("model", name)
 
@@ -105,6 +108,9 @@ class Registry:
 
     def get_trainer_class(self, name: str):
         return self.get("trainer", name)
+
+    def get_metric_class(self, name: str):
+        return self.get("metric", name)
 
 
 def _origin(item: Any) -> tuple[str, str]:

@@ -6,6 +6,7 @@ Embeddings that are not finite, or all equal, are therefore refused here instead
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,16 @@ def unit_rows(features: Any, name: str) -> np.ndarray:
     refuse_bad(int(bad.sum()), len(rows), name)
     refuse_collapse(float(np.ptp(rows, axis=0).max()), len(rows), name)
     return rows
+
+
+def embedding_fault(features: Mapping[str, Any]) -> str:
+    """Why a model's embeddings of its splits are worth nothing (not finite, or all equal); empty for sound ones."""
+    for modality in ("image", "text"):
+        try:
+            unit_rows(torch.cat([getattr(part, modality) for part in features.values()]), f"{modality} embeddings")
+        except DataError as error:
+            return str(error)
+    return ""
 
 
 def unit_parts(features: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
-"""Membership AUC of MultiDelete (arXiv 2311.12047, the "MIA"): can Df be told from Dr by the pair's score?
+"""Membership AUC of MultiDelete (arXiv 2311.12047, the "MIA"): can Df be distinguished from Dr by the pair's score?
 
-0.5 means that Df looks like Dr. The aim of unlearning is the value of a model that never saw Df, not the least one.
+0.5 means that Df looks like Dr. The aim of unlearning is the value of a model that never saw Df, not the lowest one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,35 @@ import numpy as np
 import torch
 
 from lavis.common.errors import DataError
+from lavis.common.registry import registry
+from lavis.evaluation.context import Context
+from lavis.evaluation.metric import HEADLINE, RESIDUE, RETRIEVAL, SEARCH, Column, Metric
+
+
+@registry.register_metric("membership")
+class Membership(Metric):
+    """`mia_auc` of the paired cosines, or of the confidences in the rows' own answers."""
+
+    columns = (
+        Column(
+            *("mia_auc", "membership AUC", "telling forget from retain pairs by similarity"),
+            groups=(RETRIEVAL, RESIDUE),
+            order=60,
+            uses=(HEADLINE, SEARCH),
+            gap="membership_gap",
+        ),
+    )
+    kinds = ("pairs", "rows")
+    splits = ("df", "dr")
+    partitions = True
+    per_epoch = True
+    order = 30
+
+    def __call__(self, context: Context) -> dict[str, float]:
+        df, dr = (context.own_scores(split) for split in ("df", "dr"))
+        if context.kind == "pairs":
+            df, dr = pair_scores(df), pair_scores(dr)
+        return {"mia_auc": mia_auc(df, dr)}
 
 
 def pair_scores(cosines: torch.Tensor) -> torch.Tensor:

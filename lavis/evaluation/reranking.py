@@ -20,7 +20,7 @@ from lavis.datasets.loaders import eval_loader
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import SplitFeatures, evaluating
 from lavis.evaluation.ranking import MISSED
-from lavis.evaluation.retrieval import recall_summary
+from lavis.evaluation.recall import recall_summary
 
 Match = Callable[[int, torch.Tensor], torch.Tensor]  # query, candidates (k,) to match logits (k,)
 

@@ -12,9 +12,78 @@ from typing import Any
 import numpy as np
 import torch
 
+from lavis.common import distributed
+from lavis.common.registry import registry
+from lavis.evaluation.context import Context, PairContext
+from lavis.evaluation.metric import DISTANCE, HEADLINE, RETRIEVAL, Column, Metric
+from lavis.evaluation.partitions import SplitPartition
 from lavis.evaluation.ranking import Reduce, ranks_from_features, ranks_from_rows
+from lavis.evaluation.recall import recall_summary
+from lavis.evaluation.reranking import matched_recall
 
-CUTOFFS = (1, 5, 10)
+RANKED_SPLITS = ("test", "df", "dr")
+SHOWN = ("txt_r1", "txt_r5", "txt_r10", "img_r1", "img_r5", "img_r10")
+
+
+def _column(split: str, modality: str, help: str, order: int, **more: Any) -> Column:
+    title = f"{dict(df='forget', dr='retain', test='test')[split]} {modality} R@1"
+    key = f"{split}_{modality}_r1"
+    return Column(key, title, help, 1, groups=(RETRIEVAL,), order=order, percent=True, **more)
+
+
+@registry.register_metric("retrieval")
+class Retrieval(Metric):
+    """Recall of the evaluated splits test, df and dr, and of those that run.test_splits and run.valid_splits name.
+
+    A model whose joint representation comes from a fusion encoder (ALBEF, BLIP) ranks by matching, others by cosine.
+    run.merge_equal_captions: an image that bears an equal caption is right.
+    """
+
+    split_columns = tuple(Column(name, name, "recall in percent", 2, percent=True) for name in SHOWN)
+    columns = (
+        _column("df", "txt", "forgotten images whose own caption ranks first, percent", 40),
+        _column("df", "img", "forgotten captions whose own image ranks first, percent", 50),
+        _column("dr", "txt", "retained images whose own caption ranks first, percent", 80, uses=(DISTANCE,)),
+        _column("dr", "img", "retained captions whose own image ranks first, percent", 90),
+        _column("test", "txt", "unseen images whose own caption ranks first, percent", 110),
+        _column("test", "img", "unseen captions whose own image ranks first, percent", 120),
+        Column(
+            *("test_r_mean", "test recall", "mean of recall at 1, 5 and 10 in both directions on unseen pairs", 2),
+            groups=(),
+            percent=True,
+            uses=(HEADLINE,),
+        ),
+    )
+    partitions = True
+    per_epoch = True
+    order = 10
+
+    def __call__(self, context: Context) -> dict[str, float]:
+        assert isinstance(context, PairContext)
+        ranked = {*RANKED_SPLITS, *context.run.test_splits, *context.run.valid_splits}
+        return {
+            f"{split}_{name}": value
+            for split in context.splits
+            if split in ranked
+            for name, value in recall_of(context, split).items()
+        }
+
+
+def recall_of(context: PairContext, split: str) -> dict[str, float]:
+    """`recall_summary` of one split, by matching or by cosine."""
+    part = context.features(split)
+    if isinstance(part, SplitPartition):
+        return recall_summary(*part.ranks(context.ranking_device))
+    if not context.model.features.joint_of_towers:
+        return matched_recall(context.model, context.dataset(split), part, context.run, context.device)
+    return retrieval_metrics_from_features(
+        part.image.to(context.ranking_device),
+        part.text.to(context.ranking_device),
+        part.txt2img,
+        text_group=part.text_group if context.run.merge_equal_captions else None,
+        shard=(distributed.rank(), distributed.world_size()),
+        reduce=distributed.sum_counts,
+    )
 
 
 def retrieval_metrics(scores_i2t: Any, scores_t2i: Any, txt2img: Any, img2txt: Any) -> dict[str, float]:
@@ -50,18 +119,6 @@ def retrieval_metrics_from_features(
         txt2img = np.array([txt2img[j] for j in range(len(text))], dtype=np.int64)
     ranks = ranks_from_features(image, text, txt2img, block=block, text_group=text_group, shard=shard, reduce=reduce)
     return recall_summary(*ranks)
-
-
-def recall_summary(text_ranks: np.ndarray, image_ranks: np.ndarray) -> dict[str, float]:
-    """Recall at 1, 5 and 10 and their means from ranks (0 is first) of texts (n_img,) and images (n_txt,)."""
-    summary: dict[str, float] = {}
-    for prefix, ranks in (("txt", text_ranks), ("img", image_ranks)):
-        recalls = [100.0 * int(np.count_nonzero(ranks < k)) / max(len(ranks), 1) for k in CUTOFFS]
-        summary |= {f"{prefix}_r{k}": recall for k, recall in zip(CUTOFFS, recalls, strict=True)}
-        summary[f"{prefix}_r_mean"] = sum(recalls) / len(recalls)
-    summary["r_mean"] = (summary["txt_r_mean"] + summary["img_r_mean"]) / 2
-    summary["agg_metrics"] = summary["txt_r_mean"]
-    return summary
 
 
 def _matrix(scores: Any) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lavis.report.columns import DOWN, UP, Column
+from lavis.evaluation.metric import DOWN, UP, Column
 from lavis.report.markup import Safe, el
 from lavis.report.numbers import (
     Row,

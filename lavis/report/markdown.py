@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lavis.evaluation.metric import Column
 from lavis.report.cells import cell
-from lavis.report.columns import STANDING, Column, Table, benchmark_tables, columns_of, readable
+from lavis.report.columns import STANDING, Table, benchmark_tables, columns_of, general_tables, readable
 from lavis.report.markup import clean
 from lavis.report.numbers import Row, by_setting, named, names_of
 from lavis.report.published import SOURCE, published
 from lavis.report.standing import judged
-from lavis.report.tables import ALL, PASSED
+from lavis.report.tables import PASSED
 from lavis.report.verdicts import NONE, VerdictRules
 
 
@@ -20,8 +21,10 @@ def to_markdown(rows: Sequence[Row], rules: VerdictRules | None = None) -> str:
     for (backbone, task, df_size), group in by_setting(rows).items():
         parts.append(f"## {_md(task)} · {_md(backbone)} · {df_size} images to forget")
         parts += _markdown_verdicts(group, rules)
-        for table in [*benchmark_tables(group), ALL]:
-            parts += _markdown_table(table, group)
+        for table in benchmark_tables(group):
+            parts += _markdown_table(table, group, benchmark=True)
+        for table in general_tables(group):
+            parts += _markdown_table(table, group, benchmark=False)
     return "\n\n".join(parts) + "\n"
 
 
@@ -40,12 +43,12 @@ def _markdown_verdicts(group: Sequence[Row], rules: VerdictRules | None) -> list
     return ["### Verdicts", "\n".join(lines)]
 
 
-def _markdown_table(table: Table, group: Sequence[Row]) -> list[str]:
+def _markdown_table(table: Table, group: Sequence[Row], benchmark: bool) -> list[str]:
     columns = columns_of(table, group)
     if not columns:
         return []
     lines = [
-        "| model | " + " | ".join(_head(column, table) for column in columns) + " | seeds |",
+        "| model | " + " | ".join(_head(column, benchmark) for column in columns) + " | seeds |",
         "|---|" + "---:|" * len(columns) + "---|",
     ]
     for name in names_of(group):
@@ -53,14 +56,14 @@ def _markdown_table(table: Table, group: Sequence[Row]) -> list[str]:
         cells = " | ".join(cell(own, column).text for column in columns)
         lines.append(f"| {_md(name)} | {cells} | {_seeds(own)} |")
     for name, values in published(group).items() if table.whole else ():
-        cells = " | ".join(values.get(column.title, "") for column in columns)
+        cells = " | ".join(values.get(column.key, "") for column in columns)
         lines.append(f"| {name} (published, {SOURCE}) | {cells} | |")
-    mark = " (ours)" if table.ours and table is not ALL else ""
+    mark = " (ours)" if table.ours and benchmark else ""
     return [f"### {table.title}{mark}", "\n".join(lines)]
 
 
-def _head(column: Column, table: Table) -> str:
-    return column.title if table is ALL else f"{column.title} {column.direction}"
+def _head(column: Column, benchmark: bool) -> str:
+    return f"{column.title} {column.direction}" if benchmark else column.title
 
 
 def _seeds(rows: Sequence[Row]) -> str:

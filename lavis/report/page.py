@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lavis.report import portraits, sections
-from lavis.report.columns import benchmark_tables, columns_of
+from lavis.report.columns import benchmark_tables, columns_of, general_tables
 from lavis.report.gallery import Gallery
 from lavis.report.markup import Safe, el, join, raw
 from lavis.report.numbers import Row, by_setting, names_of
@@ -17,7 +17,7 @@ from lavis.report.published import SOURCE, published
 from lavis.report.rows import Series
 from lavis.report.standing import with_derived
 from lavis.report.style import CSS
-from lavis.report.tables import ALL, anchor
+from lavis.report.tables import anchor
 from lavis.report.verdicts import VerdictRules
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -129,9 +129,12 @@ def _benchmark(rows: list[Row]) -> Safe | None:
 
 
 def _all_numbers(rows: list[Row]) -> Safe:
-    if not columns_of(ALL, rows):
+    tables = [table for table in general_tables(rows) if columns_of(table, rows)]
+    if not tables:
         return el("p", "Nothing was measured.", class_="muted")
-    return join([sections.notes(rows), sections.numbers(rows)])
+    titles = len(tables) > 1
+    parts = [part for t in tables for part in (el("h3", t.title) if titles else None, sections.numbers(rows, t))]
+    return join([sections.notes(rows), *parts])
 
 
 def _title(setting: Setting) -> str:

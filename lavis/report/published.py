@@ -7,29 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lavis.evaluation.measure import all_columns
 from lavis.report.numbers import Row
 
 SOURCE = "SALMUBench, CVPR 2026, arXiv 2603.26316"
 TASK = "salmu_retrieval"
-HEADS = (
-    *("RetFail R@1", "RetFail MRR", "AssocStr", "ACS", "IdZSC", "CoreAssoc"),
-    *("GenKnow", "InterIdSim", "IntraIdSim", "VisIdInt", "FragSim"),
-)
-CLEAN = ("0", "0.0008", "0.1417", "0.6019", "0.0107", "0.1514", "0.633", "0.1428", "0.1428", "0.3308", "0.3091")
-COMPROMISED = (
-    "0.1016",
-    "0.2361",
-    "0.3215",
-    "0.9510",
-    "0.0836",
-    "0.1827",
-    "0.638",
-    "0.3215",
-    "0.3213",
-    "0.3052",
-    "0.2801",
-)
-FEW = ("RetFail MRR", "GenKnow", "InterIdSim", "IntraIdSim")
+FEW = ("salmubench_retfail_mrr", "salmubench_imagenet", "salmubench_inter_id_sim", "salmubench_intra_id_sim")
 FIVE_PASSES = {
     "CLIPErase, 5×": ("0.001", "0.634", "0.024", "0.024"),
     "DELETE, 5×": ("0.001", "0.632", "0.023", "0.023"),
@@ -42,9 +25,12 @@ FIVE_PASSES = {
 
 
 def published(rows: Sequence[Row]) -> dict[str, Mapping[str, str]]:
-    """Published models by name, each with its values by the head of their column; empty for any other task."""
+    """Published models by name, each with its values by the key of their column; empty for any other task."""
     if not any(row.get("task") == TASK for row in rows):
         return {}
-    references = {"Compromised": COMPROMISED, "Clean": CLEAN}
-    found = {name: dict(zip(HEADS, values, strict=True)) for name, values in references.items()}
+    columns = [column for column in all_columns() if column.published]
+    found = {
+        name: {column.key: column.published[place] for column in columns if column.published}
+        for place, name in ((1, "Compromised"), (0, "Clean"))
+    }
     return {**found, **{name: dict(zip(FEW, values, strict=True)) for name, values in FIVE_PASSES.items()}}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lavis.evaluation.metric import Column
 from lavis.report.cells import cell
-from lavis.report.columns import STANDING, Column, Table, is_benchmark, readable
+from lavis.report.columns import STANDING, Table, is_benchmark, readable
 from lavis.report.curves import Series, loss_curves, relearning_curves
 from lavis.report.markup import Safe, el, join
 from lavis.report.numbers import COSINES, Row, mean_of, named, names_of, number, target_name
 from lavis.report.palette import REFERENCES, looks
 from lavis.report.plots import Axis, bars, scatter
 from lavis.report.standing import agreement, judged
-from lavis.report.tables import ALL, PASSED, anchor, html_table, legend, row_head
+from lavis.report.tables import PASSED, anchor, html_table, legend, row_head
 from lavis.report.verdicts import BROKEN, NONE, NOT_MEASURED, Verdict, VerdictRules
 
 ROLES = {
@@ -81,7 +82,7 @@ def _facts(rows: Sequence[Row], reference: bool) -> list[tuple[str, str]]:
     wanted.append(("holdout_identity_cosine", "other people's cosine", 3, ""))
     facts = []
     for key, head, decimals, unit in wanted:
-        found = cell(rows, Column(key, head, decimals, ""))
+        found = cell(rows, Column(key, head, "", decimals))
         far = " (too far)" if key == "forgotten_percent" and (mean_of(rows, key) or 0) > TOO_FAR else ""
         if found.measured:
             facts.append((head, f"{found.main} {found.spread}".strip() + unit + far))
@@ -193,7 +194,7 @@ def similarity(rows: Sequence[Row]) -> Safe:
     return join([el("p", note, class_="muted"), el("div", *panels, class_="panels")])
 
 
-def numbers(rows: Sequence[Row], table: Table = ALL) -> Safe:
+def numbers(rows: Sequence[Row], table: Table) -> Safe:
     """A table with its legend."""
     return join([html_table(table, rows), legend(table, rows)])
 

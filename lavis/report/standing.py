@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lavis.evaluation.measure import all_columns
 from lavis.report.numbers import Row, by_setting, derive, is_number, named, number, peers, setting_of
 from lavis.report.verdicts import BROKEN, NOT_MEASURED, Verdict, VerdictRules, distance, verdict
 
@@ -17,7 +18,7 @@ def stand(row: Row, group: Sequence[Row], rules: VerdictRules | None = None) -> 
 
     - `distance_retrained`, `distance_clean`: verdicts.distance to that reference of the same seed, else to the mean
       over its seeds. A reference is held against its own other seeds, which says how far apart two runs of it are.
-    - `membership_gap`: |mia_auc − retrained's|, so that above and below both count.
+    - the gap of every metric that has one (`membership_gap`): |own − retrained's|, so that above and below both count.
     - `verdict`, `verdict_reasons`: on rows with SALMUBench's metrics that are no reference.
     """
     found: dict[str, Any] = {}
@@ -26,9 +27,11 @@ def stand(row: Row, group: Sequence[Row], rules: VerdictRules | None = None) -> 
         gap = distance(row["metrics"], mean_metrics(others)) if others else None
         if gap is not None:
             found[key] = round(gap, 6)
-    own, aim = number(row, "mia_auc"), mean_metrics(peers(group, "retrained", row)).get("mia_auc")
-    if own is not None and aim is not None:
-        found["membership_gap"] = round(abs(own - aim), 6)
+    aims = mean_metrics(peers(group, "retrained", row))
+    for column in (column for column in all_columns() if column.gap):
+        own, aim = number(row, column.key), aims.get(column.key)
+        if own is not None and aim is not None:
+            found[column.gap] = round(abs(own - aim), 6)
     said = judged([row], group, rules)
     if said is not None:
         found |= {"verdict": said.name, "verdict_reasons": "; ".join(said.reasons)}

@@ -7,15 +7,9 @@ import io
 import zlib
 from collections.abc import Iterator, Sequence
 
+from lavis.evaluation.metric import DIRECTIONS, Column
 from lavis.report.cells import best_methods, cell
-from lavis.report.columns import (
-    ARROWS,
-    RETRIEVAL,
-    Column,
-    Table,
-    columns_of,
-    missing_of,
-)
+from lavis.report.columns import Table, columns_of, missing_of
 from lavis.report.markup import Safe, clean, el, join
 from lavis.report.numbers import Row, mean_of, named, names_of, shown
 from lavis.report.palette import REFERENCES, Look, looks
@@ -23,7 +17,6 @@ from lavis.report.published import SOURCE, published
 from lavis.report.svg import key_svg
 
 FACTS = ("name", "seed", "backbone", "task", "df_size", "df_seed", "commit", "checkpoint", "folder", "broken")
-ALL = Table("Retrieval and similarity", RETRIEVAL)
 PASSED = "none of the three"
 
 
@@ -65,7 +58,7 @@ def html_table(table: Table, rows: Sequence[Row]) -> Safe:
 
 
 def _column_head(column: Column) -> Safe:
-    arrow = el("span", column.direction, class_="arrow", title=ARROWS[column.direction])
+    arrow = el("span", column.direction, class_="arrow", title=DIRECTIONS[column.direction])
     return el("th", column.title, "\u00a0", arrow, scope="col", title=column.help)
 
 
@@ -89,7 +82,7 @@ def _published(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[Safe]
     if found:
         yield el("tr", el("th", f"Published: {SOURCE}", scope="rowgroup", colspan=len(columns) + 1), class_="group")
     for name, values in found.items():
-        cells = [el("td", values.get(column.title, "–")) for column in columns]
+        cells = [el("td", values.get(column.key, "–")) for column in columns]
         yield el("tr", el("th", name, el("small", "published"), scope="row"), *cells, class_="published")
 
 

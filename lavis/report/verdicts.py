@@ -8,26 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lavis.common.errors import ConfigError, suggest
+from lavis.evaluation.measure import columns_used
+from lavis.evaluation.metric import DISTANCE, Column
 
 CATASTROPHIC, INEFFECTIVE, OVER_GENERALISED = "catastrophic", "ineffective", "over-generalised"
 NONE, NOT_MEASURED, BROKEN = "none", "not measured", "broken"
 MODES = (CATASTROPHIC, INEFFECTIVE, OVER_GENERALISED)  # the first that holds names the verdict
-SPLITS = ("", "_holdout_identity", "_holdout_association")
-D15 = (
-    *("salmubench_assoc_str", "salmubench_inter_id_sim", "salmubench_intra_id_sim"),
-    *(f"salmubench_{name}{split}" for name in ("pool_mrr", "x_mrr", "acs") for split in SPLITS),
-    *("dr_txt_r1", "salmubench_gen_know_shape", "salmubench_gen_know_colour"),
-)
 ENOUGH = 0.8  # share of the names that must be measured for both models
 SMALL = 0.01  # references closer than this leave nothing to measure by
-PERCENT = re.compile(r"_(r1|r5|r10|r_mean|agg_metrics)$")
-FRACTION = re.compile(r"^salmubench_")
 
 # What each rule reads: the first of a line that all models concerned have.
 RECALLS = (("salmubench_x_mrr_whole", "salmubench_retfail_mrr_whole", "salmubench_retfail_mrr", "df_txt_r1"),)
@@ -98,23 +91,23 @@ class _Case:
         return None
 
 
-def distance(metrics: Metrics, reference: Metrics, names: Sequence[str] = D15) -> float | None:
-    """Mean absolute difference over the names that both models have; percentages count as fractions.
+def distance(metrics: Metrics, reference: Metrics) -> float | None:
+    """Mean absolute difference over the metrics with use DISTANCE that both models have; percentages are fractions.
 
-    None when fewer than ENOUGH (80 %) of the names are there, or when one of them has no finite value in `metrics`
-    (a broken model is not near anything). `compared` says which names count.
+    None when fewer than ENOUGH (80 %) of them are there, or when one of them has no finite value in `metrics`
+    (a broken model is not near anything). `compared` says which ones count.
     """
-    used = compared(metrics, reference, names)
-    if not used or len(used) < ENOUGH * len(names):
+    used = compared(metrics, reference)
+    if not used or len(used) < ENOUGH * len(columns_used(DISTANCE)):
         return None
-    gaps = [abs(_unit(metrics, name) - _unit(reference, name)) for name in used]
+    gaps = [abs(_unit(metrics, column) - _unit(reference, column)) for column in used]
     return sum(gaps) / len(gaps)
 
 
-def compared(metrics: Metrics, reference: Metrics, names: Sequence[str] = D15) -> list[str]:
-    """The names that `distance` averages over: measured in both; none at all when `metrics` has one without value."""
-    shared = [name for name in names if name in metrics and _finite(reference, name) is not None]
-    return shared if all(_finite(metrics, name) is not None for name in shared) else []
+def compared(metrics: Metrics, reference: Metrics) -> list[Column]:
+    """The columns that `distance` averages over: measured in both; none at all when `metrics` has one without value."""
+    known = [c for c in columns_used(DISTANCE) if c.key in metrics and _finite(reference, c.key) is not None]
+    return known if all(_finite(metrics, column.key) is not None for column in known) else []
 
 
 def verdict(
@@ -206,8 +199,8 @@ def _finite(metrics: Metrics, name: str) -> float | None:
     return float(value) if usable else None
 
 
-def _unit(metrics: Metrics, name: str) -> float:
-    """A finite metric as a fraction: recalls of the retrieval suite are given in percent."""
-    value = _finite(metrics, name)
+def _unit(metrics: Metrics, column: Column) -> float:
+    """A finite metric as a fraction."""
+    value = _finite(metrics, column.key)
     assert value is not None
-    return value / 100 if PERCENT.search(name) and not FRACTION.match(name) else value
+    return value / 100 if column.percent else value

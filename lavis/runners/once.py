@@ -14,7 +14,7 @@ from lavis.runners.saving import TrainingState
 class OnceRunner(EpochRunner):
     """Calls the trainer's `once()` and finishes; run.max_epoch counts as 1."""
 
-    shards = False
+    trains = False
 
     def __init__(self, *args: Any, **keys: Any) -> None:
         super().__init__(*args, **keys)
@@ -24,9 +24,9 @@ class OnceRunner(EpochRunner):
         """Change the weights unless the folder's checkpoint already holds the changed ones."""
         self._start()
         with self.stop.listening(), self._bar() as self.bar:
-            if self.progress.epoch == 0:
+            if self.state.epoch == 0:
                 began = time.monotonic()
-                self.meter.add(self.trainer.once())
+                self.loop.meter.add(self.trainer.once())
                 self._finish_epoch(0, 0.0, time.monotonic() - began)
         self.log.close()
-        return self.progress
+        return self.state

@@ -1,16 +1,18 @@
-"""run.metrics=[..., relearning]: how quickly what was forgotten comes back (ours; no published source).
+"""Relearning: how quickly what was forgotten comes back (ours; no published source).
 
 A copy of the model is fine-tuned with the original objective on a small part of Df; after some steps, X (MRR among all
-persona captions, own identity's other captions left out) is taken on the *other* pairs of Df, which the copy is never
-shown. A model that never knew them learns little of them that way; one that only hides them shows them again.
+persona captions, own identity's other captions left out) is measured on the *other* pairs of Df, which the copy is
+never shown. A model that never knew them learns little of them that way; one that only hides them shows them again.
+
+AdamW without decay, constant rate, all parameters, single precision, images as evaluation sees them: nothing depends on
+how the model was made. The draws follow from run.relearn.seed alone, so all models are taught the same pairs.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,24 +23,61 @@ from lavis.common.errors import ConfigError, DataError, TrainingError
 from lavis.common.features import PairFeatures
 from lavis.common.files import write_json
 from lavis.common.precision import attention
-from lavis.common.schema import RelearnConfig
+from lavis.common.registry import registry
+from lavis.common.schema import RelearnConfig, RunConfig
 from lavis.common.seed import derived_seed, generator
 from lavis.datasets.annotations import Entry
-from lavis.datasets.builder import PairBuilder
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import embed_captions, embed_entries
-from lavis.evaluation.scores import RELEARNING
-from lavis.losses.contrastive import contrastive_loss
+from lavis.evaluation.context import Context
+from lavis.evaluation.metric import DECIMALS, RESIDUE, Column, Metric
 from lavis.models.base import BaseModel
-from lavis.salmubench.beside import caption_pool
-from lavis.salmubench.material import Source
-from lavis.salmubench.pool import pool_ranks
+from lavis.runners.loop import TrainingLoop
+from lavis.salmubench.data import BenchmarkData
+from lavis.salmubench.identity_mrr import caption_pool, pool_ranks
 from lavis.salmubench.splits import identity_of
+from lavis.trainers.batch import Batch
+from lavis.trainers.original import Original
 
+NAME = "relearning"
 FILE = "relearning.json"
 GROUPS = ("", "_whole", "_partial")
-DECIMALS = 6
 Point = dict[str, float]
+
+
+@registry.register_metric(NAME)
+class Relearning(Metric):
+    """The curve's values and its mean height, both also over whole identities; the curves go to relearning.json."""
+
+    columns = (
+        Column(
+            *("relearn_auc", "relearning AUC", "area under X while a tenth of the forget set is trained again"),
+            groups=(RESIDUE,),
+            order=40,
+        ),
+        Column("relearn_auc_whole", "relearning whole", "the same for whole identities", groups=(RESIDUE,), order=50),
+    )
+    files = (FILE,)
+    order = 130
+
+    def check(self, run: Any, features: type) -> None:
+        if features is not PairFeatures:
+            raise ConfigError(f"run.metrics={NAME} needs a model of two towers, such as clip")
+
+    def images(self, context: Context) -> Iterable[Sequence[Entry]]:
+        return ()
+
+    def __call__(self, context: Context) -> dict[str, float]:
+        data, settings = context.shared(BenchmarkData), context.run.relearn
+        taught, tested = draw(_forget(data), settings.fraction, settings.seed)
+        exam = Exam(data, tested)
+        points = _points(copy.deepcopy(context.model), exam, data.builder.dataset(taught, "eval"), settings)
+        curves = {name: [point[name] for point in points] for name in exam.names}
+        if context.folder is not None and distributed.is_main():
+            facts = {**_facts(settings), "taught": len(taught), "asked": len(tested)}
+            rounded = {name: [round(value, DECIMALS) for value in curve] for name, curve in curves.items()}
+            write_json(context.folder / FILE, facts | rounded)
+        return _flat(list(settings.steps), curves)
 
 
 def check_relearning(settings: RelearnConfig) -> None:
@@ -52,66 +91,37 @@ def check_relearning(settings: RelearnConfig) -> None:
         raise ConfigError(f"run.relearn needs lr > 0 and batch_size >= 2, found {settings.lr}, {settings.batch_size}")
 
 
-def relearning_metrics(
-    model: BaseModel, builder: PairBuilder, run: Any, device: torch.device, folder: Path
-) -> dict[str, float]:
-    """ "relearn_x_<step>" for every step of run.relearn.steps, "relearn_auc" (mean height of that curve), both also
-    "_whole" where Df has whole identities; fractions. The curves go to relearning.json in `folder`.
-
-    AdamW without decay, constant rate, all parameters, single precision, pictures as evaluation sees them: nothing
-    depends on how the model was made. The model itself is not changed. A copy that breaks leaves NaN from there on.
-    Nothing unless run.metrics names it; a file of an earlier evaluation is then removed. All processes must call it
-    together. Raises DataError for data that is not in SALMU's layout, ConfigError for a model without two towers.
-    """
-    if distributed.is_main():
-        (folder / FILE).unlink(missing_ok=True)
-    if RELEARNING not in run.metrics:
-        return {}
-    if model.features is not PairFeatures:
-        raise ConfigError(f"run.metrics={RELEARNING} needs a model of two towers, such as clip")
-    settings: RelearnConfig = run.relearn
-    source = Source(model, builder, run, device)
-    taught, asked = draw(_forget(source), settings.fraction, settings.seed)
-    exam = Exam(source, run, device, asked)
-    points = _points(copy.deepcopy(model), exam, builder.dataset(taught, "eval"), run, device)
-    curves = {name: [point.get(name, math.nan) for point in points] for name in points[0]}
-    if distributed.is_main():
-        rounded = {name: [round(value, DECIMALS) for value in curve] for name, curve in curves.items()}
-        write_json(folder / FILE, {**_settings(settings), "taught": len(taught), "asked": len(asked), **rounded})
-    return _flat(list(settings.steps), curves)
-
-
 def draw(df: Sequence[Entry], fraction: float, seed: int) -> tuple[list[Entry], list[Entry]]:
-    """Df in two: a seeded draw of this fraction of every identity's pictures (one at least), and the rest.
+    """Df in two: a seeded draw of this fraction of every identity's images (at least one), and the rest.
 
-    The draw depends on the seed and the pictures' names alone, not on their order. Raises DataError where nothing
-    would be left to ask about, or a row has no identity.
+    The draw depends on the seed and the images' names alone, not on their order. Raises DataError where nothing
+    would be left to test on, or a row has no identity.
     """
     own: dict[str, list[str]] = {}
     for image, identity in sorted((entry.image, identity_of(entry, "df")) for entry in df):
         own.setdefault(identity, []).append(image)
     taught: set[str] = set()
     for identity, images in own.items():
-        order = np.random.default_rng(derived_seed(seed, RELEARNING, identity)).permutation(len(images))
+        order = np.random.default_rng(derived_seed(seed, NAME, identity)).permutation(len(images))
         taught |= {images[i] for i in order[: max(1, round(fraction * len(images)))]}
-    asked = [entry for entry in df if entry.image not in taught]
-    if len(taught) < 2 or not asked:
-        raise DataError(f"run.metrics=[{RELEARNING}]: a forget set of {len(df)} pictures is too small to be divided")
-    return [entry for entry in df if entry.image in taught], asked
+    tested = [entry for entry in df if entry.image not in taught]
+    if len(taught) < 2 or not tested:
+        raise DataError(f"run.metrics=[{NAME}]: a forget set of {len(df)} images is too small to be divided")
+    return [entry for entry in df if entry.image in taught], tested
 
 
 class Exam:
-    """X and recall at 1 of any model on the pairs that it is asked about, among all captions about people."""
+    """X and recall at 1 of any model on the pairs it was not taught, among all captions about people."""
 
-    def __init__(self, source: Source, run: Any, device: torch.device, asked: list[Entry]) -> None:
-        self.run, self.device = run, device
-        self.dataset = source.builder.dataset(asked, "eval")
+    def __init__(self, data: BenchmarkData, tested: list[Entry]) -> None:
+        self.run, self.device = data.run, data.context.device
+        self.dataset = data.builder.dataset(tested, "eval")
         owners = [entry for entry in self.dataset.entries for _ in entry.captions]
         self.people = [identity_of(entry, "df") for entry in owners]
-        groups = (None, source.whole, source.partial)
+        groups = (None, data.whole, data.partial)
         chosen = [[i for i, entry in enumerate(owners) if g is None or entry.image in g] for g in groups]
         self.groups = {name: rows for name, rows in zip(GROUPS, chosen, strict=True) if rows}
-        self.pool = caption_pool(source)
+        self.pool = data.context.shared(caption_pool)
 
     @property
     def names(self) -> list[str]:
@@ -120,67 +130,61 @@ class Exam:
     def take(self, model: BaseModel) -> Point:
         """{"x", "r1", and both "_whole" and "_partial" where there are such identities}. Raises as `pool_ranks`."""
         size, workers = self.run.batch_size_eval, self.run.num_workers
-        found = embed_entries(model, self.dataset, size, self.device, num_workers=workers, name=RELEARNING)
-        rows = embed_captions(model, self.pool.texts, size, self.device, name=RELEARNING)
+        found = embed_entries(model, self.dataset, size, self.device, num_workers=workers, name=NAME)
+        rows = embed_captions(model, self.pool.texts, size, self.device, name=NAME)
         image, captions = found.image[found.txt2img], self.dataset.captions
         ranks = pool_ranks(image, found.text, captions, self.people, self.pool, rows, own=False)
         values = {"x": 1 / ranks, "r1": ranks == 1}
         return {f"{v}{g}": float(values[v][rows].mean()) for g, rows in self.groups.items() for v in values}
 
 
-def _forget(source: Source) -> list[Entry]:
-    builder = source.builder
-    return builder.partition().df if builder.config.forget_list else source.splits["forget"]
+def _forget(data: BenchmarkData) -> list[Entry]:
+    return data.builder.partition().df if data.builder.config.forget_list else data.splits["forget"]
 
 
-def _points(student: BaseModel, exam: Exam, dataset: PairDataset, run: Any, device: torch.device) -> list[Point]:
-    """The exam after every step of run.relearn.steps; NaN once the copy is broken."""
+def _points(student: BaseModel, exam: Exam, dataset: PairDataset, settings: RelearnConfig) -> list[Point]:
+    """The exam after every step of run.relearn.steps; NaN from where the copy breaks on."""
     points: list[Point] = []
-    with torch.random.fork_rng(), attention(run.attention):
-        trained = _trained(student, dataset, run, device)
+    with torch.random.fork_rng(), attention(exam.run.attention):
+        trained = relearn(student, dataset, settings, exam.device, exam.run.attention)
         done = next(trained)
-        for step in run.relearn.steps:
+        for step in settings.steps:
             try:
                 while done < step:
                     done = next(trained)
                 points.append(exam.take(student))
             except (DataError, TrainingError):
-                missing = len(run.relearn.steps) - len(points)
+                missing = len(settings.steps) - len(points)
                 return points + [dict.fromkeys(exam.names, math.nan)] * missing
     return points
 
 
-def _trained(student: BaseModel, dataset: PairDataset, run: Any, device: torch.device) -> Iterator[int]:
-    """Train the copy; yields the number of steps that it has taken, 0 first. Raises TrainingError on a loss of NaN."""
-    settings: RelearnConfig = run.relearn
-    weights, fused = list(student.requires_grad_(True).parameters()), device.type in ("cpu", "cuda")
-    optimizer = torch.optim.AdamW(weights, lr=settings.lr, weight_decay=0.0, fused=fused)
+def relearn(
+    student: BaseModel, dataset: PairDataset, settings: RelearnConfig, device: torch.device, kernel: str = "auto"
+) -> Iterator[int]:
+    """Train the model on the data set; yields how many steps have been taken, 0 first. Raises TrainingError.
+
+    Every process trains a copy of its own, all of them alike.
+    """
+    run = RunConfig(init_lr=settings.lr, weight_decay=0.0, seed=settings.seed, attention=kernel)
+    student.requires_grad_(True)
+    loop = TrainingLoop(Original("original", student, run, device), lambda epoch, step: settings.lr, alone=True)
     done = 0
     while True:
         yield done
-        torch.manual_seed(derived_seed(settings.seed, RELEARNING, "forward", done))
         student.train()
-        loss = _loss(student, dataset, settings, done, device)
-        if not torch.isfinite(loss):
-            raise TrainingError(f"{RELEARNING}: the loss is not finite at step {done}")
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        student.clamp_scale()
+        loop.step(iter([_batch(student, dataset, settings, done, device)]), 0, done)
         done += 1
 
 
-def _loss(
-    model: BaseModel, dataset: PairDataset, settings: RelearnConfig, step: int, device: torch.device
-) -> torch.Tensor:
-    """CLIP's contrastive loss of a seeded draw of distinct pictures with their captions; equal captions are right."""
-    order = torch.randperm(len(dataset), generator=generator(settings.seed, RELEARNING, step))
+def _batch(model: BaseModel, dataset: PairDataset, settings: RelearnConfig, step: int, device: torch.device) -> Batch:
+    """A seeded draw of distinct images, each with its first caption."""
+    order = torch.randperm(len(dataset), generator=generator(settings.seed, NAME, step))
     rows = order[: settings.batch_size].tolist()
     captions = [dataset.captions[dataset.caption_ids(row)[0]] for row in rows]
-    image = model.encode_image(dataset.images(rows).to(device))
-    text = model.encode_text(model.tokenize(captions).to(device))
-    groups = torch.tensor([captions.index(caption) for caption in captions], device=device)
-    return contrastive_loss(PairFeatures(image, text), model.scale, groups)
+    inputs = model.prepare({"images": dataset.images(rows), "captions": captions})
+    moved = {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in inputs.items()}
+    return Batch({"dr": moved}, settings.seed, 0, step, device)
 
 
 def _flat(steps: list[int], curves: dict[str, list[float]]) -> dict[str, float]:
@@ -190,7 +194,7 @@ def _flat(steps: list[int], curves: dict[str, list[float]]) -> dict[str, float]:
             heights = curves[f"x{group}"]
             metrics |= {f"relearn_x{group}_{step}": value for step, value in zip(steps, heights, strict=True)}
             metrics[f"relearn_auc{group}"] = mean_height(steps, heights)
-    return {name: round(value, DECIMALS) for name, value in metrics.items()}
+    return metrics
 
 
 def mean_height(steps: Sequence[float], values: Sequence[float]) -> float:
@@ -200,7 +204,7 @@ def mean_height(steps: Sequence[float], values: Sequence[float]) -> float:
     return float(np.trapezoid(values, steps)) / (steps[-1] - steps[0])
 
 
-def _settings(settings: RelearnConfig) -> dict[str, Any]:
+def _facts(settings: RelearnConfig) -> dict[str, Any]:
     return {
         "steps": list(settings.steps),
         "fraction": settings.fraction,

@@ -12,13 +12,82 @@ from typing import Any
 import numpy as np
 
 from lavis.common.errors import ConfigError, DataError, suggest
+from lavis.common.registry import registry
 from lavis.common.seed import derived_seed
 from lavis.evaluation.inputs import TIE, paired_rows, row_numbers, unit_rows
+from lavis.evaluation.metric import DOWN, HEADLINE, Column, NotMeasured
+from lavis.salmubench.data import BenchmarkData
+from lavis.salmubench.metric import IDENTITIES, PREFIX, TEN, Numbers, SalmuMetric, people_of, summarised
 
 COUNT = 1000
 BLOCK = 1024
 NOBODY = -1
 TIES = {"pessimistic": 1.0, "mean": 0.5, "optimistic": 0.0}
+
+
+@registry.register_metric("retfail")
+class RetFail(SalmuMetric):
+    """SALMUBench 1.1, the primary efficacy; also without the own identity's other captions (ours)."""
+
+    columns = (
+        Column(
+            *(
+                PREFIX + "retfail_r1",
+                "RetFail R@1",
+                "true caption first among itself, forget and retain texts",
+                4,
+                DOWN,
+            ),
+            groups=(TEN,),
+            order=10,
+            public=("efficacy", "1.1_RetFail", "R@1"),
+            published=("0", "0.1016"),
+        ),
+        Column(
+            *(PREFIX + "retfail_mrr", "RetFail MRR", "the same as mean reciprocal rank; the primary efficacy", 4, DOWN),
+            groups=(TEN,),
+            order=20,
+            uses=(HEADLINE,),
+            public=("efficacy", "1.1_RetFail", "MRR"),
+            published=("0.0008", "0.2361"),
+        ),
+        Column(
+            *(PREFIX + "retfail_mrr_others", "RetFail apart"),
+            *("RetFail MRR, own identity's other captions left out", 4),
+            groups=(IDENTITIES,),
+            order=60,
+        ),
+        Column(PREFIX + "retfail_mrr_whole", "RetFail MRR whole", "RetFail MRR of whole identities", 4, groups=()),
+    )
+    order = 100
+
+    def values(self, data: BenchmarkData) -> Numbers:
+        forget, choices = data.part("forget"), data.choices
+        others, _ = data.captions("retain_disjoint")
+        if not others:
+            raise NotMeasured("split 'retain_disjoint' is missing or empty")
+        numbers: dict[str, int] = {}
+        keys, other_keys = (
+            np.array([numbers.setdefault(text, len(numbers)) for text in texts]) for texts in (forget.captions, others)
+        )
+        owners = np.unique(people_of(forget), return_inverse=True)[1]
+        rows = data.texts(others, "retain_disjoint")
+        drawn = draw_distractors(
+            forget.text, keys, owners, rows, other_keys, seed=choices.seed, count=choices.distractors
+        )
+        plain, apart = (
+            retfail_ranks(
+                *(forget.image, forget.text, keys, drawn),
+                leave_out=left_out,
+                drop_equal=choices.retfail_own_caption == "drop",
+            )
+            for left_out in (None, owners)
+        )
+        return {
+            "retfail_r1": recall_and_mrr(plain)["R@1"],
+            **summarised(data, forget, "retfail_mrr", 1 / plain),
+            **summarised(data, forget, "retfail_mrr_others", 1 / apart),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from lavis.common.errors import DataError
-from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry
 from lavis.datasets.metadata import FRAGILE, IDENTITIES
 
@@ -92,23 +89,6 @@ def core_texts(entry: Entry, people: Mapping[str, Mapping[str, Any]]) -> tuple[s
     if value is None or not str(value).strip():
         raise DataError(f"split 'forget': {entry.image} has no 'value'; import the data with its side files")
     return f"{name} {value}", f"{value} {name}"
-
-
-def fictitious_captions(
-    entry: Entry, caption: str, values: Mapping[str, Sequence[str]], *, count: int = 19, seed: int = 42
-) -> list[str]:
-    """At most `count` captions of the entry with another value in the true one's place, name and wording kept.
-
-    values: field → values to draw from; the true one is left out. Empty where the caption does not contain the value
-    literally (a paraphrase) or the field has no other value. The draw depends on the seed and the picture alone.
-    """
-    value, pool = entry.extra.get("value"), values.get(str(entry.extra.get("field")), ())
-    if not value or caption.count(str(value)) != 1:
-        return []
-    others = sorted({str(other) for other in pool} - {str(value)})
-    rng = np.random.default_rng(derived_seed(seed, "salmubench", "value", entry.image))
-    drawn = rng.permutation(len(others))[:count]
-    return [caption.replace(str(value), others[i]) for i in drawn]
 
 
 def _identity(entry: Entry) -> str | None:

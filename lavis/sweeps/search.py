@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import ConfigError, MissingFile, suggest
+from lavis.evaluation.measure import columns_used
+from lavis.evaluation.metric import SEARCH
 from lavis.sweeps.candidates import Candidate, Rule, recall
 from lavis.sweeps.console import STOPPED, list_jobs, run_jobs
 from lavis.sweeps.evaluations import reference_result
@@ -26,7 +28,7 @@ from lavis.sweeps.schema import SweepConfig
 from lavis.sweeps.search_report import write_search
 
 SEARCH_OPTIONS = ("run.metrics=[cosine,retrieval,membership]", "run.test_splits=[]", "run.read_holdouts=false")
-NEEDED = ("df_cosine", "df_txt_r1", "df_img_r1", "dr_txt_r1", "dr_img_r1", "mia_auc")
+RECALLS = ("df_txt_r1", "df_img_r1", "dr_txt_r1", "dr_img_r1")
 
 
 def search(sweep: SweepConfig, pool: Callable[[], Pool], dry_run: bool = False, report_only: bool = False) -> int:
@@ -87,15 +89,21 @@ def closed(sweep: SweepConfig, setting: Setting) -> SweepConfig:
 
 def visible(metrics: Mapping[str, Any]) -> dict[str, float]:
     """What a choice may look at: numbers on Df and Dr, and the membership AUC of one against the other."""
-    allowed = {k: v for k, v in metrics.items() if k.startswith(("df_", "dr_")) or k == "mia_auc"}
+    named = {column.key for column in columns_used(SEARCH)}
+    allowed = {k: v for k, v in metrics.items() if k.startswith(("df_", "dr_")) or k in named}
     return {key: float("nan") if value is None else float(value) for key, value in allowed.items()}
+
+
+def needed() -> list[str]:
+    """The numbers that a candidate and the references must have."""
+    return [*(column.key for column in columns_used(SEARCH)), *RECALLS]
 
 
 def reference_numbers(sweep: SweepConfig, setting: Setting, name: str) -> dict[str, float]:
     """The visible numbers of a reference. Raises MissingFile where it has none."""
     folder = reference_result(sweep, setting, name).folder
     found = visible(read_results(folder).get("metrics", {}))
-    if any(key not in found for key in NEEDED):
+    if any(key not in found for key in needed()):
         raise MissingFile(f"{name} has no complete results in {folder}; train it with: bash bash/ori.sh")
     return found
 
@@ -110,7 +118,7 @@ def candidates(cells: Sequence[Cell], start: Mapping[str, float], aim: Mapping[s
     for (method, point), group in groups.items():
         results = [read_results(cell.job.folder) for cell in group]
         parts = [visible(result["metrics"]) for result in results]
-        metrics = {key: sum(part.get(key, math.nan) for part in parts) / len(parts) for key in NEEDED}
+        metrics = {key: sum(part.get(key, math.nan) for part in parts) / len(parts) for key in needed()}
         kept = 100 * recall(metrics, "dr") / recall(start, "dr")
         runs = [{key: result.get(key) for key in ("seed", "commit", "command", "seconds")} for result in results]
         options = list(group[0].variant.options)
@@ -119,9 +127,10 @@ def candidates(cells: Sequence[Cell], start: Mapping[str, float], aim: Mapping[s
 
 
 def distance(metrics: Mapping[str, float], aim: Mapping[str, float]) -> float:
-    """Mean absolute difference of df_cosine, recall@1 on Df (as a fraction) and mia_auc."""
-    gaps = [abs(metrics[key] - aim[key]) for key in ("df_cosine", "mia_auc")]
-    return (sum(gaps) + abs(recall(metrics, "df") - recall(aim, "df")) / 100) / 3
+    """Mean absolute difference of the metrics with use SEARCH (df_cosine, membership) and of recall@1 on Df."""
+    gaps = [abs(metrics[column.key] - aim[column.key]) for column in columns_used(SEARCH)]
+    gaps.append(abs(recall(metrics, "df") - recall(aim, "df")) / 100)
+    return sum(gaps) / len(gaps)
 
 
 def choose(found: Sequence[Candidate], rule: Rule) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 import yaml
 
+from lavis.evaluation.measure import columns_used
+from lavis.evaluation.metric import SEARCH
 from lavis.sweeps.candidates import Candidate, Rule, recall
 from lavis.sweeps.schema import SweepConfig
 
 logger = logging.getLogger(__name__)
-HEAD = ("setting", "Df cosine", "Df R@1", "membership AUC", "Dr R@1", "Dr kept %", "distance", "seconds")
 
 
 def write_search(
@@ -102,16 +103,14 @@ def _put(section: dict[str, Any], option: str) -> None:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+    chosen = [column.title for column in columns_used(SEARCH)]
+    head = ["setting", *chosen, "Df R@1", "Dr R@1", "Dr kept %", "distance", "seconds"]
+    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def _numbers(metrics: Mapping[str, float]) -> list[str]:
-    return [
-        f"{metrics['df_cosine']:.3f}",
-        f"{recall(metrics, 'df'):.1f}",
-        f"{metrics['mia_auc']:.3f}",
-        f"{recall(metrics, 'dr'):.1f}",
-    ]
+    chosen = [f"{metrics[column.key]:.{column.decimals}f}" for column in columns_used(SEARCH)]
+    return [*chosen, *(f"{recall(metrics, split):.1f}" for split in ("df", "dr"))]
 
 
 def _reference_row(name: str, metrics: Mapping[str, float]) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -17,7 +18,12 @@ from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
 from lavis.common.run_dir import RESULTS, folder_lock, original_checkpoint, run_folder
+from lavis.common.schema import RunConfig
 from lavis.common.seed import random_states, restore_random_states, seed_everything
+from lavis.datasets.annotations import Entry
+from lavis.evaluation.context import Context
+from lavis.evaluation.measure import all_metrics, guarded, measure, selected
+from lavis.evaluation.metric import DECIMALS
 from lavis.models.base import BaseModel
 from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
@@ -27,14 +33,20 @@ from lavis.tasks.run_result import RunResult, write_run_result
 from lavis.trainers.base import BaseTrainer
 
 ORIGINAL_TRAINER = "original"
+Splits = dict[str, list[Entry]]
 
 
 class BaseTask:
-    """Composition of one run. Subclasses give the metrics.
+    """Composition of one run. Subclasses say how a model is evaluated (`context`).
 
     Attributes made by `session`: `device`, `builder` (data), `folder` (where the run's files go). `label` is the name
     of the checkpoint that is evaluated; `fault` says why its embeddings are worth nothing, if they are.
+
+    Class attributes: `kind`, that of the metrics that are defined on it; `always`, those measured whether named or not.
     """
+
+    kind: ClassVar[str] = ""
+    always: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Config) -> None:
         self.config, self.run = config, config.run
@@ -42,10 +54,14 @@ class BaseTask:
         self.builder: Any = registry.get_builder_class(config.dataset_name)(config.dataset, config.run)
         self.folder = Path()
         self.label, self.fault = "", ""
+        self._check_metrics()
 
-    def metrics(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
-        """Metrics of a model on every evaluated split, and the number of pairs of each."""
+    def context(self, model: BaseModel, splits: Splits, validating: bool = False) -> Context:
+        """What metrics ask about a model on these splits; `validating`: between epochs, nothing is stored."""
         raise NotImplementedError
+
+    def finish(self, context: Context, metrics: dict[str, float]) -> None:
+        """Called after an evaluation: what else is to be stored of it."""
 
     def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
         """Data sets of the trainer's sides, "df" and "dr"."""
@@ -60,8 +76,28 @@ class BaseTask:
         return {"dr": self.builder.dataset(self.builder.reference_entries(self.run.reference), "train")}
 
     def validation(self, model: BaseModel) -> dict[str, float]:
-        """Statistics of run.valid_splits; "agg_metrics" chooses the best epoch."""
-        raise NotImplementedError
+        """Statistics of run.valid_splits; their mean "agg_metrics" chooses the best epoch."""
+        splits = {split: self.builder.entries(split) for split in self.run.valid_splits}
+        context, stats = self.context(model, splits, validating=True), dict[str, float]()
+        for name, metric in selected(self.measured, self.kind).items():
+            if metric.per_epoch and splits.keys() >= set(metric.splits):
+                stats |= guarded(name, metric, context)
+        stats = {key: round(value, DECIMALS) for key, value in stats.items()}
+        scores = [stats[f"{split}_agg_metrics"] for split in splits]
+        finite = all(map(math.isfinite, scores))
+        return stats | {"agg_metrics": sum(scores) / len(scores) if finite else -math.inf}
+
+    @property
+    def measured(self) -> list[str]:
+        """Names of the metrics of this run."""
+        return [*self.always, *self.run.metrics]
+
+    def _check_metrics(self) -> None:
+        """Refuse metrics that are not defined here; defaults that are not are left out. Raises ConfigError."""
+        for name in self.run.metrics:
+            if not selected([name], self.kind) and name not in RunConfig().metrics:
+                there = ", ".join(sorted(selected([*all_metrics()], self.kind)))
+                raise ConfigError(f"run.metrics: '{name}' is not defined for run.task {self.run.task}; use {there}")
 
     def unlearn(self) -> RunResult:
         """Unlearn run.df_size images with run.method; evaluate unless told not to."""
@@ -185,14 +221,25 @@ class BaseTask:
         sizes: dict[str, int] = dict(counts or {})
         if self.run.evaluate_after or self.run.checkpoint:
             self.label = self.label or checkpoint_label(checkpoint)
-            found, split_sizes = self.metrics(model)
-            metrics, sizes = found, {**split_sizes, **sizes}
+            metrics, split_sizes = self._measure(model)
+            sizes = {**split_sizes, **sizes}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
         outcome = RunResult(self.folder, str(checkpoint), metrics, sizes, seconds, self.fault)
         if distributed.is_main():
             write_run_result(outcome, self.config)
         distributed.barrier()
         return outcome
+
+    def _measure(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
+        """Metrics of a model on every evaluated split, and the number of pairs or rows of each."""
+        if distributed.is_main():
+            for name in [name for metric in all_metrics().values() for name in metric.files]:
+                (self.folder / name).unlink(missing_ok=True)
+        context = self.context(model, self.builder.evaluation_entries())
+        metrics = measure(context, self.measured)
+        self.fault = context.fault
+        self.finish(context, metrics)
+        return metrics, context.counts
 
 
 def load_model(config: Config, checkpoint: str | Path, device: torch.device | str = "cpu") -> BaseModel:

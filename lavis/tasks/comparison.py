@@ -8,26 +8,16 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from lavis.common.logger import get_logger
+from lavis.evaluation.measure import columns_used
+from lavis.evaluation.metric import HEADLINE
 from lavis.tasks.base import checkpoint_label
 from lavis.tasks.run_result import RunResult
 
-COLUMNS = {
-    "salmubench_retfail_mrr": "RetFail MRR",
-    "salmubench_x_mrr": "X MRR",
-    "salmubench_assoc_str": "AssocStr",
-    "salmubench_acs": "ACS",
-    "salmubench_gen_know": "GenKnow",
-    "salmubench_imagenet": "ImageNet",
-    "salmubench_inter_id_sim": "InterIdSim",
-    "salmubench_intra_id_sim": "IntraIdSim",
-    "test_r_mean": "test recall",
-    "df_cosine": "df cosine",
-    "mia_auc": "MIA AUC",
-}
+WIDTH = 13
 
 
 def distinct_labels(paths: Sequence[str]) -> dict[str, str]:
-    """A name for every distinct path: its own, with as many of its folders before it as tell it from the others."""
+    """A name for every distinct path: its own, with as many of its folders as distinguish it from the others."""
     labels = {path: checkpoint_label(path) for path in paths}
     for depth in range(2, 2 + max(len(PurePath(path).parts) for path in labels)):
         counts = Counter(labels.values())
@@ -39,40 +29,53 @@ def distinct_labels(paths: Sequence[str]) -> dict[str, str]:
 
 
 class Comparison:
-    """The rows of the table: an evaluated checkpoint's numbers, or why it has none."""
+    """Evaluated checkpoints: the numbers of each, or why it has none.
 
-    def __init__(self) -> None:
+    several: one row each in one table; otherwise the table of the only one.
+    """
+
+    def __init__(self, several: bool = True) -> None:
+        self.several = several
         self.rows: list[tuple[str, RunResult | None, str]] = []
+
+    @property
+    def results(self) -> list[RunResult]:
+        """The results of the checkpoints that could be evaluated."""
+        return [result for _, result, _ in self.rows if result is not None]
 
     @property
     def sound(self) -> bool:
         """True when every checkpoint was evaluated and gives usable embeddings."""
-        return not any(reason for _, _, reason in self.rows)
+        return not self.several or not any(reason for _, _, reason in self.rows)
 
-    def add(self, label: str, outcome: RunResult) -> None:
-        if outcome.fault:
-            get_logger().error("%s is broken: %s", outcome.checkpoint, outcome.fault)
-        self.rows.append((label, outcome, outcome.fault and "broken, see above"))
+    def add(self, label: str, result: RunResult) -> None:
+        if result.fault:
+            get_logger().error("%s is broken: %s", result.checkpoint, result.fault)
+        self.rows.append((label, result, result.fault and "broken, see above"))
 
     def fail(self, label: str, path: str, error: Exception) -> None:
-        """Note a checkpoint that could not be evaluated, and say why, in one line."""
+        """Record a checkpoint that could not be evaluated, and log why, in one line."""
         reason = " ".join(str(error).split())
         get_logger().error("%s was not evaluated: %s", path, reason)
         self.rows.append((label, None, "failed, see above"))
 
     def text(self) -> str:
-        """The table: a column for each of COLUMNS that any checkpoint has, "-" where one has no such number."""
-        found = [outcome.metrics for _, outcome, _ in self.rows if outcome]
-        names = [name for name in COLUMNS if any(name in metrics for metrics in found)]
+        """The table: a column for each headline metric that any checkpoint has, "-" where one has no such number."""
+        if not self.several:
+            return self.results[0].table()
+        found = [result.metrics for result in self.results]
+        columns = [c for c in columns_used(HEADLINE) if any(c.key in metrics for metrics in found)]
         width = max(len("checkpoint"), *(len(label) for label, _, _ in self.rows)) + 2
-        lines = ["checkpoint".ljust(width) + "".join(COLUMNS[name].rjust(13) for name in names)]
-        for label, outcome, reason in self.rows:
-            cells = "".join(_cell(outcome, name).rjust(13) for name in names)
+        wide = [max(WIDTH, len(column.title) + 2) for column in columns]
+        heads = "".join(column.title.rjust(n) for column, n in zip(columns, wide, strict=True))
+        lines = ["checkpoint".ljust(width) + heads]
+        for label, result, reason in self.rows:
+            cells = "".join(_cell(result, column.key).rjust(n) for column, n in zip(columns, wide, strict=True))
             lines.append((label.ljust(width) + cells + (f"  {reason}" if reason else "")).rstrip())
-        lines += [f"results: {outcome.folder / 'results.json'}" for _, outcome, _ in self.rows if outcome]
+        lines += [f"results: {result.folder / 'results.json'}" for result in self.results]
         return "\n".join(lines) + "\n"
 
 
-def _cell(outcome: RunResult | None, name: str) -> str:
-    value = outcome.metrics.get(name) if outcome else None
+def _cell(result: RunResult | None, name: str) -> str:
+    value = result.metrics.get(name) if result else None
     return "-" if value is None else "broken" if math.isnan(value) else f"{value:.4f}"

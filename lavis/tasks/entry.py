@@ -1,4 +1,4 @@
-"""What the entry scripts do after parsing: compose, check names, run, and return the text to show."""
+"""The one path from a command line to a task: compose the configuration, check the names, run, return the result."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from lavis.common import distributed
 from lavis.common.config import Config, check_backbone, load_config
 from lavis.common.errors import ConfigError, UserFault, suggest
+from lavis.common.logger import get_logger
 from lavis.common.registry import registry
 from lavis.runners.fsdp import check_parallel
 from lavis.runners.stop import EXIT_CODE, Stopped
@@ -16,15 +17,15 @@ from lavis.tasks.comparison import Comparison, distinct_labels
 from lavis.tasks.run_result import RunResult
 
 
-def train(cfg_path: str, options: Sequence[str]) -> str:
+def train(cfg_path: str, options: Sequence[str]) -> RunResult:
     """train.py: a reference model."""
     reference = load_config(cfg_path, options).run.reference
     return _run(load_config(cfg_path, options, job=["original", reference]), BaseTask.train)
 
 
-def unlearn(cfg_path: str, options: Sequence[str], backbone: str, task: str, flags: dict[str, Any]) -> str:
+def unlearn(cfg_path: str, options: Sequence[str], backbone: str, task: str, flags: dict[str, Any]) -> RunResult:
     """unlearn.py: a method. Raises ConfigError when a flag does not fit the configuration."""
-    registry.get_trainer_class(flags["method"])
+    trainer_class = registry.get_trainer_class(flags["method"])
     check_backbone(backbone)
     known = {job for name in registry.names("builder") for job in registry.get_builder_class(name).job_names}
     if task not in known:
@@ -32,15 +33,40 @@ def unlearn(cfg_path: str, options: Sequence[str], backbone: str, task: str, fla
     config = load_config(cfg_path, options, job=jobs_of(flags["method"]), **flags)
     _agree("--backbone", backbone, f"model.arch {config.model.arch}, a backbone named", config.backbone, config)
     _agree("--task", task, "data set and run.task, hence", config.job_name, config)
-    trainer_class = registry.get_trainer_class(flags["method"])
     if config.run.train_on_holdout and trainer_class.starts_from != "initial":
         raise ConfigError(
-            f"{config.source}: run.train_on_holdout is for train.py and for methods that train anew; "
+            f"{config.source}: run.train_on_holdout is for train.py and for methods that train from scratch; "
             "unlearning sees no holdout split"
         )
-    trainer_class.check(flags["method"], config.run, registry.get_model_class(config.model.arch))
-    check_parallel(config.run, registry.get_model_class(config.model.arch))
+    model_class = registry.get_model_class(config.model.arch)
+    trainer_class.check(flags["method"], config.run, model_class)
+    check_parallel(config.run, model_class)
     return _run(config, BaseTask.unlearn)
+
+
+def evaluate(cfg_path: str, options: Sequence[str]) -> Comparison:
+    """evaluate.py: run.checkpoint, or each of run.checkpoints; one row each.
+
+    A checkpoint takes its name, method and df_size from the run that wrote it. Of several, one that fails is reported
+    at once in one line, and the others are evaluated all the same.
+    """
+    run = load_config(cfg_path, options).run
+    if run.checkpoint and run.checkpoints:
+        raise ConfigError("name the weights in run.checkpoint or in run.checkpoints, not in both")
+    table = Comparison(several=bool(run.checkpoints))
+    if not run.checkpoints:
+        table.add("", _evaluated(cfg_path, options, run.checkpoint))
+        return table
+    distributed.setup(distributed.resolve_device(run.device))  # once: the processes stay joined from one to the next
+    try:
+        for path, label in distinct_labels(run.checkpoints).items():
+            try:
+                table.add(label, _evaluated(cfg_path, options, path, label))
+            except UserFault as error:
+                table.fail(label, path, error)
+        return table
+    finally:
+        distributed.shutdown()
 
 
 def jobs_of(method: str) -> list[str]:
@@ -50,62 +76,22 @@ def jobs_of(method: str) -> list[str]:
     return [base, method] if related else [method]
 
 
-def evaluate(cfg_path: str, options: Sequence[str]) -> str:
-    """evaluate.py: a checkpoint; it takes its name, method and df_size from the run that wrote it."""
-    outcome = _evaluated(cfg_path, options, load_config(cfg_path, options).run.checkpoint)
-    return outcome.table() if distributed.is_main() else ""
-
-
-def evaluate_all(cfg_path: str, options: Sequence[str]) -> tuple[str, bool]:
-    """evaluate.py: run.checkpoint, or each of run.checkpoints, one row a checkpoint; and whether all are sound.
-
-    A checkpoint that fails is told at once in one line, and the others are evaluated all the same.
-    """
-    run = load_config(cfg_path, options).run
-    if not run.checkpoints:
-        return evaluate(cfg_path, options), True
-    if run.checkpoint:
-        raise ConfigError("name the weights in run.checkpoint or in run.checkpoints, not in both")
-    table = Comparison()
-    distributed.setup(distributed.resolve_device(run.device))  # once: the processes stay joined from one to the next
-    try:
-        for path, label in distinct_labels(run.checkpoints).items():
-            try:
-                table.add(label, _evaluated(cfg_path, options, path, label))
-            except UserFault as error:
-                table.fail(label, path, error)
-        return (table.text() if distributed.is_main() else ""), table.sound
-    finally:
-        distributed.shutdown()
-
-
 def _evaluated(cfg_path: str, options: Sequence[str], path: str | None, label: str = "") -> RunResult:
     origin = checkpoint_origin(path) if path else {}
     flags = {key: origin[key] for key in ("method", "reference", "df_size", "df_seed", "seed") if key in origin}
-    config = load_config(cfg_path, options, checkpoint=path, **flags)
-    return _outcome(config, lambda task: task.evaluate(label))
+    return _run(load_config(cfg_path, options, checkpoint=path, **flags), lambda task: task.evaluate(label))
+
+
+def _run(config: Config, action: Callable[[BaseTask], RunResult]) -> RunResult:
+    """Build the configuration's task and act on it; a run stopped by SIGTERM ends the process with its code."""
+    task = registry.get_task_class(config.run.task)(config)
+    try:
+        return action(task)
+    except Stopped as stopped:
+        get_logger().info("%s", stopped)
+        raise SystemExit(EXIT_CODE) from None
 
 
 def _agree(flag: str, given: str, key: str, configured: str, config: Config) -> None:
     if given != configured:
         raise ConfigError(f"{flag} is '{given}' but {config.source} has {key} '{configured}'")
-
-
-def _run(config: Config, action: Callable[[BaseTask], RunResult]) -> str:
-    outcome = _outcome(config, action)
-    return outcome.table() if distributed.is_main() else ""
-
-
-def _outcome(config: Config, action: Callable[[BaseTask], RunResult]) -> RunResult:
-    task = registry.get_task_class(config.run.task)(config)
-    try:
-        return action(task)
-    except Stopped as stopped:
-        raise SystemExit(_stopped(stopped)) from None
-
-
-def _stopped(reason: Stopped) -> int:
-    from lavis.common.logger import get_logger
-
-    get_logger().info("%s", reason)
-    return EXIT_CODE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from lavis.common.config import Config
 from lavis.common.logger import json_line
 from lavis.common.results import FILE_NAME, SCHEMA, write_results
 from lavis.common.run_dir import command_line, git_commit
+from lavis.evaluation.measure import all_columns, all_metrics
+from lavis.evaluation.metric import Column
 
-RECALLS = ("txt_r1", "txt_r5", "txt_r10", "img_r1", "img_r5", "img_r10", "cosine")
-ACCURACY = "_acc"
+WIDTH = 22
 
 
 @dataclass
@@ -30,47 +32,53 @@ class RunResult:
     fault: str = ""
 
     def table(self) -> str:
-        """Recall in percent and mean paired cosine of every split, or its accuracy, as text columns."""
-        if any(name.endswith(ACCURACY) for name in self.metrics):
-            return self._accuracies()
-        splits = [name.removesuffix("_cosine") for name in self.metrics if name.endswith("_cosine")]
-        splits += [n.removesuffix("_txt_r1") for n in self.metrics if n.endswith("_txt_r1")]
-        lines = ["split".ljust(22) + "pairs".rjust(8) + "".join(name.rjust(9) for name in RECALLS)]
-        for split in dict.fromkeys(splits):
-            cells = "".join(self._cell(split, name).rjust(9) for name in RECALLS)
-            lines.append(split.ljust(22) + str(self.counts.get(split, "")).rjust(8) + cells)
-        return "\n".join([*lines, *self._rest()]) + "\n"
+        """What was measured on every split as columns, then the other metrics by the tables of the report."""
+        columns = [c for metric in all_metrics().values() for c in metric.split_columns if self._splits(c)]
+        lines = [
+            "split".ljust(WIDTH) + "pairs".rjust(8) + "".join(column.title.rjust(_wide(column)) for column in columns)
+        ]
+        for split in dict.fromkeys(split for column in columns for split in self._splits(column)):
+            cells = "".join(self._cell(f"{split}_{column.key}", column).rjust(_wide(column)) for column in columns)
+            lines.append(split.ljust(WIDTH) + str(self.counts.get(split, "")).rjust(8) + cells)
+        return "\n".join([*lines, *self._others(), f"results: {self.folder / FILE_NAME}"]) + "\n"
 
-    def _accuracies(self) -> str:
-        lines = ["split".ljust(22) + "rows".rjust(8) + "accuracy".rjust(10) + "confidence".rjust(12)]
-        for split in [name.removesuffix(ACCURACY) for name in self.metrics if name.endswith(ACCURACY)]:
-            numbers = f"{self.metrics[split + ACCURACY]:10.2f}{self.metrics[split + '_confidence']:12.4f}"
-            lines.append(split.ljust(22) + str(self.counts.get(split, "")).rjust(8) + numbers)
-        return "\n".join([*lines, *self._rest()]) + "\n"
+    def _splits(self, column: Column) -> list[str]:
+        """The splits that have this number."""
+        end = f"_{column.key}"
+        return [split for split in self.counts if f"{split}{end}" in self.metrics]
 
-    def _rest(self) -> list[str]:
-        found = "mia_auc" in self.metrics
-        membership = [f"membership AUC (Df against Dr): {self.metrics['mia_auc']:.4f}"] if found else []
-        return [*membership, f"results: {self.folder / FILE_NAME}"]
+    def _cell(self, key: str, column: Column) -> str:
+        value = self.metrics.get(key)
+        return "-" if value is None else f"{value:.{column.decimals}f}"
 
-    def _cell(self, split: str, name: str) -> str:
-        value = self.metrics.get(f"{split}_{name}")
-        return "-" if value is None else f"{value:.3f}" if name == "cosine" else f"{value:.2f}"
+    def _others(self) -> Iterator[str]:
+        """A line for every table of the report, with the metrics that are not of one split."""
+        per_split = {f"{s}_{c.key}" for m in all_metrics().values() for c in m.split_columns for s in self.counts}
+        lines: dict[str, list[str]] = {}
+        for column in all_columns():
+            if column.groups and column.key in self.metrics and column.key not in per_split:
+                text = f"{column.title} {self._cell(column.key, column)}"
+                lines.setdefault(column.groups[0].title, []).append(text)
+        yield from (f"{title}: {', '.join(texts)}" for title, texts in lines.items())
 
 
-def write_run_result(outcome: RunResult, config: Config) -> None:
+def _wide(column: Column) -> int:
+    return max(9, len(column.title) + 2)
+
+
+def write_run_result(result: RunResult, config: Config) -> None:
     """Write results.json, and append the metrics to evaluate.txt and log.txt, per split under result/."""
-    folder, run = outcome.folder, config.run
-    if outcome.metrics:
-        line = json_line(outcome.metrics)
+    folder, run = result.folder, config.run
+    if result.metrics:
+        line = json_line(result.metrics)
         for name in ("evaluate.txt", "log.txt"):
             with (folder / name).open("a", encoding="utf-8") as stream:
                 stream.write(line)
-        _write_splits(folder / "result", outcome.metrics)
-    write_results(folder / FILE_NAME, as_results(outcome, config, name=run.method or run.reference))
+        _write_splits(folder / "result", result)
+    write_results(folder / FILE_NAME, as_results(result, config, name=run.method or run.reference))
 
 
-def as_results(outcome: RunResult, config: Config, name: str) -> dict[str, Any]:
+def as_results(result: RunResult, config: Config, name: str) -> dict[str, Any]:
     """The content of results.json (docs/results_schema.md)."""
     run = config.run
     return {
@@ -82,20 +90,21 @@ def as_results(outcome: RunResult, config: Config, name: str) -> dict[str, Any]:
         "df_size": run.df_size,
         "df_seed": run.df_seed,
         "seed": run.seed,
-        "metrics": outcome.metrics,
-        "counts": outcome.counts,
-        "checkpoint": outcome.checkpoint,
+        "metrics": result.metrics,
+        "counts": result.counts,
+        "checkpoint": result.checkpoint,
         "commit": git_commit(),
         "command": command_line(),
-        "seconds": outcome.seconds,
+        "seconds": result.seconds,
         "config": config.to_dict(),
         "finished": True,
     }
 
 
-def _write_splits(folder: Path, metrics: dict[str, float]) -> None:
+def _write_splits(folder: Path, result: RunResult) -> None:
+    """LAVIS's result/<split>.json: the numbers of each split."""
     folder.mkdir(exist_ok=True)
-    splits = {name.removesuffix(end) for end in ("_cosine", ACCURACY) for name in metrics if name.endswith(end)}
-    for split in splits:
-        own = {name: value for name, value in metrics.items() if name.startswith(f"{split}_")}
-        (folder / f"{split}.json").write_text(json_line(own), encoding="utf-8")
+    for split in result.counts:
+        own = {name: value for name, value in result.metrics.items() if name.startswith(f"{split}_")}
+        if own:
+            (folder / f"{split}.json").write_text(json_line(own), encoding="utf-8")

@@ -12,11 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lavis.common.config import load_config
 from lavis.common.errors import ConfigError
-from lavis.common.schema import RunConfig
 from lavis.evaluation.partitions import cosines_from_partition, partition_plan, ranks_from_partition
 from lavis.evaluation.ranking import ranks_from_features
-from lavis.evaluation.scores import check_partitions
+from lavis.tasks.retrieval import RetrievalTask
 from tests.small import run, write_world
 
 SCRIPT = """
@@ -104,13 +104,11 @@ def test_features_of_another_shape_are_refused():
         ranks_from_partition(torch.zeros(2, 5), torch.zeros(4, 5), plan)
 
 
-def test_what_needs_whole_features_is_refused():
-    check_partitions(RunConfig(), False)
-    check_partitions(RunConfig(shard_features=True), True)
-    with pytest.raises(ConfigError, match="cannot measure salmubench"):
-        check_partitions(RunConfig(shard_features=True, metrics=["retrieval", "salmubench"]), True)
-    with pytest.raises(ConfigError, match="two towers"):
-        check_partitions(RunConfig(shard_features=True), False)
+def test_what_needs_whole_features_is_refused(trained_world):
+    options = ["run.shard_features=true", "run.metrics=[retrieval,salmubench]"]
+    with pytest.raises(ConfigError, match="cannot measure .*retfail"):
+        RetrievalTask(load_config(trained_world.config, options))
+    RetrievalTask(load_config(trained_world.config, options[:1]))
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +127,7 @@ def test_evaluation_in_shards_gives_the_same_numbers(world):
         options = (checkpoint, f"run.output_dir={out}", f"run.shard_features={sharded}", "run.eval_max_pairs=11")
         done = run(world.command("evaluate.py", options=options), processes=processes)
         assert done.returncode == 0, done.stderr
-        assert ("features stay divided" in done.stderr) == sharded
+        assert ("features stay partitioned" in done.stderr) == sharded
         content = json.loads(next(out.rglob("results.json")).read_text())
         found.append((content["metrics"], content["counts"]))
         assert bool(list(out.rglob("*.safetensors"))) != sharded

@@ -10,9 +10,8 @@ import torch.multiprocessing as mp
 
 from lavis.common import distributed
 from lavis.embedding.embed import embed_entries
-from lavis.evaluation import scores
 from lavis.evaluation.ranking import ranks_from_features
-from tests.evaluation.world import FakeModel, run_config, splits
+from tests.evaluation.world import FakeModel, metrics_of, run_config, splits
 
 
 def evaluate(root: Path) -> dict:
@@ -29,7 +28,7 @@ def evaluate(root: Path) -> dict:
     }
     return {
         "features": {name: (part.image, part.text) for name, part in features.items()},
-        "metrics": scores.evaluate_splits(features, run_config()),
+        "metrics": metrics_of(features, run_config()),
         "ranks": {block: [r.tolist() for r in ranks] for block, ranks in blocks.items()},
     }
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lavis.evaluation.ranking import MISSED, ranks_from_features
-from lavis.evaluation.retrieval import recall_summary, retrieval_metrics, retrieval_metrics_from_features
+from lavis.evaluation.recall import recall_summary
+from lavis.evaluation.retrieval import retrieval_metrics, retrieval_metrics_from_features
 from tests.evaluation import naive
 
 GOLDEN = Path(__file__).parents[1] / "golden"

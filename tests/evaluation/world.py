@@ -9,8 +9,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lavis.common.features import PairFeatures
 from lavis.datasets.annotations import Entry
 from lavis.datasets.pairs import PairDataset
+from lavis.embedding.embed import SplitFeatures
+from lavis.evaluation.context import PairContext
+from lavis.evaluation.measure import measure
 from lavis.processors.image import ClipImageEval
 from lavis.processors.text import ClipCaption
 
@@ -19,6 +23,8 @@ SIZE = 8
 
 class FakeModel(torch.nn.Module):
     """Letters and pixels, linearly projected; counts what it is asked for."""
+
+    features = PairFeatures
 
     def __init__(self, dim: int = 6) -> None:
         super().__init__()
@@ -68,3 +74,20 @@ def run_config(**changes) -> SimpleNamespace:
         "merge_equal_captions": True,
     }
     return SimpleNamespace(**values | changes)
+
+
+class FixedContext(PairContext):
+    """Features that are there already, in place of a data set's."""
+
+    def __init__(self, features: dict[str, SplitFeatures], run: SimpleNamespace) -> None:
+        builder = SimpleNamespace(metadata_root=Path("nowhere"))
+        super().__init__(FakeModel(), builder, run, "cpu", {split: [] for split in features})
+        self._features = features
+
+    def prepare(self, extra=()) -> None:
+        pass
+
+
+def metrics_of(features: dict[str, SplitFeatures], run: SimpleNamespace) -> dict[str, float]:
+    """What the metrics of `run` give on these features."""
+    return measure(FixedContext(features, run), run.metrics)

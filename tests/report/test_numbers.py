@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lavis.evaluation.metric import Column
 from lavis.report.cells import best_methods
-from lavis.report.columns import RETRIEVAL, Column
+from lavis.report.columns import report_columns
 from lavis.report.curves import loss_curves, mean_points
 from lavis.report.labels import leader, place_labels
 from lavis.report.numbers import derive, mean_of, names_of, shown, spread_of, target_name
@@ -79,7 +80,7 @@ def test_numbers_for_people() -> None:
 
 
 def column(key: str) -> Column:
-    return next(one for one in RETRIEVAL if one.key == key)
+    return next(one for one in report_columns() if one.key == key)
 
 
 def test_best_method_per_column() -> None:

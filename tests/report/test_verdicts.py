@@ -5,8 +5,19 @@ import math
 import pytest
 
 from lavis.common.errors import ConfigError
-from lavis.report.verdicts import D15, Verdict, VerdictRules, compared, distance, verdict
+from lavis.evaluation.measure import columns_used
+from lavis.evaluation.metric import DISTANCE
+from lavis.report.verdicts import Verdict, VerdictRules, compared, distance, verdict
 
+D15 = (
+    *("salmubench_assoc_str", "salmubench_inter_id_sim", "salmubench_intra_id_sim"),
+    *(
+        f"salmubench_{name}{split}"
+        for name in ("pool_mrr", "x_mrr", "acs")
+        for split in ("", "_holdout_identity", "_holdout_association")
+    ),
+    *("dr_txt_r1", "salmubench_gen_know_shape", "salmubench_gen_know_colour"),
+)
 MRR, KNOW = "salmubench_retfail_mrr", "salmubench_imagenet"
 ASSOC, INTER, INTRA = "salmubench_assoc_str", "salmubench_inter_id_sim", "salmubench_intra_id_sim"
 X_WHOLE, X_INTER = "salmubench_x_mrr_whole", "salmubench_x_mrr_holdout_identity"
@@ -170,7 +181,7 @@ def test_wrong_rules_are_refused(given: object) -> None:
 
 def test_distance_by_hand() -> None:
     """15 names: cosines off by .1, MRR by .2, X by .3, ACS by .4, R@1 by 15 percent points, zero-shots by .5."""
-    assert len(set(D15)) == 15
+    assert len(set(D15)) == 15 and {column.key for column in columns_used(DISTANCE)} == set(D15)
     gaps = [0.1] * 3 + [0.2] * 3 + [0.3] * 3 + [0.4] * 3 + [15.0] + [0.5] * 2
     reference = dict.fromkeys(D15, 0.25)
     model = {name: 0.25 + gap * (-1) ** i for i, (name, gap) in enumerate(zip(D15, gaps, strict=True))}
@@ -182,7 +193,7 @@ def test_distance_needs_most_of_its_names() -> None:
     full = dict.fromkeys(D15, 0.5)
     twelve, eleven = (dict(list(full.items())[:n]) for n in (12, 11))
     assert distance(twelve, full) == 0
-    assert compared(twelve, full) == list(D15[:12])
+    assert {column.key for column in compared(twelve, full)} == set(D15[:12])
     assert distance(eleven, full) is None
     assert distance(full, eleven) is None
     assert distance(full, {**full, "dr_txt_r1": None}) == 0  # a reference without a value is not a broken model

@@ -7,6 +7,10 @@ import math
 import numpy as np
 import torch
 
+from lavis.evaluation.context import PairContext
+from lavis.evaluation.measure import measure
+from lavis.salmubench.data import BenchmarkData
+
 
 def rows(n: int, dim: int = 5, seed: int = 0) -> np.ndarray:
     """Rows of any length."""
@@ -36,3 +40,18 @@ class Projection(torch.nn.Module):
 
     def encode_text(self, tokens):
         return self.break_text(self.texts[tokens + 128 * torch.arange(40)].mean(dim=1))
+
+
+def context_of(model, builder, run=None) -> PairContext:
+    """A model on a data set, without the evaluated splits."""
+    return PairContext(model, builder, run or builder.run, "cpu", {})
+
+
+def benchmark_of(model, builder, run=None) -> BenchmarkData:
+    """The benchmark as this model sees it."""
+    return context_of(model, builder, run).shared(BenchmarkData)
+
+
+def salmubench_metrics(model, builder, run=None) -> dict[str, float]:
+    """What run.metrics=[salmubench] gives."""
+    return measure(context_of(model, builder, run), ["salmubench"])

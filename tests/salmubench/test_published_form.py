@@ -14,13 +14,10 @@ from lavis.common.config import load_config
 from lavis.common.registry import registry
 from lavis.common.results import read_results
 from lavis.datasets.salmu import main as import_salmu
-from lavis.salmubench.fictitious import FakerValues
-from lavis.salmubench.layout import LAYOUT
-from lavis.salmubench.material import Source
-from lavis.salmubench.measures import values
-from lavis.salmubench.suite import salmubench_metrics
+from lavis.salmubench.fictitious_values import FakerValues
+from lavis.salmubench.value_auc import ValueAuc
 from tests.salmubench.published import PAIRS, PARTIAL, WHOLE, write_published
-from tests.salmubench.rows import Projection
+from tests.salmubench.rows import Projection, benchmark_of, salmubench_metrics
 
 CONFIG = "configs/clip/retrieval_salmu.yaml"
 
@@ -44,7 +41,7 @@ def keys(tmp_path_factory):
 def source(keys):
     config = load_config(CONFIG, keys)
     builder = registry.get_builder_class("salmu")(config.dataset, config.run)
-    return Source(Projection(), builder, config.run, "cpu")
+    return benchmark_of(Projection(), builder)
 
 
 def test_splits_identities_and_values(source):
@@ -60,9 +57,9 @@ def test_splits_identities_and_values(source):
 
 
 def test_every_metric_but_imagenet_is_measured_whole_and_partial_apart(source, caplog):
-    run = source.run
-    found = salmubench_metrics(Projection(), source.builder, run, "cpu", source)
-    ten = {name for rows in LAYOUT.values() for fields in rows.values() for name in fields.values()} - {"imagenet"}
+    found = salmubench_metrics(Projection(), source.builder)
+    ten = set("retfail_r1 retfail_mrr assoc_str acs idzsc core_assoc".split())
+    ten |= set("inter_id_sim intra_id_sim vis_id_int frag_sim".split())
     apart = {f"{name}_{kind}" for name in ("x_mrr", "assoc_str", "value_auc") for kind in ("whole", "partial")}
     wanted = ten | apart | {"value_auc_low", "acs_holdout_identity", "linear_probe", "pool_mrr_holdout_association"}
     assert {f"salmubench_{name}" for name in wanted} <= set(found)
@@ -72,6 +69,7 @@ def test_every_metric_but_imagenet_is_measured_whole_and_partial_apart(source, c
 
 
 def test_fictitious_values_are_fakers_and_of_the_same_field(source):
+    source.part("forget")  # embedded before anything is noted
     texts = source.bank.texts
     seen: list[str] = []
 
@@ -81,7 +79,7 @@ def test_fictitious_values_are_fakers_and_of_the_same_field(source):
 
     source.bank.texts = noting
     try:
-        values(source)
+        ValueAuc().values(source)
     finally:
         source.bank.texts = texts
     literal = [e for e in source.splits["forget"] if str(e.extra["value"]) in e.captions[0]]
@@ -111,7 +109,7 @@ def test_without_faker_the_value_auc_is_not_measured(source, monkeypatch, caplog
         return plain(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", lacking)
-    found = salmubench_metrics(Projection(), source.builder, source.run, "cpu", source)
+    found = salmubench_metrics(Projection(), source.builder)
     assert "salmubench_value_auc" not in found and "pip install faker" in caplog.text
 
 

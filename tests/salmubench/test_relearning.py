@@ -17,7 +17,9 @@ from lavis.common.registry import registry
 from lavis.common.results import read_results
 from lavis.common.schema import RelearnConfig
 from lavis.datasets.annotations import Entry
-from lavis.salmubench.relearning import check_relearning, draw, mean_height, relearning_metrics
+from lavis.evaluation.context import PairContext
+from lavis.evaluation.measure import measure as measured
+from lavis.salmubench.relearning import check_relearning, draw, mean_height
 from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import evaluate
 
@@ -46,7 +48,8 @@ def world(tmp_path_factory):
 def measure(world, folder, model=None, *options):
     config = load_config(CONFIG, [*world.keys, *options])
     builder = registry.get_builder_class(config.dataset_name)(config.dataset, config.run)
-    return relearning_metrics(model or world.model, builder, config.run, CPU, folder), builder
+    context = PairContext(model or world.model, builder, config.run, CPU, {}, folder=folder)
+    return measured(context, ["relearning"]), builder
 
 
 def entries(*counts):

@@ -5,6 +5,7 @@ import pytest
 from lavis.common.errors import DataError
 from lavis.datasets.annotations import Entry
 from lavis.salmubench import splits
+from lavis.salmubench.value_auc import fictitious_captions
 from lavis.synthetic.mini.plan import SIZES, make_plan
 from lavis.synthetic.mini.sidefiles import side_files
 
@@ -59,12 +60,12 @@ def test_texts():
 def test_fictitious_captions_keep_name_and_wording():
     row = entry("forget/1.jpg", "1", field="city", value="Rome")
     pool = {"city": ["Oslo", "Rome", "Bonn", "Oslo"], "job": ["smith"]}
-    found = splits.fictitious_captions(row, "Ann lives in Rome", pool)
+    found = fictitious_captions(row, "Ann lives in Rome", pool)
     assert sorted(found) == ["Ann lives in Bonn", "Ann lives in Oslo"]
-    assert splits.fictitious_captions(row, "Ann lives in Rome", pool) == found
-    assert len(splits.fictitious_captions(row, "Ann lives in Rome", pool, count=1)) == 1
-    assert splits.fictitious_captions(row, "Ann lives in Italy's capital", pool) == []
-    assert splits.fictitious_captions(row, "Ann lives in Rome", {}) == []
+    assert fictitious_captions(row, "Ann lives in Rome", pool) == found
+    assert len(fictitious_captions(row, "Ann lives in Rome", pool, count=1)) == 1
+    assert fictitious_captions(row, "Ann lives in Italy's capital", pool) == []
+    assert fictitious_captions(row, "Ann lives in Rome", {}) == []
 
 
 def test_the_drawn_data_set_agrees():

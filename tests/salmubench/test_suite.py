@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,13 +12,11 @@ from omegaconf import OmegaConf
 from lavis.common.config import load_config
 from lavis.common.errors import DataError
 from lavis.datasets.salmu_mini import SalmuTinyBuilder
-from lavis.salmubench.imagenet import imagenet
+from lavis.salmubench.gen_know import ImageNetAccuracy
 from lavis.salmubench.layout import public_layout
-from lavis.salmubench.material import Source
-from lavis.salmubench.suite import salmubench_metrics
 from lavis.synthetic.mini.layout import ensure
 from tests.datasets.test_imagenet import write_folders
-from tests.salmubench.rows import Projection, cosine
+from tests.salmubench.rows import Projection, benchmark_of, cosine, salmubench_metrics
 
 TEN = "retfail_r1 retfail_mrr assoc_str acs idzsc core_assoc gen_know inter_id_sim intra_id_sim vis_id_int frag_sim"
 BESIDE = (
@@ -45,7 +42,7 @@ def builder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def metrics(builder):
-    return salmubench_metrics(Projection(), builder, builder.run)
+    return salmubench_metrics(Projection(), builder)
 
 
 def test_every_metric_is_there(metrics):
@@ -60,11 +57,11 @@ def test_every_metric_is_there(metrics):
 
 def test_a_second_evaluation_agrees_to_the_last_digit(builder, metrics):
     torch.rand(3)
-    assert salmubench_metrics(Projection(), builder, builder.run) == metrics
+    assert salmubench_metrics(Projection(), builder) == metrics
 
 
 def test_ranks_among_all_captions_of_people_by_loops(builder, metrics):
-    source = Source(Projection(), builder, builder.run, "cpu")
+    source = benchmark_of(Projection(), builder)
     parts = {split: source.part(split) for split in ("forget", "holdout_identity", "holdout_association")}
     pairs = [pair for part in parts.values() for pair in zip(part.captions, part.entries, strict=True)]
     owners = {caption: entry.extra["identity_id"] for caption, entry in pairs}
@@ -87,13 +84,13 @@ def test_ranks_among_all_captions_of_people_by_loops(builder, metrics):
 def test_holdouts_that_may_not_be_read_are_not_measured(builder):
     run = OmegaConf.merge(builder.run, {"read_holdouts": False})
     closed = SalmuTinyBuilder(builder.config, run)
-    found = salmubench_metrics(Projection(), closed, run)
+    found = salmubench_metrics(Projection(), closed)
     assert {"salmubench_assoc_str", "salmubench_x_mrr"} <= set(found)
     assert not [name for name in found for part in ("holdout", "whole", "partial", "_id_sim", "idzsc") if part in name]
 
 
 def test_values_by_loops(builder, metrics):
-    source = Source(Projection(), builder, builder.run, "cpu")
+    source = benchmark_of(Projection(), builder)
     for split, name in (("forget", "assoc_str"), ("fragile_set", "frag_sim"), ("retain_joint", "vis_id_int")):
         part = source.part(split)
         assert [entry.captions[0] for entry in part.entries] == part.captions
@@ -107,7 +104,7 @@ def test_values_by_loops(builder, metrics):
 def test_a_broken_model_gets_no_values(builder, spoil, side):
     model = Projection()
     setattr(model, side, spoil)
-    metrics = salmubench_metrics(model, builder, builder.run)
+    metrics = salmubench_metrics(model, builder)
     assert {f"salmubench_{name}" for name in TEN.split()} <= set(metrics)
     probe = {name for name in metrics if name.startswith("salmubench_linear_probe")}  # it sees no captions
     told = set(metrics) - (probe if side == "break_text" else set())
@@ -119,7 +116,7 @@ def test_imagenet_by_loops(builder, tmp_path):
 
     write_folders(tmp_path, [0, 1, 1, 340, 999])
     run = OmegaConf.merge(builder.run, {"imagenet": str(tmp_path), "batch_size_eval": 512})
-    source = Source(Projection(), builder, run, "cpu")
+    source = benchmark_of(Projection(), builder, run)
     pictures, model = source.imagenet, Projection()
     classes = []
     for name in IMAGENET_CLASSNAMES:
@@ -128,13 +125,13 @@ def test_imagenet_by_loops(builder, tmp_path):
     images = [model.encode_image(pictures.pixels([number]))[0].tolist() for number in range(5)]
     scores = [[cosine(image, row) for row in classes] for image in images]
     right = sum(max(own) == own[label] for own, label in zip(scores, pictures.labels, strict=True))
-    assert imagenet(source) == {"imagenet": right / 5}
+    assert ImageNetAccuracy().values(source) == {"imagenet": right / 5}
     pictures.labels = [own.index(max(own)) for own in scores]
-    assert imagenet(source) == {"imagenet": 1.0}
+    assert ImageNetAccuracy().values(source) == {"imagenet": 1.0}
     source.bank.model.break_image = torch.ones_like
-    broken = Source(source.bank.model, builder, run, "cpu")
+    broken = benchmark_of(source.bank.model, builder, run)
     with pytest.raises(DataError, match="collapsed"):
-        imagenet(broken)
+        ImageNetAccuracy().values(broken)
 
 
 def test_what_is_missing_is_left_out(builder, caplog):
@@ -142,7 +139,7 @@ def test_what_is_missing_is_left_out(builder, caplog):
     lacking._files = {split: files for split, files in lacking._files.items() if split != "holdout_identity"}
     (builder.image_root.parent / "metadata" / "unseen_personas.json").rename(builder.image_root / "unseen.json")
     try:
-        metrics = salmubench_metrics(Projection(), lacking, lacking.run)
+        metrics = salmubench_metrics(Projection(), lacking)
     finally:
         (builder.image_root / "unseen.json").rename(builder.image_root.parent / "metadata" / "unseen_personas.json")
     assert "salmubench_inter_id_sim" not in metrics and "salmubench_x_mrr_holdout_identity" not in metrics
@@ -157,12 +154,12 @@ def test_side_files_that_do_not_fit_are_named(builder, tmp_path, caplog):
     first = next(iter(people))
     try:
         (metadata / "identities_metadata.json").write_text(json.dumps({"other": {"name": "Ann"}}))
-        metrics = salmubench_metrics(Projection(), builder, builder.run)
+        metrics = salmubench_metrics(Projection(), builder)
         assert "does not match the rows: it lacks" in caplog.text
         assert not {"salmubench_idzsc", "salmubench_core_assoc"} & set(metrics) and "salmubench_x_mrr" in metrics
         (metadata / "identities_metadata.json").write_text(json.dumps(people | {first: {"name": ""}}))
         with pytest.raises(DataError, match="1 identities have no 'name'"):
-            salmubench_metrics(Projection(), builder, builder.run)
+            salmubench_metrics(Projection(), builder)
     finally:
         (metadata / "identities_metadata.json").write_bytes(kept)
 
@@ -170,7 +167,7 @@ def test_side_files_that_do_not_fit_are_named(builder, tmp_path, caplog):
 def test_an_empty_split_is_named(builder, caplog):
     empty = SalmuTinyBuilder(builder.config, builder.run)
     empty._entries = {"holdout_association": []}
-    metrics = salmubench_metrics(Projection(), empty, empty.run)
+    metrics = salmubench_metrics(Projection(), empty)
     assert "split 'holdout_association' is missing or empty" in caplog.text
     assert "salmubench_intra_id_sim" not in metrics and "salmubench_inter_id_sim" in metrics
 
@@ -179,4 +176,4 @@ def test_other_data_sets_are_refused(builder):
     other = SalmuTinyBuilder(builder.config, builder.run)
     other._entries = {"train": [], "val": [], "test": []}
     with pytest.raises(DataError, match="no picture lies in a folder 'forget'"):
-        Source(Projection(), other, SimpleNamespace(), "cpu")
+        benchmark_of(Projection(), other)

@@ -130,7 +130,7 @@ def test_holdout_numbers_of_the_references_change_nothing(tmp_path: Path, capsys
         pages.append((tmp_path / "found.md").read_text())
     assert pages[0] == pages[1]
     assert (
-        "| **init_lr 1e-4** | **0.500** | **3.0** | **1.000** | **91.0** | **100.0** | **0.083** | **1** |" in pages[0]
+        "| **init_lr 1e-4** | **0.500** | **1.000** | **3.0** | **91.0** | **100.0** | **0.083** | **1** |" in pages[0]
     )
     assert "| init_lr 2e-4 | 0.300 | 3.0 | 1.000 | nan | nan | 0.017 | 1 |" in pages[0]
     assert "3e-4" not in pages[0]

@@ -11,7 +11,7 @@ import evaluate
 from lavis.common.errors import ConfigError
 from lavis.common.results import read_results
 from lavis.tasks.comparison import distinct_labels
-from lavis.tasks.entry import evaluate_all
+from lavis.tasks.entry import evaluate as entry
 from tests.small import run
 
 
@@ -101,6 +101,6 @@ def test_sound_ones_end_well(trained_world, tmp_path, capsys):
 
 def test_other_faults_are_told_once(trained_world, tmp_path):
     with pytest.raises(ConfigError, match="not in both"):
-        evaluate_all(str(trained_world.config), ["run.checkpoints=[a.pth]", "run.checkpoint=b.pth"])
+        entry(str(trained_world.config), ["run.checkpoints=[a.pth]", "run.checkpoint=b.pth"])
     with pytest.raises(ConfigError, match="unknown key 'run.chekpoints'"):
-        evaluate_all(str(trained_world.config), ["run.chekpoints=[a.pth]"])
+        entry(str(trained_world.config), ["run.chekpoints=[a.pth]"])

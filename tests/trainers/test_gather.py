@@ -16,7 +16,7 @@ from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.common.schema import RunConfig
 from lavis.losses.contrastive import contrastive_loss
-from lavis.runners.epoch import MicroBatchLoss
+from lavis.runners.loop import MicroBatchLoss
 from lavis.trainers.base import Batch
 from lavis.trainers.teacher import FrozenModel, Teacher, Towers
 from tests.trainers.test_base import CPU, Toy

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lavis.evaluation.int8 import Int8Linear, quantised, rounded
+from lavis.evaluation.quantise import Int8Linear, quantised, rounded
 
 
 def test_a_layer_by_hand():

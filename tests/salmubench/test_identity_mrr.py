@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lavis.common.errors import DataError
-from lavis.salmubench.pool import CaptionPool, pool_ranks
+from lavis.salmubench.identity_mrr import CaptionPool, pool_ranks
 from tests.salmubench.rows import rows
 
 CAPTIONS = ["ann 1", "ann 2", "bob 1", "ann 1", "eve 1", "shared", "shared"]

@@ -9,12 +9,35 @@ from typing import Any
 import numpy as np
 
 from lavis.common.errors import DataError
+from lavis.common.registry import registry
 from lavis.common.seed import derived_seed
 from lavis.evaluation.inputs import unit_rows
+from lavis.evaluation.metric import RESIDUE, Column
+from lavis.salmubench.data import BenchmarkData
+from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, people_of
 
 FOLDS = 5
 MOST = 20  # pictures of one identity
 MOST_STEPS = 300
+
+
+@registry.register_metric("linear_probe")
+class LinearProbe(SalmuMetric):
+    """Accuracy on forget, and what guessing gives."""
+
+    columns = (
+        Column(
+            *(PREFIX + "linear_probe", "linear probe", "identity read from frozen features of forgotten images"),
+            groups=(RESIDUE,),
+            order=10,
+        ),
+    )
+    order = 115
+
+    def values(self, data: BenchmarkData) -> Numbers:
+        part = data.part("forget")
+        found = linear_probe(part.image, people_of(part), seed=data.choices.seed)
+        return {"linear_probe": found["accuracy"], "linear_probe_chance": found["chance"]}
 
 
 def linear_probe(image: Any, people: Sequence[str], *, seed: int = 42) -> dict[str, float]:

@@ -11,23 +11,18 @@ import torch
 
 from lavis.common.errors import DataError
 from lavis.common.files import read_json
-from lavis.common.schema import SalmubenchConfig
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import HOLDOUTS, PairBuilder, evenly
 from lavis.datasets.imagenet import ImageNet
 from lavis.datasets.metadata import FRAGILE, IDENTITIES, read_fragile, read_identities
-from lavis.embedding.bank import FeatureBank
-from lavis.embedding.embed import Embedder
+from lavis.evaluation.context import Context, PairContext
+from lavis.evaluation.metric import NotMeasured
 from lavis.salmubench.splits import derive_splits
 from lavis.salmubench.splits import whole_and_partial as whole_or_partial
 
 UNSEEN = "unseen_personas.json"
 CLASSES = "zero_shot_classes.json"
-PICTURED = ("forget", *HOLDOUTS, "retain_joint", "fragile_set")
-
-
-class NotMeasured(Exception):  # noqa: N818 - no fault: the data set does not have what a metric needs
-    """A metric has no value here; the text says what is missing."""
+WITH_IMAGES = ("forget", *HOLDOUTS, "retain_joint", "fragile_set")
 
 
 @dataclass(frozen=True)
@@ -50,52 +45,45 @@ class Part:
         return Part(self.image[chosen], self.text[chosen], captions, entries)
 
 
-class Source:
-    """A model's view of a data set: embeds the benchmark's splits and texts, each picture and text once.
+class BenchmarkData:
+    """A model's view of the benchmark: its splits and texts, each image and text embedded once.
 
-    Raises DataError when the data set has no folder named forget: it is not laid out as SALMU is; and when a side
-    file is malformed or belongs to another data set.
+    Metrics get it by `context.shared(BenchmarkData)`. Raises DataError when the data set has no folder named forget
+    (it is not laid out as SALMU is), and when a metadata file is malformed or belongs to another data set.
     """
 
-    def __init__(
-        self,
-        model: Embedder,
-        builder: PairBuilder,
-        run: Any,
-        device: torch.device | str,
-        bank: FeatureBank | None = None,
-    ) -> None:
-        self.builder, self.run = builder, run
-        self.bank = bank or FeatureBank(model, builder, run, device)
-        self.choices: SalmubenchConfig = getattr(run, "salmubench", None) or SalmubenchConfig()
-        self.metadata = builder.image_root.parent / "metadata"
-        self.splits = _splits(builder, self.metadata)
+    def __init__(self, context: Context) -> None:
+        assert isinstance(context, PairContext)
+        self.context, self.builder, self.run, self.bank = context, context.builder, context.run, context.bank
+        self.choices = self.run.salmubench
+        self.metadata = self.builder.metadata_root
+        self.splits = _splits(self.builder, self.metadata)
         self.people = read_identities(self.metadata) if self.has(IDENTITIES) else {}
-        self.whole, self.partial = _whole_and_partial(builder, self.splits)
+        self.whole, self.partial = _whole_and_partial(self.builder, self.splits)
         self.imagenet = self._imagenet()
         self._parts: dict[str, Part] = {}
 
     def _imagenet(self) -> ImageNet | None:
-        """The pictures that run.imagenet names, listed and checked now: a wrong path is told before any work."""
-        if not getattr(self.run, "imagenet", None):
+        """The images that run.imagenet names, listed and checked now: a wrong path is reported before any work."""
+        if not self.run.imagenet:
             return None
         processor = self.bank.dataset(self.splits["forget"][:1]).image_processor
         return ImageNet(self.run.imagenet, processor, self.run.num_workers)
 
-    def has(self, side_file: str) -> bool:
-        """True when the data set comes with this side file."""
-        return (self.metadata / side_file).is_file()
+    def has(self, name: str) -> bool:
+        """True when the data set comes with this metadata file."""
+        return (self.metadata / name).is_file()
 
-    def json(self, side_file: str) -> Any:
-        """The content of a side file."""
-        return read_json(self.metadata / side_file, "side file", self.builder.hint)
+    def json(self, name: str) -> Any:
+        """The content of a metadata file."""
+        return read_json(self.metadata / name, "metadata file", self.builder.hint)
 
-    def pictures(self) -> list[list[Entry]]:
-        """The entries whose pictures the metrics need, to be embedded in one pass."""
-        return [self._cut(self.splits[split]) for split in PICTURED] + [self._cut(self.labelled()[0])]
+    def images(self) -> list[list[Entry]]:
+        """The entries whose images the metrics need, to be embedded in one pass."""
+        return [self._cut(self.splits[split]) for split in WITH_IMAGES] + [self._cut(self.labelled()[0])]
 
     def labelled(self) -> tuple[list[Entry], dict[str, Any]]:
-        """Pictures with a class for zero-shot classification, and their side file; nothing where there is none."""
+        """Images with a class for zero-shot classification, and their metadata file; nothing where there is none."""
         if not self.has(CLASSES):
             return [], {}
         known = self.json(CLASSES)

@@ -7,7 +7,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from lavis.common.errors import DataError
 from lavis.common.seed import derived_seed
-from lavis.salmubench.residue import linear_probe
+from lavis.salmubench.linear_probe import linear_probe
 from tests.salmubench.rows import rows
 
 

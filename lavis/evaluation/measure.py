@@ -1,0 +1,87 @@
+"""Measuring: which metrics `run.metrics` asks for, and their numbers on a context."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+
+from lavis.common.errors import ConfigError, DataError, suggest
+from lavis.common.registry import registry
+from lavis.evaluation.context import Context
+from lavis.evaluation.metric import DECIMALS, Column, Metric, NotMeasured
+
+log = logging.getLogger(__name__)
+LAST = 1000
+
+
+def selected(names: Sequence[str], kind: str = "") -> dict[str, Metric]:
+    """The metrics that run.metrics asks for, by name and in their order; a suite stands for all of its metrics.
+
+    kind: leave out those that are not defined on such a context. Raises ConfigError for an unknown name.
+    """
+    known = all_metrics()
+    suites = {metric.suite for metric in known.values() if metric.suite}
+    for name in names:
+        if name not in known and name not in suites:
+            raise ConfigError(f"run.metrics names '{name}'; {suggest(name, [*known, *suites])}")
+    return {
+        name: metric
+        for name, metric in known.items()
+        if (name in names or (metric.suite and metric.suite in names)) and (not kind or kind in metric.kinds)
+    }
+
+
+def measure(context: Context, names: Sequence[str]) -> dict[str, float]:
+    """The numbers of the metrics that `names` lists, rounded to 6 decimals, equal on all processes.
+
+    A metric whose data is missing is left out with a warning; one whose embeddings are collapsed or not finite is NaN
+    (null in results.json). The others are measured all the same. All processes must call it together.
+    """
+    metrics = selected(names, context.kind)
+    context.prepare([entries for metric in metrics.values() for entries in metric.images(context)])
+    found: dict[str, float] = {}
+    for name, metric in metrics.items():
+        found |= guarded(name, metric, context)
+    return {key: round(value, DECIMALS) for key, value in found.items()}
+
+
+def guarded(name: str, metric: Metric, context: Context) -> dict[str, float]:
+    """What a metric gives; nothing where it cannot be measured, NaN where the embeddings allow no value."""
+    try:
+        require(metric, context)
+        return metric(context)
+    except NotMeasured as reason:
+        log.warning("%s: not measured: %s", name, reason)
+        return {}
+    except DataError as error:
+        log.warning("%s: no value: %s", name, error)
+        return dict.fromkeys(metric.keys, float("nan"))
+
+
+def require(metric: Metric, context: Context) -> None:
+    """Raise NotMeasured where a split or metadata file that the metric needs is not there."""
+    for split in metric.splits:
+        if split not in context.splits:
+            raise NotMeasured(f"split '{split}' is not evaluated here")
+    for name in metric.metadata_files:
+        if not (context.builder.metadata_root / name).is_file():
+            raise NotMeasured(f"metadata file {name} is missing under {context.builder.metadata_root}")
+
+
+def all_metrics() -> dict[str, Metric]:
+    """An instance of every registered metric by name, in the order in which they are measured."""
+    found = {name: registry.get_metric_class(name)() for name in registry.names("metric")}
+    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
+
+
+def all_columns() -> list[Column]:
+    """Every column of every registered metric."""
+    return [column for metric in all_metrics().values() for column in metric.columns]
+
+
+@functools.cache
+def columns_used(use: str) -> tuple[Column, ...]:
+    """The columns with this use, in the order of the report's tables."""
+    found = [column for column in all_columns() if use in column.uses]
+    return tuple(sorted(found, key=lambda c: (c.groups[0].order if c.groups else LAST, c.order)))

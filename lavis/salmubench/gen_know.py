@@ -1,0 +1,96 @@
+"""GenKnow: zero-shot accuracy, on ImageNet-1k (the benchmark's definition) and on a data set's own classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from lavis.common.registry import registry
+from lavis.embedding.bank import FeatureBank
+from lavis.embedding.embed import embed_captions
+from lavis.embedding.feature_store import key_of
+from lavis.evaluation.metric import DISTANCE, HEADLINE, UP, Column, NotMeasured
+from lavis.salmubench.data import BenchmarkData
+from lavis.salmubench.metric import PREFIX, TEN, Numbers, SalmuMetric
+from lavis.salmubench.zero_shot import class_features, top1
+
+KEY = PREFIX + "gen_know"
+
+
+@registry.register_metric("gen_know")
+class GenKnow(SalmuMetric):
+    """Accuracy on the data set's own classes (zero_shot_classes.json): the mean over their kinds, and of each kind."""
+
+    columns = (
+        Column(
+            *(KEY, "GenKnow", "zero-shot accuracy on the data set's own classes"),
+            direction=UP,
+            groups=(TEN,),
+            order=70,
+            uses=(HEADLINE,),
+        ),
+        Column(KEY + "_shape", "GenKnow shape", "zero-shot accuracy of shapes", groups=(), uses=(DISTANCE,)),
+        Column(KEY + "_colour", "GenKnow colour", "zero-shot accuracy of colours", groups=(), uses=(DISTANCE,)),
+    )
+    order = 106
+
+    def values(self, data: BenchmarkData) -> Numbers:
+        entries, known = data.labelled()
+        if not entries:
+            raise NotMeasured("the data set has no classes of its own; run.imagenet names ImageNet's images")
+        part, labels = data.part("zero-shot", entries), known["images"]
+        found = {}
+        for kind, options in known["classes"].items():
+            prompts = [(text, number) for number, name in enumerate(options) for text in known["prompts"][kind][name]]
+            rows = class_features(data.texts([t for t, _ in prompts], kind), [number for _, number in prompts])
+            own = [options.index(labels[entry.image][kind]) for entry in part.entries]
+            found[f"gen_know_{kind}"] = top1(part.image, rows, own, "GenKnow")
+        return {"gen_know": float(np.mean(list(found.values()))), **found}
+
+    @property
+    def keys(self) -> list[str]:
+        return [KEY]  # which kinds there are is for the data set to say
+
+
+@registry.register_metric("imagenet")
+class ImageNetAccuracy(SalmuMetric):
+    """SALMUBench 2.1: top-1 accuracy on the images of run.imagenet among all 1,000 classes."""
+
+    columns = (
+        Column(
+            *(PREFIX + "imagenet", "GenKnow", "ImageNet-1k zero-shot top-1 accuracy"),
+            direction=UP,
+            groups=(TEN,),
+            order=71,
+            uses=(HEADLINE,),
+            public=("utility", "2.1_GenKnow", "ImageNet1k_Accuracy"),
+            published=("0.633", "0.638"),
+            instead_of=KEY,
+        ),
+    )
+    order = 107
+
+    def values(self, data: BenchmarkData) -> Numbers:
+        if data.imagenet is None:
+            raise NotMeasured("run.imagenet does not name ImageNet-1k's validation images")
+        classes = classifier(data.bank)
+        rows = data.bank.pictures(data.imagenet, "ImageNet")
+        return {"imagenet": top1(rows, classes, data.imagenet.labels, "GenKnow")}
+
+
+def classifier(bank: FeatureBank) -> torch.Tensor:
+    """Class rows (1000, D): the mean of each class's unit prompt rows (CLIP, arXiv 2103.00020, section 3.1.4).
+
+    Class names and the 80 templates are open_clip's. The means are stored in the bank, the prompts are not.
+    """
+    from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
+
+    keys = [key_of("imagenet class", name, number) for number, name in enumerate(IMAGENET_CLASSNAMES)]
+
+    def embed(missing: list[int]) -> torch.Tensor:
+        prompts = [form(IMAGENET_CLASSNAMES[number]) for number in missing for form in OPENAI_IMAGENET_TEMPLATES]
+        owner = [place for place in range(len(missing)) for _ in OPENAI_IMAGENET_TEMPLATES]
+        rows = embed_captions(bank.model, prompts, bank.run.batch_size_eval, bank.device, name="ImageNet")
+        return torch.from_numpy(class_features(rows, owner)).float()
+
+    return bank.rows(keys, embed)

@@ -1,0 +1,176 @@
+"""MRR among all captions about people: X leaves out the own identity's other captions, the pool keeps them (ours)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lavis.common.errors import DataError
+from lavis.common.registry import registry
+from lavis.datasets.builder import HOLDOUTS
+from lavis.evaluation.context import Context
+from lavis.evaluation.inputs import TIE, paired_rows, unit_rows
+from lavis.evaluation.metric import DISTANCE, HEADLINE, Column
+from lavis.salmubench.data import UNSEEN, BenchmarkData
+from lavis.salmubench.metric import IDENTITIES, PREFIX, Numbers, SalmuMetric, people_of, summarised
+from lavis.salmubench.splits import identity_of
+
+BLOCK = 256  # images whose ranks are counted at a time
+PEOPLE = ("forget", *HOLDOUTS)
+X, POOL = PREFIX + "x_mrr", PREFIX + "pool_mrr"
+
+
+class IdentityMrr(SalmuMetric):
+    """Both kinds of MRR of one split of people, `split`."""
+
+    split = PEOPLE[0]
+    order = 112
+
+    def values(self, data: BenchmarkData) -> Numbers:
+        suffix = "" if self.split == PEOPLE[0] else f"_{self.split}"
+        part, pool = data.part(self.split), data.context.shared(caption_pool)
+        rows, people = data.texts(pool.texts, "caption pool"), people_of(part, self.split)
+        found: Numbers = {}
+        for name, own in (("x_mrr", False), ("pool_mrr", True)):
+            ranks = pool_ranks(part.image, part.text, part.captions, people, pool, rows, own=own)
+            found |= summarised(data, part, name + suffix, 1 / ranks)
+        return found
+
+
+@registry.register_metric("identity_mrr")
+class ForgetMrr(IdentityMrr):
+    """Of the forget set."""
+
+    columns = (
+        Column(
+            *(X, "X", "MRR among all persona captions, own identity's other captions left out"),
+            groups=(IDENTITIES,),
+            order=10,
+            uses=(DISTANCE, HEADLINE),
+        ),
+        Column(
+            *(X + "_whole", "X whole", "X of identities whose every sensitive image is to be forgotten"),
+            groups=(IDENTITIES,),
+            order=20,
+        ),
+        Column(
+            *(X + "_partial", "X partial", "X of identities of whom only some images are to be forgotten"),
+            groups=(IDENTITIES,),
+            order=30,
+        ),
+        Column(POOL, "pool MRR", "MRR among all persona captions", groups=(), uses=(DISTANCE,)),
+    )
+
+
+@registry.register_metric("identity_mrr_holdout_identity")
+class OtherPeopleMrr(IdentityMrr):
+    """Of people who are not in the forget set."""
+
+    split = PEOPLE[1]
+    columns = (
+        Column(
+            *(X + "_holdout_identity", "X other people", "X of people who are not in the forget set"),
+            groups=(IDENTITIES,),
+            order=40,
+            uses=(DISTANCE,),
+        ),
+        Column(
+            *(POOL + "_holdout_identity", "pool MRR other people", "MRR among all persona captions"),
+            groups=(),
+            uses=(DISTANCE,),
+        ),
+    )
+
+
+@registry.register_metric("identity_mrr_holdout_association")
+class OtherFactsMrr(IdentityMrr):
+    """Of other facts about the forgotten people."""
+
+    split = PEOPLE[2]
+    columns = (
+        Column(
+            *(X + "_holdout_association", "X other facts", "X of other facts about the forgotten people"),
+            groups=(IDENTITIES,),
+            order=50,
+            uses=(DISTANCE,),
+        ),
+        Column(
+            *(POOL + "_holdout_association", "pool MRR other facts", "MRR among all persona captions"),
+            groups=(),
+            uses=(DISTANCE,),
+        ),
+    )
+
+
+class CaptionPool:
+    """Distinct captions, and who is described by each.
+
+    captions and owners (identity labels) run side by side; a caption given several times has all its owners.
+    `texts` lists the distinct ones, in the order in which `pool_ranks` expects their rows.
+    """
+
+    def __init__(self, captions: Sequence[str], owners: Sequence[str]) -> None:
+        self.number: dict[str, int] = {}
+        self.people: dict[str, set[int]] = {}
+        for caption, owner in zip(captions, owners, strict=True):
+            number = self.number.setdefault(caption, len(self.number))
+            self.people.setdefault(owner, set()).add(number)
+
+    @property
+    def texts(self) -> list[str]:
+        return list(self.number)
+
+    def mask(self, owners: Sequence[str]) -> np.ndarray:
+        """Which captions belong to each of these people, (n, m) bool."""
+        found = np.zeros((len(owners), len(self.number)), dtype=bool)
+        for row, owner in enumerate(owners):
+            found[row, list(self.people.get(owner, ()))] = True
+        return found
+
+
+def pool_ranks(
+    image: Any, text: Any, captions: Sequence[str], owners: Sequence[str], pool: CaptionPool, rows: Any, *, own: bool
+) -> np.ndarray:
+    """Rank (1 is first) of every true caption among a pool of distinct captions, (n,) float64, by cosine.
+
+    image (n, D), text (n, D), captions and owners (n each): the queries, paired; rows (m, D): the pool's. The
+    caption's own string never competes with it; with own=False neither does any caption of the query's identity
+    (project's own study; the usual MRR saturates where a person's captions compete). A tie counts as lost.
+
+    Raises DataError on collapsed embeddings or ones that are not finite, and when nothing competes; ValueError on
+    shapes.
+    """
+    images, texts = paired_rows(image, text, "caption pool")
+    others = unit_rows(rows, "caption pool texts")
+    if len(others) != len(pool.number):
+        raise ValueError(f"the pool has {len(pool.number)} captions, got {len(others)} rows")
+    ranks = np.empty(len(images))
+    for start in range(0, len(images), BLOCK):
+        part = slice(start, start + BLOCK)
+        score = (images[part] * texts[part]).sum(axis=1, keepdims=True)
+        rivals = np.ones((len(score), len(others)), dtype=bool) if own else ~pool.mask(owners[part])
+        for row, caption in enumerate(captions[part]):
+            if caption in pool.number:
+                rivals[row, pool.number[caption]] = False
+        if not rivals.any(axis=1).all():
+            raise DataError("caption pool: a caption has no other person's caption to compete with")
+        ranks[part] = 1 + ((images[part] @ others.T >= score - TIE) & rivals).sum(axis=1)
+    return ranks
+
+
+def caption_pool(context: Context) -> CaptionPool:
+    """All distinct captions of forget and the holdouts, and of unseen personas where the data set has them."""
+    data = context.shared(BenchmarkData)
+    captions: list[str] = []
+    owners: list[str] = []
+    for split in PEOPLE:
+        own, entries = data.captions(split)
+        captions += own
+        owners += [identity_of(entry, split) for entry in entries]
+    if data.has(UNSEEN):
+        for key, own in data.json(UNSEEN)["captions"].items():
+            captions += own
+            owners += [f"unseen {key}"] * len(own)
+    return CaptionPool(captions, owners)

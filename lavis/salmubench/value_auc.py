@@ -1,0 +1,105 @@
+"""Value AUC (ours): is the true value of a fact still distinguished from fictitious ones?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lavis.common.errors import DataError
+from lavis.common.registry import registry
+from lavis.common.seed import derived_seed
+from lavis.datasets.annotations import Entry
+from lavis.evaluation.inputs import TIE, paired_rows, row_numbers, unit_rows
+from lavis.evaluation.metric import Column, NotMeasured
+from lavis.salmubench.data import UNSEEN, BenchmarkData
+from lavis.salmubench.fictitious_values import HINT, FakerValues, Values, persona_values
+from lavis.salmubench.metric import IDENTITIES, PREFIX, Numbers, SalmuMetric, summarised
+from lavis.salmubench.splits import identity_of
+
+KEY = PREFIX + "value_auc"
+COUNT = 19  # fictitious captions per pair: chance is then one in twenty
+
+
+@registry.register_metric("value_auc")
+class ValueAuc(SalmuMetric):
+    """Over the pairs of forget whose caption holds the value literally; 0.5 is chance, 1 full memory, 0 a trace too."""
+
+    columns = (
+        Column(KEY, "value AUC", "true value among fictitious ones; 0.5 is chance", groups=()),
+        Column(
+            *(KEY + "_whole", "value AUC whole", "true value among fictitious ones; 0.5 is chance"),
+            groups=(IDENTITIES,),
+            order=90,
+        ),
+        Column(
+            KEY + "_partial", "value AUC partial", "the same for partial identities", groups=(IDENTITIES,), order=100
+        ),
+    )
+    order = 105
+
+    def values(self, data: BenchmarkData) -> Numbers:
+        forget, pool = data.part("forget"), _pool(data)
+        others = []
+        for entry, caption in zip(forget.entries, forget.captions, strict=True):
+            field = str(entry.extra.get("field"))
+            locale = data.people.get(identity_of(entry, "forget"), {}).get("locale")
+            drawn = {field: pool(field, locale)} if entry.extra.get("value") else {}
+            others.append(fictitious_captions(entry, caption, drawn, seed=data.choices.seed))
+        kept = [row for row, texts in enumerate(others) if texts]
+        if not kept:
+            raise NotMeasured("no caption of split 'forget' holds the 'value' of its row, or no field has other values")
+        rows = data.texts([text for row in kept for text in others[row]], "value AUC")
+        owner = np.repeat(np.arange(len(kept)), [len(others[row]) for row in kept])
+        part = forget.only(kept)
+        return summarised(data, part, "value_auc", value_aucs(part.image, part.text, rows, owner))
+
+
+def _pool(data: BenchmarkData) -> Values:
+    if data.has(UNSEEN):
+        return persona_values(data.json(UNSEEN)["identities"])
+    real = {str(entry.extra.get("value")) for entry in data.splits["forget"]}
+    try:
+        return FakerValues(real, data.choices.seed)
+    except ImportError as error:
+        raise NotMeasured(f"fictitious values need Faker: {HINT}") from error
+
+
+def fictitious_captions(
+    entry: Entry, caption: str, values: Mapping[str, Sequence[str]], *, count: int = COUNT, seed: int = 42
+) -> list[str]:
+    """At most `count` captions of the entry with another value in the true one's place, name and wording kept.
+
+    values: field → values to draw from; the true one is left out. Empty where the caption does not contain the value
+    literally (a paraphrase) or the field has no other value. The draw depends on the seed and the picture alone.
+    """
+    value, pool = entry.extra.get("value"), values.get(str(entry.extra.get("field")), ())
+    if not value or caption.count(str(value)) != 1:
+        return []
+    others = sorted({str(other) for other in pool} - {str(value)})
+    rng = np.random.default_rng(derived_seed(seed, "salmubench", "value", entry.image))
+    drawn = rng.permutation(len(others))[:count]
+    return [caption.replace(str(value), others[i]) for i in drawn]
+
+
+def value_aucs(image: Any, text: Any, other: Any, owner: Any) -> np.ndarray:
+    """Value AUC (ours, not SALMUBench's) of every pair, (n,): is the true value told from fictitious ones?
+
+    The share of fictitious captions (own name, same wording, another value) that are less like the image than the
+    true caption is, a tie counting one half: 0.5 is chance, 1 full memory, and 0 a trace as well. image (n, D) and
+    text (n, D) are paired; other (m, D), the fictitious captions; owner (m,), the pair each belongs to.
+
+    Raises DataError as `unit_rows` and for a pair without a fictitious caption; ValueError on shapes.
+    """
+    images, texts = paired_rows(image, text, "value AUC")
+    others = unit_rows(other, "value AUC fictitious captions")
+    owner = row_numbers(owner, len(others), "owner")
+    if owner.min() < 0 or owner.max() >= len(images):
+        raise ValueError(f"owner must lie in 0..{len(images) - 1}, got {owner.min()}..{owner.max()}")
+    count = np.bincount(owner, minlength=len(images))
+    if not count.all():
+        raise DataError(f"value AUC: {int((count == 0).sum())} pairs have no fictitious caption; leave them out")
+    lead = (images * texts).sum(axis=1)[owner] - (images[owner] * others).sum(axis=1)
+    won = np.where(np.abs(lead) <= TIE, 0.5, lead > 0)
+    return np.bincount(owner, weights=won, minlength=len(images)) / count
