@@ -1,7 +1,8 @@
-"""The README is true: its commands compose, its links exist, its table matches the registry, its example runs."""
+"""The README is true: its commands compose, its links exist, its table matches the registry, its examples run."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -61,7 +62,7 @@ def table_names(column: int) -> dict[str, list[str]]:
 
 def test_there_are_commands_and_an_example() -> None:
     assert len(entry_commands()) >= 7
-    assert {Path(name).suffix for name in examples()} == {".py", ".yaml"} and len(examples()) == 3
+    assert {Path(name).suffix for name in examples()} == {".py", ".yaml"} and len(examples()) == 5
 
 
 @pytest.mark.parametrize("method", ["vlul", "erase", "delete"])
@@ -142,11 +143,12 @@ def run_in(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
 
 
-def test_worked_example_passes_its_own_test(copy: Path) -> None:
-    line = next(line for line in commands() if line.endswith("tests/trainers/test_margin.py"))
-    done = run_in(copy, shlex.split(line))
+def test_worked_examples_pass_their_own_tests(copy: Path) -> None:
+    lines = [line for line in commands() if line.endswith(("test_margin.py", "test_modality_gap.py"))]
+    words = [word for line in lines for word in shlex.split(line)[3:]]
+    done = run_in(copy, ["python", "-m", "pytest", *words])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert len(words) == 2 and "4 passed" in done.stdout
 
 
 def test_worked_example_is_clean(copy: Path) -> None:
@@ -161,11 +163,29 @@ def test_worked_example_unlearns(copy: Path, tmp_path: Path) -> None:
     words = shlex.split(next(line for line in commands() if "--unlearn_method margin" in line))
     for name, value in {"--task": "salmu_retrieval", "--df_size": "16", "--cfg-path": str(world.config)}.items():
         words[words.index(name) + 1] = value
-    done = run_in(copy, [*words, f"run.resume_ckpt_path={random_weights(world)}"])
+    metrics = "run.metrics=[retrieval,cosine,modality_gap]"
+    done = run_in(copy, [*words, f"run.resume_ckpt_path={random_weights(world)}", metrics])
     assert done.returncode == 0, done.stderr
     log = (world.folder("margin") / "log.txt").read_text(encoding="utf-8")
     assert '"train_forget"' in log and '"train_retain"' in log
-    assert (world.folder("margin") / "results.json").is_file()
+    check_metric_example(copy, world.folder("margin"), done.stdout)
+
+
+def check_metric_example(copy: Path, folder: Path, table: str) -> None:
+    """The example metric is in results.json, in the table at the end, in the report and in its CSV."""
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))["metrics"]
+    assert 0 < found["df_modality_gap"] < 2 and f"forget gap {found['df_modality_gap']:.3f}" in table
+    code = (
+        "import sys; from pathlib import Path; from lavis.report.page import Report; "
+        "from lavis.report.rows import row_from_folder; from lavis.report.write import write_report; "
+        "write_report(Report([row_from_folder(Path(sys.argv[1]))]), Path(sys.argv[2]))"
+    )
+    done = run_in(copy, ["python", "-c", code, str(folder), str(folder / "report")])
+    assert done.returncode == 0, done.stderr
+    for name in ("index.html", "results.md"):
+        text = (folder / "report" / name).read_text(encoding="utf-8")
+        assert "forget gap" in text and f"{found['df_modality_gap']:.3f}" in text, name
+    assert "df_modality_gap" in (folder / "report" / "results.csv").read_text(encoding="utf-8").splitlines()[0]
 
 
 def random_weights(world) -> Path:

@@ -63,6 +63,7 @@ class Relearning(Metric):
     def check(self, run: Any, features: type) -> None:
         if features is not PairFeatures:
             raise ConfigError(f"run.metrics={NAME} needs a model of two towers, such as clip")
+        check_relearning(run.relearn)
 
     def images(self, context: Context) -> Iterable[Sequence[Entry]]:
         return ()

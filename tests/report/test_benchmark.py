@@ -168,7 +168,7 @@ def test_published_numbers_stand_beside_the_real_data_only() -> None:
     real = [{**one, "task": "salmu_retrieval"} for one in rows]
     found = published.published(real)
     assert found["Clean"][MRR] == "0.0008" and found["Compromised"]["salmubench_acs"] == "0.9510"
-    assert found["Direct similarity minimisation, 5×"]["IntraIdSim"] == "−0.425"
+    assert found["Direct similarity minimisation, 5×"]["salmubench_intra_id_sim"] == "−0.425"
     shown = table(render(Report(real)), "The ten metrics")
     assert shown.count('class="published"') == 9 and published.SOURCE in shown
     assert "not measured" in shown  # our rows have no ImageNet accuracy: other classes do not stand in its column

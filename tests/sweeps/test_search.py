@@ -132,7 +132,7 @@ def test_holdout_numbers_of_the_references_change_nothing(tmp_path: Path, capsys
     assert (
         "| **init_lr 1e-4** | **0.500** | **1.000** | **3.0** | **91.0** | **100.0** | **0.083** | **1** |" in pages[0]
     )
-    assert "| init_lr 2e-4 | 0.300 | 3.0 | 1.000 | nan | nan | 0.017 | 1 |" in pages[0]
+    assert "| init_lr 2e-4 | 0.300 | 1.000 | 3.0 | nan | nan | 0.017 | 1 |" in pages[0]
     assert "3e-4" not in pages[0]
     data = json.loads((tmp_path / "found.json").read_text())
     assert [c["chosen"] for c in data["candidates"]] == [True, False]
