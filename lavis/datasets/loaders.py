@@ -150,10 +150,9 @@ class MicroBatchLoader:
             yield item
 
 
-def unlearning_loader(
-    df_dataset: PairDataset,
-    dr_dataset: PairDataset,
-    plan: BatchPlan,
+def training_loader(
+    datasets: dict[str, PairDataset],
+    plan: BatchPlan | SinglePlan,
     epoch: int,
     rank: int = 0,
     world: int = 1,
@@ -164,37 +163,17 @@ def unlearning_loader(
     max_steps: int | None = None,
     pin_memory: bool = False,
 ) -> MicroBatchLoader:
-    """This rank's {"df": batch, "dr": batch, "micro": number} from optimiser step `start_step` of the epoch on.
+    """This rank's {name: batch of each data set, "micro": number} from optimiser step `start_step` of the epoch on.
 
-    Steps before `start_step` are skipped without decoding an image. Raises DataError as `steps_per_epoch` does.
+    datasets: "df" and "dr" with a BatchPlan, one of any name with a SinglePlan. Steps before `start_step` are skipped
+    without decoding an image. Raises DataError as `steps_per_epoch` does.
     """
     micro = plan.micro_batches(epoch)
     steps = steps_per_epoch(len(micro), world, accum, max_steps)
     numbers = micro_numbers(range(start_step, steps), rank, world, accum)
-    items = [(n, {"df": micro[n][0], "dr": micro[n][1]}) for n in numbers]
-    fetch = _Fetch({"df": df_dataset, "dr": dr_dataset}, epoch, "micro")
-    return MicroBatchLoader(fetch, items, num_workers, pin_memory)
-
-
-def single_loader(
-    dataset: PairDataset,
-    plan: SinglePlan,
-    epoch: int,
-    rank: int = 0,
-    world: int = 1,
-    accum: int = 1,
-    start_step: int = 0,
-    num_workers: int = 0,
-    *,
-    max_steps: int | None = None,
-    pin_memory: bool = False,
-    side: str = "dr",
-) -> MicroBatchLoader:
-    """This rank's {side: batch, "micro": number} from optimiser step `start_step` of the epoch on."""
-    micro = plan.micro_batches(epoch)
-    steps = steps_per_epoch(len(micro), world, accum, max_steps)
-    items = [(n, {side: micro[n]}) for n in micro_numbers(range(start_step, steps), rank, world, accum)]
-    return MicroBatchLoader(_Fetch({side: dataset}, epoch, "micro"), items, num_workers, pin_memory)
+    rows = ((n, micro[n]) for n in numbers)
+    items = [(n, dict(zip(datasets, part if isinstance(part, tuple) else (part,), strict=True))) for n, part in rows]
+    return MicroBatchLoader(_Fetch(datasets, epoch, "micro"), items, num_workers, pin_memory)
 
 
 def chunk_count(n: int, batch: int) -> int:

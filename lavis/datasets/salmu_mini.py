@@ -1,48 +1,36 @@
-"""SALMU-mini: the embedded data set. Drawn portraits of fictitious personas in SALMU's layout, splits and side files.
+"""SALMU-mini: the embedded data set. Drawn portraits of fictitious personas in SALMU's layout, splits and metadata.
 
     python -m lavis.datasets.salmu_mini --size mini
     python -m lavis.datasets.salmu_mini --size tiny --out FOLDER --df-out FOLDER --seed 42
 
-`mini` is the demo, `tiny` serves tests. The builders generate what is missing, so no command is needed before a run.
+`mini` is the demo, `tiny` serves tests. The builders draw what is missing, so no command is needed before a run.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.common.registry import registry
-from lavis.datasets.builder import PairBuilder
+from lavis.datasets.drawn import DrawnBuilder, draw, parser
+
+COMMAND = "lavis.datasets.salmu_mini"
 
 
 @registry.register_builder("salmu_mini")
-class SalmuMiniBuilder(PairBuilder):
+class SalmuMiniBuilder(DrawnBuilder):
     """The demo size: 1,200 sensitive pairs of 60 identities, 2,800 retain pairs."""
 
     name: ClassVar[str] = "salmu_mini"
-    size: ClassVar[str] = "mini"
+    command = COMMAND
     job_names: ClassVar[dict[str, str]] = {"salmu_mini_retrieval": "retrieval"}
 
-    @property
-    def hint(self) -> str:
-        root = self.image_root.parent.as_posix()
-        size, seed = self.config.generate or self.size, self.config.generate_seed
-        return (
-            f"generate it: python -m lavis.datasets.salmu_mini --size {size} --seed {seed} --out {root} "
-            f"--df-out {self.forget_path.parent.as_posix()} --force"
-        )
+    def ensure(self, root: Path, lists: Path, size: str, seed: int) -> bool:
+        from lavis.synthetic.mini.layout import ensure
 
-    def prepare(self) -> None:
-        """Generate what is missing (unless `generate` is empty), then check. Raises as `ensure` and the builder do."""
-        if self.config.generate:
-            from lavis.synthetic.mini.layout import ensure
-
-            ensure(self.image_root.parent, self.forget_path.parent, self.config.generate, self.config.generate_seed)
-        super().prepare()
+        return ensure(root, lists, size, seed)
 
 
 @registry.register_builder("salmu_tiny")
@@ -55,26 +43,11 @@ class SalmuTinyBuilder(SalmuMiniBuilder):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Generate a data set from the command line; exit code 0 done, 2 user error."""
+    """Draw a data set from the command line; exit code 0 done, 2 user error."""
     from lavis.synthetic.mini.layout import ensure
     from lavis.synthetic.mini.plan import SIZES
 
-    parser = argparse.ArgumentParser(prog="python -m lavis.datasets.salmu_mini", description="Draw a SALMU-mini.")
-    parser.add_argument("--size", choices=tuple(SIZES), default="mini")
-    parser.add_argument("--out", type=Path, help="folder of the data set (default: data/lavis_cache/salmu_<size>)")
-    parser.add_argument("--df-out", type=Path, help="folder of the forget lists (default: data/Df/<name of --out>)")
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--force", action="store_true", help="replace a data set that is already there")
-    args = parser.parse_args(argv)
-    root = args.out or Path("data/lavis_cache") / f"salmu_{args.size}"
-    lists = args.df_out or Path("data/Df") / root.name
-    try:
-        written = ensure(root, lists, args.size, args.seed, args.force)
-    except (ConfigError, DataError, MissingFile) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write(f"{root} {'written' if written else 'is already there'}; forget lists in {lists}\n")
-    return 0
+    return draw(parser(COMMAND, "Draw a SALMU-mini.", tuple(SIZES)).parse_args(argv), "salmu", ensure)
 
 
 if __name__ == "__main__":

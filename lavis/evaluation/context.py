@@ -81,28 +81,16 @@ class Context:
 class PairContext(Context):
     """Image and text embeddings.
 
-    Args:
+    Args, in addition to Context's:
         cache: folder in which embeddings are stored between evaluations; None stores none. precision: names the
         arithmetic in that file's name.
     """
 
     kind = "pairs"
 
-    def __init__(
-        self,
-        model: Any,
-        builder: PairBuilder,
-        run: Any,
-        device: torch.device | str,
-        splits: Splits,
-        *,
-        folder: Path | None = None,
-        label: str = "",
-        cache: Path | None = None,
-        precision: str = "fp32",
-    ) -> None:
-        super().__init__(model, builder, run, device, splits, folder=folder, label=label)
-        self.bank = FeatureBank(model, builder, run, device, folder=cache, precision=precision)
+    def __init__(self, *given: Any, cache: Path | None = None, precision: str = "fp32", **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.bank = FeatureBank(self.model, self.builder, self.run, self.device, folder=cache, precision=precision)
         self._features: dict[str, Any] = {}
         self._others: list[PairContext] = []
 
@@ -172,10 +160,8 @@ class RowContext(Context):
 
     kind = "rows"
 
-    def __init__(
-        self, model: Any, builder: PairBuilder, run: Any, device: torch.device | str, splits: Splits, scores: RowScores
-    ) -> None:
-        super().__init__(model, builder, run, device, splits)
+    def __init__(self, *given: Any, scores: RowScores) -> None:
+        super().__init__(*given)
         self._scores, self._rows = scores, dict[str, torch.Tensor]()
 
     def rows(self, split: str) -> torch.Tensor:

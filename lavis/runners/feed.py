@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
-from lavis.datasets.loaders import BatchPlan, SinglePlan, single_loader, steps_per_epoch, unlearning_loader
+from lavis.datasets.loaders import BatchPlan, SinglePlan, steps_per_epoch, training_loader
 from lavis.datasets.pairs import PairDataset
 from lavis.models.base import BaseModel, TrainingStep
 from lavis.trainers.base import Batch
@@ -31,12 +31,12 @@ class Feed:
 
     def __post_init__(self) -> None:
         size = self.run.batch_size_train
-        rows = {side: len(dataset) for side, dataset in self.datasets.items()}
+        rows = {name: len(dataset) for name, dataset in self.datasets.items()}
         if len(rows) == 2:
             self.plan: Any = BatchPlan(rows["df"], rows["dr"], size // 2, self.run.seed)
         else:
-            ((side, n),) = rows.items()
-            self.plan = SinglePlan(n, size // 2 if side == "df" else size, self.run.seed)
+            ((name, n),) = rows.items()
+            self.plan = SinglePlan(n, size // 2 if name == "df" else size, self.run.seed)
 
     @property
     def steps(self) -> int:
@@ -57,10 +57,7 @@ class Feed:
         where = (epoch, distributed.rank(), distributed.world_size(), self.run.accum_grad_iters, start_step)
         options: dict[str, Any] = {"num_workers": self.run.num_workers, "max_steps": self.run.max_steps_per_epoch}
         options["pin_memory"] = self.device.type == "cuda"
-        if len(self.datasets) == 2:
-            return unlearning_loader(self.datasets["df"], self.datasets["dr"], self.plan, *where, **options)
-        ((side, dataset),) = self.datasets.items()
-        return single_loader(dataset, self.plan, *where, side=side, **options)
+        return training_loader(self.datasets, self.plan, *where, **options)
 
     def _move(self, rows: dict[str, Any]) -> dict[str, Any]:
         """Rows with the model's inputs, tensors on the device."""

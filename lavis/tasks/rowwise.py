@@ -27,7 +27,7 @@ class RowwiseTask(BaseTask):
         def scores(split: str, entries: list[Entry]) -> torch.Tensor:
             return self._rows(model, split, entries)
 
-        return RowContext(model, self.builder, self.run, self.device, splits, scores)
+        return RowContext(model, self.builder, self.run, self.device, splits, scores=scores)
 
     def _rows(self, model: BaseModel, split: str, entries: list[Entry]) -> torch.Tensor:
         dataset = self.builder.dataset(entries, "eval")

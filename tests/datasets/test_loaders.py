@@ -18,9 +18,8 @@ from lavis.datasets.loaders import (
     chunk_count,
     eval_loader,
     micro_numbers,
-    single_loader,
     steps_per_epoch,
-    unlearning_loader,
+    training_loader,
 )
 from lavis.datasets.pairs import PairDataset
 from lavis.processors.image import ClipImageEval, ClipImageTrain
@@ -39,6 +38,11 @@ def pairs(tmp_path_factory):
         return PairDataset(part, root, ClipImageTrain(6, 0.3), ClipCaption(), seed=1)
 
     return make(rows[:9]), make(rows[9:])
+
+
+def two(pairs):
+    """The data sets of an unlearning step."""
+    return dict(zip(("df", "dr"), pairs, strict=True))
 
 
 def summary(items):
@@ -122,7 +126,7 @@ def test_steps_are_capped():
 
 def test_batches_follow_the_plan(pairs):
     plan = BatchPlan(9, 15, 2, 42)
-    loader = unlearning_loader(*pairs, plan, epoch=1)
+    loader = training_loader(two(pairs), plan, epoch=1)
     items = list(loader)
     assert len(loader) == len(items) == 4 and set(items[0]) == {"df", "dr", "micro"}
     for item, (df, dr) in zip(items, plan.micro_batches(1), strict=True):
@@ -132,50 +136,50 @@ def test_batches_follow_the_plan(pairs):
 
 def test_resuming_yields_the_rest_without_decoding(pairs, monkeypatch):
     plan = BatchPlan(9, 15, 1, 42)
-    whole = summary(unlearning_loader(*pairs, plan, 0, rank=1, world=2, accum=2))
+    whole = summary(training_loader(two(pairs), plan, 0, rank=1, world=2, accum=2))
     opened = []
     monkeypatch.setattr(
         pairs[0].store, "open", lambda image, real=pairs[0].store.open: opened.append(image) or real(image)
     )
-    rest = summary(unlearning_loader(*pairs, plan, 0, rank=1, world=2, accum=2, start_step=1))
+    rest = summary(training_loader(two(pairs), plan, 0, rank=1, world=2, accum=2, start_step=1))
     assert [row[0] for row in whole] == [1, 3, 5, 7] and rest == whole[2:] and len(opened) == 2
 
 
 def test_two_ranks_see_what_one_process_sees(pairs):
     plan = BatchPlan(9, 15, 2, 42)
-    ranks = [summary(unlearning_loader(*pairs, plan, 0, rank=r, world=2)) for r in (0, 1)]
-    assert sorted(ranks[0] + ranks[1]) == summary(unlearning_loader(*pairs, plan, 0, accum=2))
+    ranks = [summary(training_loader(two(pairs), plan, 0, rank=r, world=2)) for r in (0, 1)]
+    assert sorted(ranks[0] + ranks[1]) == summary(training_loader(two(pairs), plan, 0, accum=2))
 
 
 def test_workers_change_nothing(pairs):
     plan = BatchPlan(9, 15, 2, 42)
-    assert summary(unlearning_loader(*pairs, plan, 3, num_workers=2)) == summary(unlearning_loader(*pairs, plan, 3))
+    assert summary(training_loader(two(pairs), plan, 3, num_workers=2)) == summary(training_loader(two(pairs), plan, 3))
 
 
 def test_no_worker_is_started_once_all_is_in_memory(pairs, monkeypatch):
     kept = PairDataset(pairs[1].entries, pairs[1].store, ClipImageEval(6), ClipCaption(), cache="memory")
-    first = [item["dr"]["images"] for item in single_loader(kept, SinglePlan(15, 1, 0), 0, num_workers=1)]
+    first = [item["dr"]["images"] for item in training_loader({"dr": kept}, SinglePlan(15, 1, 0), 0, num_workers=1)]
     assert kept.in_memory and not pairs[1].in_memory
     monkeypatch.setattr("torch.multiprocessing.Process.start", lambda self: pytest.fail("a worker was started"))
-    again = [item["dr"]["images"] for item in single_loader(kept, SinglePlan(15, 1, 0), 0, num_workers=1)]
+    again = [item["dr"]["images"] for item in training_loader({"dr": kept}, SinglePlan(15, 1, 0), 0, num_workers=1)]
     assert torch.equal(torch.cat(first), torch.cat(again))
 
 
 def test_the_global_random_state_is_left_alone(pairs):
     before = torch.get_rng_state()
-    list(unlearning_loader(*pairs, BatchPlan(9, 15, 2, 42), 0, num_workers=1))
+    list(training_loader(two(pairs), BatchPlan(9, 15, 2, 42), 0, num_workers=1))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_max_steps_and_a_start_at_the_end(pairs):
     plan = BatchPlan(9, 15, 2, 42)
-    assert len(unlearning_loader(*pairs, plan, 0, max_steps=3)) == 3
-    assert list(unlearning_loader(*pairs, plan, 0, start_step=4, num_workers=2)) == []
+    assert len(training_loader(two(pairs), plan, 0, max_steps=3)) == 3
+    assert list(training_loader(two(pairs), plan, 0, start_step=4, num_workers=2)) == []
 
 
 def test_single_loader(pairs):
     plan = SinglePlan(15, 4, 42)
-    items = list(single_loader(pairs[1], plan, 2, start_step=1))
+    items = list(training_loader({"dr": pairs[1]}, plan, 2, start_step=1))
     assert [item["micro"] for item in items] == [1, 2] and set(items[0]) == {"dr", "micro"}
     assert [item["dr"]["index"].tolist() for item in items] == [rows.tolist() for rows in plan.micro_batches(2)[1:]]
 
@@ -187,7 +191,7 @@ def test_a_bad_image_is_one_clear_message(tmp_path, workers):
     rows = [Entry(f"{i}.png", ("c",)) for i in range(2)]
     broken = PairDataset(rows, tmp_path, ClipImageTrain(6), ClipCaption())
     with pytest.raises(DataError, match=r"^image [^\n]*1\.png cannot be decoded[^\n]*$"):
-        list(single_loader(broken, SinglePlan(2, 1, 0), 0, num_workers=workers))
+        list(training_loader({"dr": broken}, SinglePlan(2, 1, 0), 0, num_workers=workers))
 
 
 def test_evaluation_chunks(pairs):

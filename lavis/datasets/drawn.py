@@ -1,0 +1,67 @@
+"""Data sets that are drawn when they are missing: the builder's part, and the command that draws one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from lavis.common.errors import ConfigError, DataError, MissingFile
+from lavis.datasets.builder import PairBuilder
+
+Ensure = Callable[[Path, Path, str, int, bool], bool]  # (root, lists, size, seed, force) -> written now
+
+
+class DrawnBuilder(PairBuilder):
+    """Draws what is missing. Subclasses set `command`, what draws it by hand, and `ensure`.
+
+    `size` is what the hint names where `generate` is empty.
+    """
+
+    command: ClassVar[str] = ""
+    size: ClassVar[str] = "mini"
+
+    def ensure(self, root: Path, lists: Path, size: str, seed: int) -> bool:
+        """Make sure that the data set lies under `root` and its forget lists under `lists`."""
+        raise NotImplementedError
+
+    @property
+    def hint(self) -> str:
+        return (
+            f"generate it: python -m {self.command} --size {self.config.generate or self.size} "
+            f"--seed {self.config.generate_seed} --out {self.image_root.parent.as_posix()} "
+            f"--df-out {self.forget_path.parent.as_posix()} --force"
+        )
+
+    def prepare(self) -> None:
+        """Draw what is missing (unless `generate` is empty), then check. Raises as `ensure` and the builder do."""
+        if self.config.generate:
+            root, lists = self.image_root.parent, self.forget_path.parent
+            self.ensure(root, lists, self.config.generate, self.config.generate_seed)
+        super().prepare()
+
+
+def parser(command: str, about: str, sizes: Sequence[str]) -> argparse.ArgumentParser:
+    """The command line of `python -m <command>`."""
+    made = argparse.ArgumentParser(prog=f"python -m {command}", description=about)
+    made.add_argument("--size", choices=tuple(sizes), default="mini")
+    made.add_argument("--out", type=Path, help="folder of the data set (default: data/lavis_cache/<name>_<size>)")
+    made.add_argument("--df-out", type=Path, help="folder of the forget lists (default: data/Df/<name of --out>)")
+    made.add_argument("--seed", type=int, default=42)
+    made.add_argument("--force", action="store_true", help="replace a data set that is already there")
+    return made
+
+
+def draw(args: argparse.Namespace, name: str, ensure: Ensure) -> int:
+    """Draw from the command line; exit code 0 done, 2 user error."""
+    root = args.out or Path("data/lavis_cache") / f"{name}_{args.size}"
+    lists = args.df_out or Path("data/Df") / root.name
+    try:
+        written = ensure(root, lists, args.size, args.seed, args.force)
+    except (ConfigError, DataError, MissingFile) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(f"{root} {'written' if written else 'is already there'}; forget lists in {lists}\n")
+    return 0
