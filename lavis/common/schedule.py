@@ -6,6 +6,8 @@ import math
 
 from lavis.common.registry import registry
 
+SAME = -1.0  # a `warmup_lr` of LAVIS's files: that of `init_lr`
+
 
 @registry.register_lr_scheduler("linear_warmup_cosine_lr")
 def linear_warmup_cosine_lr(
@@ -18,14 +20,12 @@ def linear_warmup_cosine_lr(
     warmup_steps: int = 0,
     warmup_lr: float | None = None,
 ) -> float:
-    """LAVIS's schedule: linear over the steps of epoch 0, then one cosine value an epoch.
+    """LAVIS's schedule: a linear warm-up in epoch 0, then one cosine value for each epoch.
 
-    In epoch 0 the rate goes from `warmup_lr` (default `init_lr`) to `init_lr` over `warmup_steps` steps; from
-    epoch 1 on it is (init_lr − min_lr)·½(1 + cos(π·epoch/max_epoch)) + min_lr for the whole epoch.
+    From epoch 1 on the rate is (init_lr − min_lr)·½(1 + cos(π·epoch/max_epoch)) + min_lr for the whole epoch.
     """
     if epoch == 0:
-        start = init_lr if warmup_lr is None else warmup_lr
-        return min(init_lr, start + (init_lr - start) * step / max(warmup_steps, 1))
+        return _warmed_up(step, init_lr, warmup_steps, warmup_lr)
     return (init_lr - min_lr) * 0.5 * (1.0 + math.cos(math.pi * epoch / max_epoch)) + min_lr
 
 
@@ -41,16 +41,32 @@ def linear_warmup_step_cosine_lr(
     warmup_steps: int = 0,
     warmup_lr: float | None = None,
 ) -> float:
-    """The usual schedule of CLIP training: linear warm-up from `warmup_lr` (default 0), then a cosine every step."""
+    """The usual schedule of CLIP training: a linear warm-up from `warmup_lr`, then a cosine that falls at every step.
+
+    None starts from 0, −1 from `init_lr`.
+    """
     done, total = epoch * steps_per_epoch + step, max_epoch * steps_per_epoch
     if done < warmup_steps:
-        start = 0.0 if warmup_lr is None else warmup_lr
+        start = 0.0 if warmup_lr is None else _start(init_lr, warmup_lr)
         return start + (init_lr - start) * (done + 1) / warmup_steps
     progress = (done - warmup_steps) / max(total - warmup_steps, 1)
     return (init_lr - min_lr) * 0.5 * (1.0 + math.cos(math.pi * progress)) + min_lr
 
 
 @registry.register_lr_scheduler("constant_lr")
-def constant_lr(epoch: int, step: int, *, init_lr: float, warmup_steps: int = 0) -> float:
-    """`init_lr`, after a linear warm-up within epoch 0."""
-    return init_lr * min(1.0, (step + 1) / warmup_steps) if epoch == 0 and warmup_steps else init_lr
+def constant_lr(
+    epoch: int, step: int, *, init_lr: float, warmup_steps: int = 0, warmup_lr: float | None = None
+) -> float:
+    """LAVIS's schedule: `init_lr`, after a linear warm-up in epoch 0."""
+    return _warmed_up(step, init_lr, warmup_steps, warmup_lr) if epoch == 0 else init_lr
+
+
+def _warmed_up(step: int, init_lr: float, warmup_steps: int, warmup_lr: float | None) -> float:
+    """LAVIS's warm-up: linear from `warmup_lr` to `init_lr` over `warmup_steps`, which epoch 0 may cut short."""
+    start = _start(init_lr, warmup_lr)
+    return min(init_lr, start + (init_lr - start) * step / max(warmup_steps, 1))
+
+
+def _start(init_lr: float, warmup_lr: float | None) -> float:
+    """Where a warm-up begins: at `init_lr` for None, and for −1, which LAVIS's files write."""
+    return init_lr if warmup_lr is None or warmup_lr == SAME else warmup_lr

@@ -33,5 +33,20 @@ def test_step_cosine_rises_peaks_and_falls_to_the_minimum():
 
 
 def test_constant_warms_up_within_the_first_epoch():
-    assert [constant_lr(0, s, init_lr=2.0, warmup_steps=2) for s in range(3)] == [1.0, 2.0, 2.0]
-    assert constant_lr(1, 0, init_lr=2.0, warmup_steps=2) == 2.0
+    warm = {"init_lr": 2.0, "warmup_steps": 4, "warmup_lr": 1.0}
+    assert [constant_lr(0, step, **warm) for step in range(6)] == [1.0, 1.25, 1.5, 1.75, 2.0, 2.0]
+    assert constant_lr(1, 0, **warm) == 2.0
+
+
+@pytest.mark.parametrize("same", [None, -1, -1.0])
+def test_constant_without_a_start_of_its_own_does_not_warm_up(same):
+    assert [constant_lr(0, step, init_lr=2.0, warmup_steps=4, warmup_lr=same) for step in range(3)] == [2.0] * 3
+
+
+def test_minus_one_means_init_lr_in_every_schedule():
+    settings = {key: GOLDEN["params"][key] for key in ("init_lr", "min_lr", "warmup_steps", "max_epoch")}
+    values = [linear_warmup_cosine_lr(epoch, step, warmup_lr=-1, **settings) for epoch, step in POINTS]
+    assert values == GOLDEN["default_warmup_start_lr_minus1"]
+    steps = {**settings, "steps_per_epoch": 50}
+    assert linear_warmup_step_cosine_lr(0, 0, warmup_lr=-1, **steps) == settings["init_lr"]
+    assert linear_warmup_step_cosine_lr(0, 0, **steps) == settings["init_lr"] / settings["warmup_steps"]
