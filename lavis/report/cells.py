@@ -6,18 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lavis.evaluation.metric import DOWN, UP, Column
-from lavis.report.markup import Safe, el
-from lavis.report.numbers import (
-    Row,
-    broken,
-    mean_of,
-    named,
-    names_of,
-    number,
-    shown,
-    spread_of,
-    target_name,
-)
+from lavis.report.numbers import Row, broken, mean_of, named, names_of, number, shown, spread_of, target_name
 from lavis.report.palette import REFERENCES
 
 BROKEN, NOT_MEASURED, NOTHING = "broken", "not measured", "–"
@@ -43,11 +32,6 @@ class Cell:
     def text(self) -> str:
         note = f"({self.note})" if self.note else ""
         return " ".join(part for part in (self.main, self.spread, self.interval, note) if part)
-
-    def html(self, best: bool = False) -> Safe:
-        small = [el("small", part) for part in (self.spread, self.interval, self.note) if part]
-        kind = "best" if best else None if self.measured else "absent"
-        return el("td", self.main, *small, class_=kind)
 
 
 def cell(rows: Sequence[Row], column: Column) -> Cell:
@@ -85,23 +69,17 @@ def _lacking(rows: Sequence[Row], column: Column) -> str:
 def best_methods(rows: Sequence[Row], column: Column) -> set[str]:
     """The methods with the best mean: nearest to the column's aim or the target's value, else highest or lowest.
 
-    Empty without rivals; a method of which a seed is broken takes no part.
+    Empty without rivals or aim; a method that lacks the value for a seed is left out.
     """
     methods = {name: named(rows, name) for name in names_of(rows) if name not in REFERENCES}
-    values = {name: mean_of(own, column.key) for name, own in methods.items() if not _lacking(own, column)}
-    costs = {name: cost for name, value in values.items() if (cost := _cost(rows, column, value)) is not None}
-    if len(costs) < 2:
-        return set()
-    return {name for name, cost in costs.items() if cost <= min(costs.values()) + 1e-9}
+    whole = {name: mean_of(own, column.key) for name, own in methods.items() if not _lacking(own, column)}
+    costs = {name: cost for name, mean in whole.items() if (cost := _cost(rows, column, mean)) is not None}
+    return {name for name, cost in costs.items() if cost <= min(costs.values()) + 1e-9} if len(costs) > 1 else set()
 
 
-def _cost(rows: Sequence[Row], column: Column, value: float | None) -> float | None:
-    """How far a value is from the best; None where that is not known."""
-    if value is None:
-        return None
-    if column.aim is not None:
-        return abs(value - column.aim)
-    if column.direction in (UP, DOWN):
-        return -value if column.direction == UP else value
-    aim = mean_of(named(rows, target_name(rows) or ""), column.key)
-    return None if aim is None else abs(value - aim)
+def _cost(rows: Sequence[Row], column: Column, mean: float | None) -> float | None:
+    """How far a mean is from the best; None where that is not known."""
+    if mean is None or (column.aim is None and column.direction in (UP, DOWN)):
+        return -mean if mean is not None and column.direction == UP else mean
+    aim = column.aim if column.aim is not None else mean_of(named(rows, target_name(rows) or ""), column.key)
+    return None if aim is None else abs(mean - aim)

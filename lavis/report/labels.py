@@ -4,94 +4,91 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from lavis.report.svg import FONT, text_width
+import numpy as np
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
+from sklearn.isotonic import isotonic_regression
 
-Box = tuple[float, float, float, float]
-Spot = tuple[float, float, str]
-RADIUS = 9.0
-RINGS = (13.0, 22.0, 34.0, 48.0, 64.0, 82.0, 102.0, 124.0)
-DIRECTIONS = 16
+RADIUS = 8.0  # of a point with its marker
+RINGS = (12.0, 17.0, 23.0, 30.0, 38.0, 47.0, 57.0, 68.0, 80.0, 93.0, 107.0, 122.0)
+TURNS = (0, 180, 90, 270, 30, 150, 210, 330, 60, 120, 240, 300, 15, 165, 195, 345)  # the preferred ones first
+Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
-def place_labels(points: Sequence[Spot], bounds: Box, size: float = FONT) -> list[Spot]:
-    """Where to write each point's name so that names meet neither points nor each other.
+class Spot(NamedTuple):
+    """Where a name stands: its offset from the point, how it is aligned there, and whether it needs a line."""
 
-    points: (x, y, name). Returns (x, y of the base line, text-anchor) for each. Greedy, the most crowded points
-    first: each name takes the nearest place around its point that is free and inside `bounds` (left, top, right,
-    bottom); where none is, the place that overlaps least. A place may be far: see `leader`.
+    dx: float
+    dy: float
+    align: str
+    far: bool
+
+    def box(self, point: Sequence[float], width: float, height: float) -> Box:
+        """What the name covers; its height is centred on the spot."""
+        left = point[0] + self.dx - width * {"left": 0.0, "center": 0.5, "right": 1.0}[self.align]
+        return left, point[1] + self.dy - height / 2, left + width, point[1] + self.dy + height / 2
+
+
+def text_width(text: str, size: float) -> float:
+    """Width in points of a bold text in matplotlib's own font, which is wider than those of most pages."""
+    font = FontProperties(family="DejaVu Sans", weight="bold", size=size)
+    return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]
+
+
+def place_labels(points: np.ndarray, widths: Sequence[float], height: float, bounds: Box) -> list[Spot]:
+    """A place for the name of every point.
+
+    points: (N, 2) in points, y upwards; widths: of the names; height: of a name. Greedy, the most crowded points first:
+    each name takes the nearest place that is free and within `bounds`, or, where none is, the one that overlaps least.
     """
-    taken: list[Box] = [(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y, _ in points]
-    placed: dict[int, Spot] = {}
-    for place in sorted(range(len(points)), key=lambda i: (-_crowd(points[i], points), points[i][0])):
-        x, y, text = points[place]
-        wide = text_width(text, size)
-        spots = list(_spots(x, y, size))
-        costs = [(_cost(box_of(spot, wide, size), taken, bounds) + order, order) for order, spot in enumerate(spots)]
-        placed[place] = spots[min(costs)[1]]
-        taken.append(box_of(placed[place], wide, size))
+    spots, dots = list(_around(height)), np.hstack([points - RADIUS, points + RADIUS])
+    taken, placed = dots, {}
+    crowd = (np.linalg.norm(points[:, None] - points[None], axis=2) < 45).sum(axis=1)
+    for place in np.lexsort((points[:, 0], -crowd)):
+        boxes = np.array([spot.box(points[place], widths[place], height) for spot in spots])
+        ends = np.clip(points[place], boxes[:, :2], boxes[:, 2:])
+        lines = points[place] + np.linspace(0.4, 0.95, 5)[:, None] * (ends - points[place])[:, None]  # (spots, 5, 2)
+        over = np.maximum(bounds[:2] - boxes[:, :2], 0).sum(axis=1) + np.maximum(boxes[:, 2:] - bounds[2:], 0).sum(
+            axis=1
+        )
+        costs = 200 * over + 4 * overlaps(boxes, taken).sum(axis=1) + np.arange(len(spots))
+        costs += 10 * _within(lines, np.delete(taken, place, axis=0))
+        best = int(costs.argmin())
+        placed[int(place)] = spots[best]
+        taken = np.vstack([taken, boxes[best], np.hstack([lines[best] - 2, lines[best] + 2])])
     return [placed[place] for place in range(len(points))]
 
 
-def leader(point: Spot, spot: Spot, size: float = FONT) -> tuple[float, float, float, float] | None:
-    """The line from a point's marker to a name that stands apart from it; None where it stands beside it."""
-    wide = text_width(point[2], size)
-    left, top, right, bottom = box_of(spot, wide, size)
-    end = min(max(point[0], left), right), min(max(point[1], top), bottom)
-    away = math.dist(end, point[:2])
-    if away < RADIUS + 8:
-        return None
-    share = RADIUS / away
-    return point[0] + (end[0] - point[0]) * share, point[1] + (end[1] - point[1]) * share, *end
-
-
-def spread_out(places: Sequence[float], gap: float, floor: float) -> list[float]:
-    """The same heights moved apart so that neighbours are at least `gap` away, none far below `floor`."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    moved = list(places)
-    for above, below in zip(order, order[1:], strict=False):
-        moved[below] = max(moved[below], moved[above] + gap)
-    over = max([moved[i] - floor for i in order[-1:]] + [0.0])
-    for place in reversed(order):
-        moved[place] = min(moved[place], floor - gap * (len(order) - 1 - order.index(place))) if over else moved[place]
-    return moved
-
-
-def _crowd(point: Spot, points: Sequence[Spot]) -> int:
-    return sum(math.dist(point[:2], other[:2]) < 45 for other in points)
-
-
-def _spots(x: float, y: float, size: float) -> list[Spot]:
-    """Places around a point, the preferred ones first: right, left, above, below, then ring by ring."""
-    spots = []
+def _around(height: float):
+    """Places around a point, the nearest first."""
     for ring in RINGS:
-        for turn in _turns():
-            dx, dy = math.cos(turn) * ring, math.sin(turn) * ring
-            anchor = "start" if dx > ring * 0.3 else "end" if dx < -ring * 0.3 else "middle"
-            base = size * (0.35 if abs(dy) < ring * 0.3 else 0.75 if dy > 0 else 0.0)
-            spots.append((x + dx, y + dy + base, anchor))
-    return spots
+        for turn in map(math.radians, TURNS):
+            dx, dy = math.cos(turn), math.sin(turn)
+            align = "left" if dx > 0.3 else "right" if dx < -0.3 else "center"
+            lift = math.copysign(height / 3, dy) if abs(dy) > 0.3 else 0.0
+            yield Spot(dx * ring, dy * ring + lift, align, ring > RINGS[0])
 
 
-def _turns() -> list[float]:
-    """Directions, the sides and then above and below before the slanted ones."""
-    step = 2 * math.pi / DIRECTIONS
-    turns = [place * step for place in range(DIRECTIONS)]
-    return sorted(turns, key=lambda turn: (round(min(abs(math.sin(turn)), 1.2 * abs(math.cos(turn)) + 0.1), 3), turn))
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The areas (M, N) that M boxes (M, 4) share with N others (N, 4)."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    return (np.minimum(boxes[:, None, 2:], others[None, :, 2:]) - low).clip(min=0).prod(axis=2)
 
 
-def _cost(box: Box, taken: Sequence[Box], bounds: Box) -> float:
-    sides = (bounds[0] - box[0], bounds[1] - box[1], box[2] - bounds[2], box[3] - bounds[3])
-    return sum(overlap(box, other) for other in taken) * 4 + 200 * sum(max(0.0, side) for side in sides)
+def _within(lines: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """How many times the places on each line (M, 5, 2) lie within one of the boxes (N, 4)."""
+    inside = (lines[:, :, None] > boxes[:, :2]) & (lines[:, :, None] < boxes[:, 2:])
+    return inside.all(axis=3).sum(axis=(1, 2))
 
 
-def box_of(spot: Spot, wide: float, size: float) -> Box:
-    """What a text at a spot covers: left, top, right, bottom."""
-    x, y, anchor = spot
-    left = x - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
-    return left, y - size * 0.8, left + wide, y + size * 0.25
+def spread_out(heights: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
+    """The heights moved apart as little as possible: neighbours at least `gap` away, all from `low` to `high`.
 
-
-def overlap(a: Box, b: Box) -> float:
-    """The area that two boxes share."""
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    Where there is no room for that, they reach beyond `high`.
+    """
+    order, steps = np.argsort(heights, kind="stable"), gap * np.arange(len(heights))
+    moved = np.empty(len(heights))
+    moved[order] = isotonic_regression(heights[order] - steps, y_min=low, y_max=max(low, high - steps[-1])) + steps
+    return moved

@@ -1,4 +1,4 @@
-"""One look for every model, the same in all plots: colours that differ for colour-blind eyes and in grey print."""
+"""One look for every model, the same in all plots and tables: colours that differ for colour-blind eyes too."""
 
 from __future__ import annotations
 
@@ -6,43 +6,52 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 REFERENCES = ("compromised", "clean", "retrained")
-INK, MUTED, LINE, PAPER = "#1d2633", "#566273", "#dfe4ea", "#ffffff"
-METHOD_COLOURS = ("#5577bb", "#aa6611", "#228866", "#661155", "#9955ff", "#222299", "#662211")
-METHOD_SHAPES = ("circle", "triangle", "square", "pentagon", "wedge")
-METHOD_DASHES = (None, "7 3", "2 3")
+
+# Name: (light, dark). The style sheet turns each into a variable; no two are the same in light mode.
+METHOD_COLOURS = {
+    **{"method-0": ("#5174b8", "#78a7f1"), "method-1": ("#a8640e", "#e6a23b"), "method-2": ("#1e8462", "#5fdab6")},
+    **{"method-3": ("#661155", "#cf6cac"), "method-4": ("#8f4df6", "#eecdff"), "method-5": ("#222299", "#7386fb")},
+    "method-6": ("#662211", "#e6866b"),
+}
+COLOURS = METHOD_COLOURS | {
+    **{"compromised": ("#b3261e", "#ff6f66"), "clean": ("#677282", "#9eabbd"), "retrained": ("#1d2634", "#f4f7fb")},
+    **{"ink": ("#1d2633", "#e7ecf2"), "muted": ("#566273", "#a3afbf")},
+    **{"line": ("#dfe4ea", "#323b48"), "paper": ("#ffffff", "#14181f")},
+}
+SHAPES = ("circle", "triangle", "square", "pentagon", "wedge")
+DASHES = ((), (5, 2), (1.5, 2))  # of a model's lines: on, off, in line widths
 
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker shape, whether the marker is filled, and the dashes of its lines."""
+    """A name in COLOURS, a marker's shape, whether the marker is filled, and the dashes of lines."""
 
     colour: str
-    shape: str
+    shape: str = "circle"
     filled: bool = True
-    dash: str | None = None
+    dash: tuple[float, ...] = ()
+
+    @property
+    def hex(self) -> str:
+        """The colour in light mode."""
+        return COLOURS[self.colour][0]
 
 
 REFERENCE_LOOKS = {
-    "compromised": Look("#b3261e", "diamond"),
-    "clean": Look("#6b7686", "diamond", filled=False, dash="5 4"),
-    "retrained": Look("#1d2633", "star", dash="5 4"),
+    "compromised": Look("compromised", "diamond"),
+    "clean": Look("clean", "diamond", filled=False, dash=(3, 2)),
+    "retrained": Look("retrained", "star", dash=(3, 2)),
 }
 
 
 def looks(names: Sequence[str]) -> dict[str, Look]:
-    """A look for every model name; methods take colours and shapes in the order of `names`.
-
-    Seven colours and five shapes make 35 looks before one comes again.
-    """
+    """A look for every model; methods take theirs in the order of `names`: 35 looks before one repeats."""
     methods = [name for name in dict.fromkeys(names) if name not in REFERENCE_LOOKS]
-    chosen = {name: _method_look(place) for place, name in enumerate(methods)}
-    return {name: REFERENCE_LOOKS.get(name) or chosen[name] for name in dict.fromkeys(names)}
+    found = REFERENCE_LOOKS | {name: method_look(place) for place, name in enumerate(methods)}
+    return {name: found[name] for name in names}
 
 
-def _method_look(place: int) -> Look:
-    cycle = place // len(METHOD_COLOURS)
-    return Look(
-        METHOD_COLOURS[place % len(METHOD_COLOURS)],
-        METHOD_SHAPES[place % len(METHOD_SHAPES)],
-        dash=METHOD_DASHES[cycle % len(METHOD_DASHES)],
-    )
+def method_look(place: int) -> Look:
+    """The look of the method (or the term of a loss) at this place."""
+    cycle, colour = divmod(place, len(METHOD_COLOURS))
+    return Look(list(METHOD_COLOURS)[colour], SHAPES[place % len(SHAPES)], dash=DASHES[cycle % len(DASHES)])

@@ -1,31 +1,36 @@
-"""The report's plots of points and bars: forgetting against utility, similarity per split."""
+"""The report's plots, drawn with matplotlib: points, bars and lines, each model named where it is."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from functools import partial
+from pathlib import Path
 
-from lavis.report.labels import Spot, leader, place_labels
-from lavis.report.markup import Safe
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator
+
+from lavis.report.labels import place_labels, spread_out, text_width
 from lavis.report.numbers import Row, mean_of, named, names_of, number, shown, spread_of, target_name
-from lavis.report.palette import INK, LINE, MUTED, PAPER, REFERENCE_LOOKS, Look, looks
-from lavis.report.svg import (
-    Frame,
-    el,
-    figure_svg,
-    label,
-    line,
-    marker,
-    nice_ticks,
-    text_width,
-    tick_label,
-)
+from lavis.report.palette import COLOURS, REFERENCES, Look, looks, method_look
+from lavis.report.svg import TIP, inline
+from lavis.report.text import clean, short
 
-NAME_SIZE, LOG_3 = 12.0, math.log10(3)
-SCATTER, WIDE, PANEL = (440.0, 350.0), (480.0, 470.0), 340.0
-MANY = 8  # models from which a plot of points needs more room
+INK, MUTED, PAPER = (COLOURS[name][0] for name in ("ink", "muted", "paper"))
+SIZE = 12.0  # of text, in points; a figure of 440 points fills a phone's width or half of a desktop's
+STYLED = partial(rc_context, fname=Path(__file__).with_name("templates") / "plots.mplstyle")
+MARKERS = {"circle": "o", "triangle": "^", "square": "s", "pentagon": "p", "wedge": "v", "diamond": "D", "star": "*"}
+SWELL = {"star": 1.55, "diamond": 0.95, "circle": 1.0}  # sizes at which the shapes look equally large
+LOG_TICKS = [power + part for power in range(-12, 4) for part in (0.0, math.log10(3))]
+MANY = 8  # models from which a plot needs more room and shows no single seeds
+Points = Sequence[tuple[float, float]]
+Series = Mapping[str, Points]
 
 
 @dataclass(frozen=True)
@@ -44,116 +49,213 @@ class Axis:
     def value(self, row: Row) -> float | None:
         """Where a row stands on the axis; None where it has no value, or none above 0 on a logarithmic axis."""
         value = number(row, self.key)
-        if value is None or not self.log:
-            return value
-        return math.log10(value) if value > 0 else None
+        return value if value is None or not self.log else math.log10(value) if value > 0 else None
 
-    def ticks(self, values: Sequence[float]) -> list[float]:
-        every = [*values, *self.always]
+    def back(self, place: float) -> float:
+        return 10**place if self.log else place
+
+    def limits(self, places: Iterable[float]) -> tuple[float, float]:
+        """The ends of the axis, a margin beyond what it shows."""
+        every = [*places, *self.always]
         low, high = min(every), max(every)
-        if not self.log:
-            return nice_ticks(min(low, high - self.span), high)
-        low, high = math.floor(low), max(math.ceil(high), math.floor(low) + 1)
-        return [place + part for place in range(low, high) for part in (0.0, LOG_3)] + [float(high)]
-
-    def text(self, tick: float) -> str:
-        return tick_label(float(f"{10**tick:.1g}")) if self.log else tick_label(tick)
+        low = min(low, high - self.span)
+        margin = 0.07 * (high - low) or abs(low) * 0.1 or 0.5
+        return low - margin, high + margin
 
 
-def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -> Safe | None:
-    """Models as points; dotted lines cross at the references named in `guides`, the target where none is named.
+def tick_label(value: float, _place: float = 0) -> str:
+    """A number as short as it can be: 0, −0.25, 100."""
+    return f"{value:.4g}".replace("-", "−") if value else "0"
 
-    With several seeds each seed is a faint point and the name stands at their mean. None where no row has both.
+
+def log_label(place: float, _place: float = 0) -> str:
+    return tick_label(float(f"{10**place:.1g}"))
+
+
+def axes(width: float, height: float, left: float, right: float, bottom: float = 46) -> Axes:
+    """Axes in a figure of this size (points) with these margins; call it within `STYLED()`."""
+    figure, top = Figure(figsize=(width / 72, height / 72), dpi=72), 34
+    inside = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
+    made = figure.add_axes(inside)
+    for axis in (made.xaxis, made.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(tick_label)
+    return made
+
+
+def _mark(ax: Axes, x: float, y: float, look: Look, size: float, tip: str, **style) -> None:
+    fill, edge, wide = (look.hex, PAPER, 1.0) if look.filled else (PAPER, look.hex, 1.8)
+    marker = {"marker": MARKERS[look.shape], "markersize": size * SWELL.get(look.shape, 1.1), "linestyle": "none"}
+    colours = {"markerfacecolor": fill, "markeredgecolor": edge, "markeredgewidth": wide}
+    ax.plot([x], [y], **marker, **colours, gid=TIP + clean(tip), **style)
+
+
+def _name(
+    ax: Axes, name: str, at: tuple[float, float], offset: tuple[float, float], look: Look, line: dict | None, **style
+):
+    """A model's name near its point, connected to it by a line where one is given."""
+    arrow = None if line is None else {"arrowstyle": "-", "color": look.hex, "linewidth": 0.8, "shrinkB": 4, **line}
+    place = {"xytext": offset, "textcoords": "offset points", "va": "center", **style}
+    ax.annotate(short(name), at, **place, arrowprops=arrow, color=look.hex, weight="bold", zorder=5)
+
+
+@STYLED()
+def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -> Markup | None:
+    """Models as points; dashed lines cross at the references named in `guides`, the target where none is named.
+
+    With several seeds each seed is a faint point, and the name stands at their mean. None where no row has both.
     """
-    points = [(row, a, b) for row in rows if (a := x.value(row)) is not None and (b := y.value(row)) is not None]
-    if not points:
+    names, style = names_of(rows), looks(names_of(rows))
+    facts = {"model": [names.index(row["name"]) for row in rows], "seed": [row.get("seed") for row in rows]}
+    points = pd.DataFrame({**facts, "x": [x.value(row) for row in rows], "y": [y.value(row) for row in rows]})
+    points = points.dropna(subset=["x", "y"])
+    if points.empty:
         return None
-    names, style = names_of(row for row, _, _ in points), looks(names_of(rows))
-    width, height = WIDE if len(names) > MANY else SCATTER
-    ticks = x.ticks([a for _, a, _ in points]), y.ticks([b for _, _, b in points])
-    frame = Frame(56, 36, width - 76, height - 88, *ticks)
-    seeds = {name: [(a, b) for row, a, b in points if row["name"] == name] for name in names}
-    centres = {name: (fmean(a for a, _ in found), fmean(b for _, b in found)) for name, found in seeds.items()}
-    parts = frame.grid(x.title, y.title, x.text, y.text)
-    for name in guides or [target_name(rows)]:
-        parts += _cross_hair(frame, *centres[name], name) if name in centres else []
-    for row, a, b in points:
-        if len(seeds[row["name"]]) > 1:
-            tip = f"{row['name']}, seed {row.get('seed')}"
-            parts.append(marker(style[row["name"]], frame.x(a), frame.y(b), 3.0, tip, 0.4))
-    for name, (a, b) in reversed(centres.items()):  # the references, which come first, lie on top
-        tip = f"{name}: {x.key} {_back(x, a):.4g}, {y.key} {_back(y, b):.4g}"
-        parts.append(marker(style[name], frame.x(a), frame.y(b), 6.5, tip))
-    parts += _point_names([(frame.x(a), frame.y(b), name) for name, (a, b) in centres.items()], frame, width, style)
-    return figure_svg(width, height, f"{y.title} against {x.title}", parts)
+    means = {names[place]: (a, b) for place, a, b in points.groupby("model")[["x", "y"]].mean().itertuples()}
+    ax = axes(440, 430 if len(means) > MANY else 350, left=46, right=24)
+    ax.set(xlim=x.limits(points.x), ylim=y.limits(points.y), title=y.title, xlabel=x.title)
+    for axis, scale in ((ax.xaxis, x), (ax.yaxis, y)):
+        if scale.log:
+            axis.set_major_locator(FixedLocator(LOG_TICKS))
+            axis.set_major_formatter(log_label)
+    for name in [name for name in guides or [target_name(rows)] if name in means]:
+        guide = {"color": style[name].hex, "linewidth": 1, "dashes": style[name].dash, "zorder": 1}
+        ax.axvline(means[name][0], **guide)
+        ax.axhline(means[name][1], **guide)
+    for point in points[points.duplicated("model", keep=False)].itertuples():
+        name = names[point.model]
+        _mark(ax, point.x, point.y, style[name], 5, f"{name}, seed {point.seed}", alpha=0.4, zorder=2)
+    said = {name: f"{name}: {x.back(a):.4g}, {y.back(b):.4g}" for name, (a, b) in means.items()}
+    for name in reversed(means):  # the references, which come first, lie on top
+        _mark(ax, *means[name], style[name], 10, said[name], zorder=3)
+    _point_names(ax, means, style)
+    metrics = f"Each model as {x.key}, {y.key}"
+    return inline(ax.figure, clean(f"{y.title} against {x.title}. {metrics}: {'; '.join(said.values())}."))
 
 
-def _back(axis: Axis, value: float) -> float:
-    return 10**value if axis.log else value
+def _point_names(ax: Axes, means: Mapping[str, tuple[float, float]], style: Mapping[str, Look]) -> None:
+    """Every point's name next to it, or at the end of a thin line."""
+    (left, bottom), (right, top) = ax.transAxes.transform([(0, 0), (1, 1)])
+    bounds = (left + 2, bottom + 2, right + 22, top + 6)
+    widths = [text_width(short(name), SIZE) for name in means]
+    spots = place_labels(ax.transData.transform(list(means.values())), widths, SIZE * 1.15, bounds)
+    for (name, at), spot in zip(means.items(), spots, strict=True):
+        meets = {"left": (0, 0.5), "right": (1, 0.5), "center": (0.5, float(spot.dy < 0))}[spot.align]
+        _name(ax, name, at, spot[:2], style[name], {"relpos": meets, "shrinkA": 0} if spot.far else None, ha=spot.align)
 
 
-def _point_names(means: Sequence[Spot], frame: Frame, width: float, style: Mapping[str, Look]) -> list[Safe]:
-    """Every point's name beside it, or at the end of a thin line."""
-    bounds = (frame.left + 2, frame.top - 4, width - 2, frame.top + frame.height - 2)
-    spots = place_labels(means, bounds, NAME_SIZE)
-    lines = [leader(point, spot, NAME_SIZE) for point, spot in zip(means, spots, strict=True)]
-    parts = [line(*ends, MUTED, 0.8) for ends in lines if ends]
-    names = [_haloed(name, *spot, style[name].colour) for (_, _, name), spot in zip(means, spots, strict=True)]
-    return parts + names
-
-
-def _cross_hair(frame: Frame, x: float, y: float, name: str) -> list[Safe]:
-    right, bottom = frame.left + frame.width, frame.top + frame.height
-    across, down = frame.x(x), frame.y(y)
-    dash = REFERENCE_LOOKS[name].dash or "3 4"
-    colour = REFERENCE_LOOKS[name].colour
-    return [
-        line(across, frame.top, across, bottom, colour, 1, dash),
-        line(frame.left, down, right, down, colour, 1, dash),
-    ]
-
-
-def _haloed(text: str, x: float, y: float, anchor: str, colour: str) -> Safe:
-    halo = {"stroke": PAPER, "stroke_width": 3, "paint_order": "stroke", "stroke_linejoin": "round"}
-    place = {"x": float(x), "y": float(y), "text_anchor": anchor}
-    return el("text", text, **place, fill=colour, font_size=NAME_SIZE, font_weight=600, **halo)
-
-
-def bars(rows: Sequence[Row], key: str, title: str, domain: tuple[float, float]) -> Safe | None:
-    """One split's value for every model as horizontal bars; the dashed line is the target's value.
+@STYLED()
+def bars(rows: Sequence[Row], key: str, title: str, domain: tuple[float, float]) -> Markup | None:
+    """One metric of every model as horizontal bars; the dashed line is the target's value.
 
     `domain` is shared between the panels of a figure. None where no row has the metric.
     """
-    names = [name for name in names_of(rows) if mean_of(named(rows, name), key) is not None]
-    if not names:
+    own = {name: named(rows, name) for name in names_of(rows) if mean_of(named(rows, name), key) is not None}
+    if not own:
         return None
-    style, step, top = looks(names_of(rows)), 23.0, 30.0
-    left = max(62.0, max(text_width(name, 12) for name in names) + 12)
-    ticks = nice_ticks(*domain, count=5)
-    frame = Frame(left, top, PANEL - left - 62, step * len(names), ticks, [0, 1])
-    parts = [label(title, 0, 15, INK, weight=600)]
-    parts += [line(frame.x(v), top - 2, frame.x(v), top + frame.height + 2, LINE) for v in ticks]
-    parts += [label(tick_label(v), frame.x(v), top + frame.height + 16, MUTED, "middle", 11) for v in ticks]
-    for place, name in enumerate(names):
-        parts += _bar(frame, named(rows, name), key, name, style[name], top + step * place)
-    parts.append(line(frame.x(0), top - 2, frame.x(0), top + frame.height + 2, MUTED))
+    names, style = [short(name, 18) for name in own], looks(names_of(rows))
+    left = max(50.0, *(text_width(name, SIZE) for name in names)) + 4
+    ax = axes(340, 62 + 22 * len(own), left, right=52, bottom=28)
+    ax.set(xlim=domain, ylim=(len(own) - 0.4, -0.6), yticks=range(len(own)), yticklabels=names)
+    ax.set_title(short(title, 40), x=(4 - left) / (288 - left), weight="bold")
+    ax.tick_params("y", labelsize=SIZE, labelcolor=INK)
+    ax.grid(axis="y", visible=False)
+    ax.grid(axis="x", visible=True)
+    ax.spines.bottom.set_visible(False)
+    ax.axvline(0, color=MUTED, linewidth=1, zorder=3)
     aim = mean_of(named(rows, target_name(rows) or ""), key)
     if aim is not None:
-        parts.append(line(frame.x(aim), top - 4, frame.x(aim), top + frame.height + 4, INK, 1.3, "3 3"))
-    return figure_svg(PANEL, top + frame.height + 24, f"{title}, by model", parts)
+        ax.axvline(aim, color=INK, linewidth=1.3, dashes=(2, 2), zorder=3)
+    said = [_bar(ax, place, found, key, style[name]) for place, (name, found) in enumerate(own.items())]
+    return inline(ax.figure, clean(f"{title}, by model. {'; '.join(said)}."))
 
 
-def _bar(frame: Frame, rows: Sequence[Row], key: str, name: str, look: Look, y: float) -> list[Safe]:
+def _bar(ax: Axes, place: int, rows: Sequence[Row], key: str, look: Look) -> str:
+    """Draws a model's bar, with its spread over seeds and its value; returns what it shows in words."""
     value, spread = mean_of(rows, key) or 0.0, spread_of(rows, key)
-    start, end = sorted((frame.x(0), frame.x(value)))
-    tip = f"{name}: {value:.3f}" + (f" ± {spread:.3f} over {len(rows)} seeds" if spread is not None else "")
-    edge = {} if look.filled else {"stroke": look.colour, "stroke_width": 1.6}
-    fill = look.colour if look.filled else "#eceff3"
-    parts = [
-        label(name, frame.left - 8, y + 16, INK, "end", 12),
-        el("rect", el("title", tip), x=start, y=y + 4, width=max(end - start, 0.8), height=15.0, fill=fill, **edge),
-        label(shown(value, 3), PANEL - 2, y + 16, INK, "end", 12),
-    ]
+    said = f"{rows[0]['name']} {shown(value, 3)}"
+    said += f" ± {shown(spread, 3)} over {len(rows)} seeds" if spread is not None else ""
+    fill = {"color": look.hex} if look.filled else {"facecolor": PAPER, "edgecolor": look.hex, "linewidth": 1.5}
+    ax.barh([place], [value], height=0.66, zorder=2, gid=TIP + clean(said), **fill)
+    at = {"xycoords": ax.get_yaxis_transform(), "xytext": (50, 0), "textcoords": "offset points"}
+    ax.annotate(shown(value, 3), (1, place), **at, ha="right", va="center")
     if spread:
-        parts.append(line(frame.x(value - spread), y + 11.5, frame.x(value + spread), y + 11.5, INK, 1.5))
-    return parts
+        ax.plot([value - spread, value + spread], [place, place], color=INK, linewidth=1.5, zorder=4)
+    return said
+
+
+def loss_curves(title: str, seeds: Sequence[Series]) -> Markup | None:
+    """Loss terms over epochs, each named at its end; several seeds are faint lines about their mean.
+
+    None where there is nothing to draw.
+    """
+    terms = {
+        name: [series.get(name, []) for series in seeds] for name in dict.fromkeys(key for one in seeds for key in one)
+    }
+    style = {name: Look("ink") if name == "loss" else method_look(place) for place, name in enumerate(terms)}
+    return _curves(terms, style, (340, 205), title, "epoch", faint=True)
+
+
+def relearning_curves(title: str, models: Mapping[str, Sequence[Points]]) -> Markup | None:
+    """One line per model (the mean over its seeds, faint lines for the seeds where there are few models).
+
+    None where no model has a curve.
+    """
+    faint = sum(any(runs) for runs in models.values()) <= MANY
+    return _curves(models, looks(list(models)), (440, 400), title, "steps of relearning", faint)
+
+
+def mean_points(runs: Sequence[Points]) -> list[tuple[float, float]]:
+    """The mean line of several seeds, at the places that all of them have."""
+    lines = [pd.Series(dict(points)) for points in runs if points]
+    return list(pd.concat(lines, axis=1, join="inner").mean(axis=1).sort_index().items()) if lines else []
+
+
+@STYLED()
+def _curves(
+    lines: Mapping[str, Sequence[Points]],
+    style: Mapping[str, Look],
+    size: Sequence[float],
+    title: str,
+    x: str,
+    faint: bool,
+) -> Markup | None:
+    """The mean of every entry's runs as a line with its name at the end; the runs themselves as faint lines."""
+    means = {name: points for name, runs in lines.items() if (points := mean_points(runs))}
+    if not means:
+        return None
+    ax = axes(*size, left=42, right=max(text_width(short(name), SIZE) for name in means) + 14)
+    runs = [(name, points) for name in means for points in lines[name] if points and faint and len(lines[name]) > 1]
+    every = np.concatenate([*means.values(), *(points for _, points in runs)])
+    (first, low), (last, high) = every.min(axis=0), every.max(axis=0)
+    ends = {"xlim": (first, max(last, first + 1)), "ylim": (min(0.0, low), 1.03 * max(high, 0.0) or 1.0)}
+    ax.set(**ends, xlabel=x)
+    ax.set_title(short(title, 60), weight="bold")
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    for name, points in runs:
+        ax.plot(*zip(*points, strict=True), color=style[name].hex, linewidth=1, alpha=0.3)
+    for name, points in means.items():
+        wide = 2.3 if name in ("loss", *REFERENCES) else 1.6
+        ax.plot(
+            *zip(*points, strict=True), color=style[name].hex, linewidth=wide, dashes=style[name].dash or (None, None)
+        )
+        _mark(ax, *points[-1], style[name], 6, f"{name}: {points[-1][1]:.4g}")
+    _end_names(ax, means, style)
+    said = "; ".join(f"{name} {points[-1][1]:.4g}" for name, points in means.items())
+    return inline(ax.figure, clean(f"{title}, by {x}. At the end: {said}."))
+
+
+def _end_names(ax: Axes, means: Mapping[str, Points], style: Mapping[str, Look]) -> None:
+    """The lines' names in a column at the right edge, apart from each other."""
+    ends = ax.transData.transform([points[-1] for points in means.values()])
+    (_, bottom), (right, top) = ax.transAxes.transform([(0, 0), (1, 1)])
+    heights = spread_out(ends[:, 1], SIZE * 1.15, bottom - 8, top + 8)
+    for (name, points), end, height in zip(means.items(), ends, heights, strict=True):
+        _name(
+            ax,
+            name,
+            points[-1],
+            (right - end[0] + 11, height - end[1]),
+            style[name],
+            {"relpos": (0, 0.5), "shrinkA": 1},
+        )

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lavis.common.results import read_results
-from lavis.report.numbers import Row
+from lavis.report.numbers import Row, is_number
 
 KEPT = (
-    "method",
-    "backbone",
-    "task",
-    "df_size",
-    "df_seed",
-    "metrics",
-    "counts",
-    "checkpoint",
-    "commit",
-    "command",
-    "seconds",
+    *("method", "backbone", "task", "df_size", "df_seed", "metrics", "counts"),
+    *("checkpoint", "commit", "command", "seconds"),
 )
 NO_LOSS = ("train_lr", "train_seconds", "train_waiting", "train_grad_norm")
 RELEARNING = "relearning.json"
@@ -47,15 +40,14 @@ def relearning(folder: Path) -> Series:
     """
     try:
         content = json.loads((folder / RELEARNING).read_text(encoding="utf-8"))
-        steps = [_number(step) for step in content["steps"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        steps = list(content.pop("steps"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    found = {}
-    for key, values in content.items():
-        if key != "steps" and isinstance(values, list) and len(values) == len(steps):
-            pairs = zip(steps, map(_number, values), strict=True)
-            found[str(key)] = [(step, value) for step, value in pairs if step is not None and value is not None]
-    return found
+    curves = {key: values for key, values in content.items() if isinstance(values, list) and len(values) == len(steps)}
+    return {
+        key: [(float(x), float(y)) for x, y in zip(steps, values, strict=True) if is_number(x) and is_number(y)]
+        for key, values in curves.items()
+    }
 
 
 def losses(folder: Path) -> Series:
@@ -66,35 +58,22 @@ def losses(folder: Path) -> Series:
     """
     series: dict[str, dict[float, float]] = {}
     for record in _records(folder / "log.txt"):
-        epoch = _number(record.get("epoch"))
-        if epoch is None:
-            continue
-        for key, value in record.items():
-            loss = _number(value)
-            if key.startswith("train_") and key not in NO_LOSS and loss is not None:
-                series.setdefault(key.removeprefix("train_"), {})[epoch] = loss
+        terms = {key: value for key, value in record.items() if key.startswith("train_") and key not in NO_LOSS}
+        for key, value in terms.items() if is_number(record.get("epoch")) else ():
+            if is_number(value):
+                series.setdefault(key.removeprefix("train_"), {})[float(record["epoch"])] = float(value)
     lines = {name: sorted(points.items()) for name, points in series.items()}
     return {name: points for name, points in lines.items() if name == "loss" or points != lines.get("loss")}
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a log that are JSON objects."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return []
-    found = []
+        return
     for line in lines:
-        try:
+        with contextlib.suppress(ValueError):
             record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            found.append(record)
-    return found
-
-
-def _number(value: Any) -> float | None:
-    """A finite number, else None."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf"):
-        return float(value)
-    return None
+            if isinstance(record, dict):
+                yield record

@@ -1,102 +1,105 @@
-"""The tables of metrics: as CSV, Markdown and HTML."""
+"""The report's tables as CSV and Markdown."""
 
 from __future__ import annotations
 
-import csv
-import io
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from lavis.evaluation.metric import DIRECTIONS, Column
-from lavis.report.cells import best_methods, cell
-from lavis.report.columns import Table, columns_of, missing_of
-from lavis.report.markup import Safe, clean, el, join
-from lavis.report.numbers import Row, mean_of, named, names_of, shown
-from lavis.report.palette import REFERENCES, Look, looks
+import pandas as pd
+
+from lavis.report.cells import cell
+from lavis.report.columns import STANDING, Table, benchmark_tables, columns_of, general_tables, readable
+from lavis.report.numbers import Row, broken, by_setting, named, names_of
 from lavis.report.published import SOURCE, published
-from lavis.report.svg import key_svg
+from lavis.report.standing import judged
+from lavis.report.text import clean
+from lavis.report.verdicts import NONE, Verdict, VerdictRules
 
 FACTS = ("name", "seed", "backbone", "task", "df_size", "df_seed", "commit", "checkpoint", "folder", "broken")
-PASSED = "none of the three"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+TEXTS = frozenset({"model", "verdict", "reasons", "seeds"})  # columns that are aligned to the left
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """One line a row: who, every metric, what is derived, and where it comes from.
+    """One line per row: which run it is, every metric, what is derived from them, and where it comes from.
 
     A metric that was not measured is an empty cell; one without a finite value is "nan".
     """
-    metrics = list(dict.fromkeys(key for row in rows for key in row["metrics"]))
-    derived = list(dict.fromkeys(key for row in rows for key in row.get("derived", {})))
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([_plain_cell(key) for key in (*FACTS, *metrics, *derived)])
-    for row in rows:
-        values = ["nan" if row["metrics"].get(key, "") is None else row["metrics"].get(key) for key in metrics]
-        values += [row.get("derived", {}).get(key) for key in derived]
-        writer.writerow([_plain_cell(value) for value in (*(row.get(key) for key in FACTS), *values)])
-    return buffer.getvalue()
+    facts = [{key: row.get(key) for key in FACTS} for row in rows]
+    metrics = [{key: "nan" if broken(row, key) else value for key, value in row["metrics"].items()} for row in rows]
+    parts = (facts, metrics, [row.get("derived", {}) for row in rows])
+    frames = [pd.DataFrame([_plain(record) for record in part], dtype=object) for part in parts]
+    return pd.concat(frames, axis=1).to_csv(index=False, lineterminator="\n")
 
 
-def _plain_cell(value: object) -> object:
-    """Text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A line in which text that a spreadsheet would take for a formula has an apostrophe in front."""
+
+    def safe(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+    return {safe(clean(key)): safe(value) for key, value in record.items()}
 
 
-def html_table(table: Table, rows: Sequence[Row]) -> Safe:
-    """A table of one setting; in each column the best method is set in bold."""
-    columns, style = columns_of(table, rows), looks(names_of(rows))
-    best = {column.key: best_methods(rows, column) for column in columns}
-    body = []
-    for name in names_of(rows):
-        own = named(rows, name)
-        cells = [cell(own, column).html(name in best[column.key]) for column in columns]
-        body.append(el("tr", row_head(own, style[name]), *cells, class_="reference" if name in REFERENCES else None))
-    extra = [*_published(rows, columns)] if table.whole else []
-    head = el("tr", el("th", "model", scope="col"), *(_column_head(column) for column in columns))
-    inner = el("table", el("thead", head), el("tbody", *body, *extra), class_="metrics")
-    return el("div", inner, class_="scroll", tabindex="0", role="region", aria_label=table.title)
+def to_markdown(rows: Sequence[Row], rules: VerdictRules | None = None) -> str:
+    """The tables of every setting; means over seeds, with the standard deviation where there are several."""
+    parts = []
+    for (backbone, task, df_size), group in by_setting(rows).items():
+        parts.append(f"## {_escaped(task)} · {_escaped(backbone)} · {df_size} images to forget")
+        for title, frame in _frames(group, rules):
+            parts += [f"### {title}", _markdown(frame)]
+    return "\n\n".join(parts) + "\n"
 
 
-def _column_head(column: Column) -> Safe:
-    arrow = el("span", column.direction, class_="arrow", title=DIRECTIONS[column.direction])
-    return el("th", column.title, "\u00a0", arrow, scope="col", title=column.help)
+def _frames(group: Sequence[Row], rules: VerdictRules | None) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The tables of one setting with their titles, every cell as text."""
+    said = {name: judged(named(group, name), group, rules) for name in names_of(group)}
+    if any(said.values()):
+        yield "Verdicts", pd.DataFrame([_verdict_line(named(group, name), said[name]) for name in said], dtype=object)
+    for table in benchmark_tables(group):
+        yield table.title + " (ours)" * table.ours, pd.DataFrame(list(_lines(table, group, arrows=True)), dtype=object)
+    for table in general_tables(group):
+        if columns_of(table, group):
+            yield table.title, pd.DataFrame(list(_lines(table, group, arrows=False)), dtype=object)
 
 
-def row_head(rows: Sequence[Row], look: Look) -> Safe:
-    """A model's name with its marker; below it the seeds, each a link to how that row was made."""
-    links: list[object] = [el("a", str(row.get("seed")), href=f"#{anchor(row)}") for row in rows]
-    spaced = [part for link in links for part in (" ", link)]
-    count = f"{len(rows)} seeds:" if len(rows) > 1 else "1 seed:"
-    return el("th", key_svg(look), rows[0]["name"], el("small", count, *spaced), scope="row")
+def _verdict_line(rows: Sequence[Row], verdict: Verdict | None) -> dict[str, str]:
+    word = word_of(verdict.name) if verdict else "reference"
+    numbers = {column.title: cell(rows, column).text for column in STANDING}
+    reasons = readable("; ".join(verdict.reasons)) if verdict else ""
+    return {"model": rows[0]["name"], "verdict": word, **numbers, "reasons": reasons, "seeds": _seeds(rows)}
 
 
-def anchor(row: Row) -> str:
-    """The name of the place on the page that says how a row was made; made of the row alone."""
-    facts = [str(row.get(key)) for key in ("name", "seed", "backbone", "task", "df_size", "folder")]
-    return f"run-{zlib.crc32(clean(chr(0).join(facts)).encode()):08x}"
+def word_of(verdict: str) -> str:
+    """A verdict's name as the tables show it."""
+    return "none of the three" if verdict == NONE else verdict
 
 
-def _published(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[Safe]:
-    """What the paper gives, as rows of their own below ours."""
-    found = published(rows)
-    if found:
-        yield el("tr", el("th", f"Published: {SOURCE}", scope="rowgroup", colspan=len(columns) + 1), class_="group")
-    for name, values in found.items():
-        cells = [el("td", values.get(column.key, "–")) for column in columns]
-        yield el("tr", el("th", name, el("small", "published"), scope="row"), *cells, class_="published")
+def _lines(table: Table, group: Sequence[Row], arrows: bool) -> Iterator[dict[str, str]]:
+    """The lines of a table by the heads of its columns: our models, then the published ones."""
+    columns = columns_of(table, group)
+    heads = [f"{column.title} {column.direction}" if arrows else column.title for column in columns]
+    for name in names_of(group):
+        own = named(group, name)
+        texts = [cell(own, column).text for column in columns]
+        yield {"model": name, **dict(zip(heads, texts, strict=True)), "seeds": _seeds(own)}
+    for name, values in published(group).items() if table.whole else ():
+        texts = [values.get(column.key, "") for column in columns]
+        yield {"model": f"{name} (published, {SOURCE})", **dict(zip(heads, texts, strict=True)), "seeds": ""}
 
 
-def _chance(rows: Sequence[Row], column: Column) -> str:
-    """What guessing would give, where that was written down."""
-    value = mean_of(rows, f"{column.key}_chance")
-    return "" if value is None else f"; guessing gives {shown(value, column.decimals)}"
+def _seeds(rows: Sequence[Row]) -> str:
+    return f"{len(rows)}: {', '.join(str(row.get('seed')) for row in rows)}"
 
 
-def legend(table: Table, rows: Sequence[Row]) -> Safe:
-    """What the columns mean, and which ones no row has."""
-    columns, missing = columns_of(table, rows), missing_of(table, rows)
-    terms = [
-        part for c in columns for part in (el("dt", c.title, " ", c.direction), el("dd", c.help, _chance(rows, c)))
-    ]
-    left_out = f"Not measured in any row: {', '.join(column.title for column in missing)}." if missing else ""
-    return join([el("dl", *terms, class_="legend"), el("p", left_out, class_="muted") if left_out else None])
+def _markdown(frame: pd.DataFrame) -> str:
+    rule = "|".join("---" if name in TEXTS else "---:" for name in frame.columns)
+    return "\n".join([_line(frame.columns), f"|{rule}|", *map(_line, frame.itertuples(index=False))])
+
+
+def _line(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(_escaped, cells))} |"
+
+
+def _escaped(text: object) -> str:
+    return clean(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ").replace("\t", " ")

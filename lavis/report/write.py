@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lavis.common.files import write_json, write_text
-from lavis.report.markdown import to_markdown
 from lavis.report.page import Report, render
-from lavis.report.tables import to_csv
+from lavis.report.tables import to_csv, to_markdown
 
 PAGE = "index.html"
 

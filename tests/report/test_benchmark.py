@@ -9,6 +9,7 @@ import random
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lavis.common.errors import ConfigError
@@ -17,16 +18,13 @@ from lavis.evaluation.metric import DISTANCE, Column
 from lavis.report import published
 from lavis.report.cells import best_methods, cell
 from lavis.report.columns import benchmark_tables, readable
-from lavis.report.curves import relearning_curves
-from lavis.report.labels import box_of, overlap, place_labels
-from lavis.report.markdown import to_markdown
-from lavis.report.page import Report, render
-from lavis.report.palette import METHOD_COLOURS
-from lavis.report.plots import Axis, scatter
+from lavis.report.labels import overlaps, place_labels, text_width
+from lavis.report.page import Report, environment, render
+from lavis.report.palette import COLOURS, METHOD_COLOURS
+from lavis.report.plots import Axis, relearning_curves, scatter
 from lavis.report.rows import broken_row, relearning
 from lavis.report.standing import judged, mean_metrics, with_derived
-from lavis.report.svg import text_width
-from lavis.report.tables import to_csv
+from lavis.report.tables import to_csv, to_markdown
 from lavis.sweeps.schema import sweep_from_dict
 from tests.report.rows import METHODS, benchmark_rows, row
 from tests.report.test_page import Reader
@@ -46,6 +44,11 @@ def unread(name: str = "erase", seed: int = 43) -> dict:
 
 def table(page: str, label: str) -> str:
     return re.findall(rf'aria-label="{label}">(.*?)</table>', page, flags=re.S)[0]
+
+
+def drawn(plot: str) -> list[str]:
+    """The texts of a plot."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", plot)
 
 
 def test_a_cell_is_mean_spread_and_interval() -> None:
@@ -154,7 +157,7 @@ def test_half_written_and_empty_rows_leave_the_others_alone() -> None:
 def test_the_ten_metrics_stand_in_the_papers_order_with_arrows_and_ours_apart() -> None:
     page = render(Report(benchmark_rows(("vlul",))))
     heads = re.findall(
-        r'scope="col" title="[^"]*">([^<]*)\xa0<span class="arrow"[^>]*>(.)<', table(page, "The ten metrics")
+        r'scope="col" title="[^"]*">([^<]*)&nbsp;<span class="arrow"[^>]*>(.)<', table(page, "The ten metrics")
     )
     titles = "RetFail R@1,RetFail MRR,AssocStr,ACS,IdZSC,CoreAssoc,GenKnow,InterIdSim,IntraIdSim,VisIdInt,FragSim"
     assert [head for head, _ in heads] == titles.split(",")
@@ -203,33 +206,35 @@ def test_relearning_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
 
 def test_relearning_curves_are_named_and_references_dashed() -> None:
     models = {name: [[(0.0, 0.1), (20.0, 0.2)]] * 2 for name in ("clean", "retrained", "vlul", "<b>")}
-    plot = relearning_curves("t", "X", models)
+    plot = relearning_curves("X", models)
     assert plot is not None
-    assert plot.count('stroke-dasharray="5 4"') == 6  # two references, two seeds and a mean each
-    assert all(f">{name}</text>" in plot for name in ("clean", "retrained", "vlul", "&lt;b&gt;"))
-    assert relearning_curves("t", "X", {"vlul": [[]]}) is None
+    assert plot.count("stroke-dasharray") == 2  # the means of both references
+    assert {"clean", "retrained", "vlul", "&lt;b&gt;", "X"} <= set(drawn(plot))
+    assert "At the end: clean 0.2; retrained 0.2" in plot
+    assert relearning_curves("X", {"vlul": [[]]}) is None
     page = render(Report([row("vlul")], relearning={"output/vlul/42": {"x": [(0.0, 0.1), (20.0, 0.2)]}}))
     assert "How what was forgotten comes back" in page
 
 
 def test_a_logarithmic_axis() -> None:
     axis = Axis("m", "m", (), log=True)
-    ticks = axis.ticks([math.log10(0.002), math.log10(0.2)])
-    assert [axis.text(tick) for tick in ticks] == ["0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1"]
+    plot = scatter([row("a", m=0.001), row("b", m=0.5)], axis, Axis("df_cosine", "y"))
+    assert plot is not None
+    shown = [text for text in drawn(plot) if re.fullmatch(r"[\d.]+", text)]
+    assert shown[:6] == ["0.001", "0.003", "0.01", "0.03", "0.1", "0.3"]
     assert axis.value(row("a", m=0.0)) is None and axis.value(row("a", m=0.01)) == pytest.approx(-2)
     assert scatter([row("a", m=-1.0)], axis, Axis("df_cosine", "y")) is None
     assert scatter([row("a", m=0.01)], axis, Axis("df_cosine", "y")) is not None
 
 
 def test_names_of_eighteen_models_do_not_meet() -> None:
-    draw = random.Random(3)
-    points = [
-        (draw.gauss(150, 45), draw.gauss(110, 25), name) for name in ("compromised", "clean", "retrained", *METHODS)
-    ]
-    spots = place_labels(points, (50, 20, 470, 420), 12.0)
-    boxes = [box_of(spot, text_width(name, 12.0), 12.0) for spot, (_, _, name) in zip(spots, points, strict=True)]
-    assert max(overlap(a, b) for a, b in itertools.combinations(boxes, 2)) == 0
-    assert all(box[0] >= 50 and box[2] <= 470 for box in boxes)
+    draw, names = random.Random(3), ("compromised", "clean", "retrained", *METHODS)
+    points = np.array([(draw.gauss(150, 45), draw.gauss(110, 25)) for _ in names])
+    widths = [text_width(name, 12.0) for name in names]
+    spots = place_labels(points, widths, 14.0, (50, 20, 470, 420))
+    boxes = np.array([spot.box(*place, 14.0) for spot, *place in zip(spots, points, widths, strict=True)])
+    assert np.triu(overlaps(boxes, boxes), 1).max() == 0
+    assert boxes[:, 0].min() >= 50 and boxes[:, 2].max() <= 470
 
 
 def test_reasons_call_metrics_by_their_heads() -> None:
@@ -244,7 +249,9 @@ def test_negative_numbers_in_reasons_have_a_minus_sign() -> None:
 
 
 def test_an_axis_shows_its_least_span() -> None:
-    assert Axis("m", "m", (), span=0.2).ticks([0.97, 0.99]) == pytest.approx([0.75, 0.8, 0.85, 0.9, 0.95, 1.0])
+    low, high = Axis("m", "m", (), span=0.2).limits([0.97, 0.99])
+    assert low < 0.79 and 0.99 < high < 1.02
+    assert Axis("m", "m", (0.0, 100.0)).limits([20.0]) == pytest.approx((-7.0, 107.0))
 
 
 def test_thresholds_of_a_sweep_file_are_checked() -> None:
@@ -275,14 +282,36 @@ def lab(rgb: list[float]) -> tuple[float, float, float]:
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize("eye", [NORMAL, DEUTERANOPIA, PROTANOPIA], ids=["normal", "deuteranopia", "protanopia"])
-def test_colours_differ_for_every_eye(eye: tuple[tuple[float, ...], ...]) -> None:
-    seen = [lab([sum(a * b for a, b in zip(line, linear(c), strict=True)) for line in eye]) for c in METHOD_COLOURS]
+def test_colours_differ_for_every_eye(eye: tuple[tuple[float, ...], ...], mode: int) -> None:
+    colours = [linear(colour[mode]) for colour in METHOD_COLOURS.values()]
+    seen = [lab([sum(a * b for a, b in zip(line, colour, strict=True)) for line in eye]) for colour in colours]
     assert min(math.dist(a, b) for a, b in itertools.combinations(seen, 2)) > 20
 
 
-def test_colours_can_be_read_on_white() -> None:
-    assert min(1.05 / (lab_y + 0.05) for lab_y in (luminance(colour) for colour in METHOD_COLOURS)) > 4
+def contrast(one: str, other: str) -> float:
+    """As the Web Content Accessibility Guidelines define it; text needs 4.5."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
+def test_names_in_plots_can_be_read(mode: int) -> None:
+    paper = COLOURS["paper"][mode]
+    assert {name for name in COLOURS if contrast(COLOURS[name][mode], paper) < 4.5} == {"line", "paper"}
+
+
+def test_text_can_be_read_in_both_modes() -> None:
+    """Every tag's colour on its own soft background, links and muted text on theirs."""
+    style = environment().get_template("style.css").render(colours=COLOURS)
+    light, dark = (dict(re.findall(r"--([\w-]+): (#\w{6})", part)) for part in style.split("@media screen")[:2])
+    assert light.keys() == dark.keys()
+    for colours in (light, dark):
+        pairs = [(name.removesuffix("-soft"), name) for name in colours if name.endswith("-soft")]
+        pairs += [(name, "soft") for name in ("ink", "muted", "link")] + [("link", "paper"), ("note", "amber-soft")]
+        assert len(pairs) == 11
+        assert {pair for pair in pairs if contrast(colours[pair[0]], colours[pair[1]]) < 4.5} == set()
 
 
 def luminance(colour: str) -> float:

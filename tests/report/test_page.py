@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -17,17 +15,17 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 
-from lavis.report import markup, sections
-from lavis.report.columns import report_columns
-from lavis.report.markdown import to_markdown
-from lavis.report.page import Report, render
+from lavis.report import sections
+from lavis.report.page import Report, environment, render
 from lavis.report.rows import losses, row_from_folder
-from lavis.report.tables import to_csv
+from lavis.report.text import clean
 from lavis.report.write import write_report
 from tests.report.rows import HOSTILE, METHODS, benchmark_rows, gallery, row, rows
 
 SETTING = ("clip", "salmu_mini_retrieval", 630)
+VOID = frozenset({"meta", "img", "br", "hr", "link"})
 ACTIVE = {"script", "iframe", "object", "embed", "form", "base", "audio", "video"}
 
 
@@ -46,7 +44,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in markup.VOID:
+        if tag not in VOID:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -74,7 +72,7 @@ def test_hostile_texts_are_shown_and_do_nothing() -> None:
     assert read.open == []
     shown = "".join(read.texts)
     for text in HOSTILE:
-        assert markup.clean(text) in shown
+        assert clean(text) in shown
     assert "\u202e" not in page and "\x00" not in page
     page.encode("utf-8")
 
@@ -99,7 +97,7 @@ def test_what_stands_on_the_page() -> None:
     for text in ("compromised", "way to target", "Ann lives in Oslo", "says the secret", "1,234 captions", "abc123"):
         assert text in shown
     assert "python unlearn.py --unlearn_method vlul" in shown
-    assert "loss by epoch" in shown
+    assert "loss and its terms by epoch" in shown
     assert "not complete" not in shown
 
 
@@ -124,31 +122,36 @@ def test_rows_without_numbers() -> None:
         assert Reader(render(Report(found))).open == []
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.floats(-1, 1), min_size=6, max_size=6), st.floats(0, 100), st.floats(0, 1e-6))
 def test_plots_are_well_formed_for_any_numbers(cosines: list[float], recall: float, tiny: float) -> None:
     found = rows()
     for one, cosine in zip(found, cosines, strict=True):
         one["metrics"] |= {"df_cosine": cosine, "dr_txt_r1": recall, "df_txt_r1": tiny, "test_txt_r1": recall}
-    for part in (sections.trade_off(found), sections.similarity(found)):
-        for svg in re.findall(r"<svg.*?</svg>", part, flags=re.S):
-            ElementTree.fromstring(svg)  # noqa: S314 - written by this test
-            assert "nan" not in svg.lower() and "inf" not in svg
+    for svg in (*sections.trade_off(found), *sections.similarity(found)):
+        ElementTree.fromstring(svg)  # noqa: S314 - written by this test
+        assert "nan" not in svg.lower() and "inf" not in svg
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.text(max_size=60))
 def test_any_text_survives_escaping(text: str) -> None:
-    read = Reader(markup.el("p", text, title=text))
+    template = environment().from_string('<p title="{{ text }}">{{ text }}</p>')
+    read = Reader(template.render(text=text))
     assert read.tags == ["p"]
-    assert "".join(read.texts) == markup.clean(text).replace("\r\n", "\n").replace("\r", "\n")
+    assert "".join(read.texts) == clean(text)
+    assert read.attributes == [("title", clean(text))]
 
 
-def test_event_handlers_cannot_be_written() -> None:
-    with pytest.raises(ValueError, match="onclick"):
-        markup.el("p", "x", onclick="alert(1)")
-    with pytest.raises(ValueError, match="not an attribute"):
-        markup.el("p", "x", **{"a b": "1"})
+def test_a_template_cannot_use_what_is_not_there() -> None:
+    with pytest.raises(UndefinedError):
+        environment().from_string("{{ nothing }}").render()
+
+
+def test_templates_write_no_handlers_and_let_nothing_pass_unescaped() -> None:
+    for name in environment().list_templates(extensions=["html", "css"]):
+        source = environment().loader.get_source(environment(), name)[0]
+        assert not re.search(r"\|\s*safe|autoescape|\son\w+=|<script", source), name
 
 
 def test_files_are_written_whole(tmp_path: Path) -> None:
@@ -158,19 +161,6 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
     assert content["rows"][-1]["metrics"]["df_cosine"] is None
     assert content["problems"] == ["p"]
     assert sorted(p.name for p in page.parent.iterdir()) == ["index.html", "results.csv", "results.json", "results.md"]
-
-
-def test_csv_has_every_metric_and_no_formulas() -> None:
-    found = list(csv.DictReader(io.StringIO(to_csv([row(HOSTILE[5]), row("vlul", extra_metric=3)]))))
-    assert found[0]["name"] == f"'{HOSTILE[5]}"
-    assert found[1]["extra_metric"] == "3" and found[1]["df_cosine"] == "0.25"
-
-
-def test_markdown_cells_cannot_break_the_table() -> None:
-    lines = to_markdown([row(HOSTILE[5]), row("vlul")]).splitlines()
-    assert "\\|a\\|b c" in lines[6]
-    assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines[4:]] == [len(re.findall(r"\|", lines[4]))] * 4
-    assert [column.title for column in report_columns() if column.title in lines[4]]
 
 
 def test_losses_of_a_log_that_was_cut_off(tmp_path: Path) -> None:
