@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,11 +13,11 @@ import torch
 
 from lavis.common.config import Config
 from lavis.common.distributed import resolve_device
+from lavis.common.files import write_json
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
-from lavis.embedding.embed import SplitFeatures, embed_entries
+from lavis.embedding.embed import embed_captions, embed_images
 
-logger = logging.getLogger(__name__)
 SECRET, FACT, NEAR, KEPT, FORGOTTEN = "secret", "fact", "near", "kept", "forgotten"
 POOL, THUMBNAIL, NEAR_RANK = 2000, 192, 10
 
@@ -60,7 +58,7 @@ class Gallery:
 
     def save(self, path: Path) -> None:
         """Write it as JSON, for whoever wants to count or redraw."""
-        path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1), encoding="utf-8")
+        write_json(path, asdict(self))
 
 
 Loader = Callable[[Config, str | Path, torch.device], Any]
@@ -86,30 +84,17 @@ def build_gallery(config: Config, checkpoints: Mapping[str, str | Path], count: 
     captions = list(dict.fromkeys(pool.captions))
     truths = [[captions.index(caption) for caption in own_captions(portraits, row)] for row in range(len(portraits))]
     facts = [facts_about(entry, pool, {e.image for e in forget}) for entry in portraits.entries]
-    said = []
+    device, size, said = resolve_device(config.run.device), config.run.batch_size_eval, []
     for name, checkpoint in checkpoints.items():
-        image, text = _embed(load, config, checkpoint, portraits, captions)
+        model = load(config, checkpoint, device)
+        image = embed_images(model, portraits, size, device, name="gallery")
+        text = embed_captions(model, captions, size, device, name="gallery")
         said.append(judge(name, image @ text.T, captions, truths, facts))
     shown = []
-    for row, answers in enumerate(zip(*said, strict=True) if said else []):
+    for row, answers in enumerate(zip(*said, strict=True)):
         picture = data_uri(builder.store.open(portraits.entries[row].image))
         shown.append(Portrait(picture, own_captions(portraits, row)[0], list(answers)))
     return Gallery(len(captions), shown)
-
-
-def _embed(
-    load: Loader, config: Config, checkpoint: str | Path, portraits: Any, captions: Sequence[str]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit embeddings of the portraits (P, D) and of the pool's captions (N, D)."""
-    device, size = resolve_device(config.run.device), config.run.batch_size_eval
-    model = load(config, checkpoint, device)
-    features: SplitFeatures = embed_entries(model, portraits, size, device, num_workers=0, name="gallery")
-    rows = []
-    with torch.inference_mode():
-        for start in range(0, len(captions), size):
-            tokens = model.tokenize(list(captions[start : start + size])).to(device)
-            rows.append(torch.nn.functional.normalize(model.encode_text(tokens).float(), dim=-1).cpu())
-    return features.image, torch.cat(rows)
 
 
 def own_captions(dataset: Any, row: int) -> list[str]:

@@ -12,6 +12,7 @@ from matplotlib.textpath import TextToPath
 from sklearn.isotonic import isotonic_regression
 
 RADIUS = 8.0  # of a point with its marker
+CLEARANCE = np.array([-5.0, -5.0, 5.0, 5.0])  # around a point: a name so near would seem to be that point's
 RINGS = (12.0, 17.0, 23.0, 30.0, 38.0, 47.0, 57.0, 68.0, 80.0, 93.0, 107.0, 122.0)
 TURNS = (0, 180, 90, 270, 30, 150, 210, 330, 60, 120, 240, 300, 15, 165, 195, 345)  # the preferred ones first
 Box = tuple[float, float, float, float]  # left, bottom, right, top
@@ -50,11 +51,10 @@ def place_labels(points: np.ndarray, widths: Sequence[float], height: float, bou
         boxes = np.array([spot.box(points[place], widths[place], height) for spot in spots])
         ends = np.clip(points[place], boxes[:, :2], boxes[:, 2:])
         lines = points[place] + np.linspace(0.4, 0.95, 5)[:, None] * (ends - points[place])[:, None]  # (spots, 5, 2)
-        over = np.maximum(bounds[:2] - boxes[:, :2], 0).sum(axis=1) + np.maximum(boxes[:, 2:] - bounds[2:], 0).sum(
-            axis=1
-        )
-        costs = 200 * over + 4 * overlaps(boxes, taken).sum(axis=1) + np.arange(len(spots))
+        outside = np.maximum(bounds[:2] - boxes[:, :2], 0) + np.maximum(boxes[:, 2:] - bounds[2:], 0)
+        costs = np.arange(len(spots)) + 200 * outside.sum(axis=1) + 5 * overlaps(boxes, taken).sum(axis=1)
         costs += 10 * _within(lines, np.delete(taken, place, axis=0))
+        costs += overlaps(boxes, np.delete(dots, place, axis=0) + CLEARANCE).sum(axis=1)
         best = int(costs.argmin())
         placed[int(place)] = spots[best]
         taken = np.vstack([taken, boxes[best], np.hstack([lines[best] - 2, lines[best] + 2])])

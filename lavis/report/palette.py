@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 REFERENCES = ("compromised", "clean", "retrained")
 
@@ -35,6 +36,11 @@ class Look:
     def hex(self) -> str:
         """The colour in light mode."""
         return COLOURS[self.colour][0]
+
+    @property
+    def line(self) -> Any:
+        """matplotlib's linestyle."""
+        return (0, self.dash) if self.dash else "-"
 
 
 REFERENCE_LOOKS = {

@@ -29,7 +29,8 @@ MARKERS = {"circle": "o", "triangle": "^", "square": "s", "pentagon": "p", "wedg
 SWELL = {"star": 1.55, "diamond": 0.95, "circle": 1.0}  # sizes at which the shapes look equally large
 LOG_TICKS = [power + part for power in range(-12, 4) for part in (0.0, math.log10(3))]
 MANY = 8  # models from which a plot needs more room and shows no single seeds
-Points = Sequence[tuple[float, float]]
+Point = tuple[float, float]
+Points = Sequence[Point]
 Series = Mapping[str, Points]
 
 
@@ -90,13 +91,11 @@ def _mark(ax: Axes, x: float, y: float, look: Look, size: float, tip: str, **sty
     ax.plot([x], [y], **marker, **colours, gid=TIP + clean(tip), **style)
 
 
-def _name(
-    ax: Axes, name: str, at: tuple[float, float], offset: tuple[float, float], look: Look, line: dict | None, **style
-):
-    """A model's name near its point, connected to it by a line where one is given."""
-    arrow = None if line is None else {"arrowstyle": "-", "color": look.hex, "linewidth": 0.8, "shrinkB": 4, **line}
-    place = {"xytext": offset, "textcoords": "offset points", "va": "center", **style}
-    ax.annotate(short(name), at, **place, arrowprops=arrow, color=look.hex, weight="bold", zorder=5)
+def _name(ax: Axes, name: str, at: Point, offset: Point, look: Look, meets: Point | None = None, **style) -> None:
+    """A model's name at an offset from its point; a line connects the two if `meets` says where on the name it ends."""
+    line = {"arrowstyle": "-", "color": look.hex, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4, "relpos": meets}
+    place = {"xytext": offset, "textcoords": "offset points", "va": "center", "zorder": 5, **style}
+    ax.annotate(short(name), at, **place, arrowprops=line if meets else None, color=look.hex, weight="bold")
 
 
 @STYLED()
@@ -119,7 +118,7 @@ def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -
             axis.set_major_locator(FixedLocator(LOG_TICKS))
             axis.set_major_formatter(log_label)
     for name in [name for name in guides or [target_name(rows)] if name in means]:
-        guide = {"color": style[name].hex, "linewidth": 1, "dashes": style[name].dash, "zorder": 1}
+        guide = {"color": style[name].hex, "linewidth": 1, "linestyle": style[name].line, "zorder": 1}
         ax.axvline(means[name][0], **guide)
         ax.axhline(means[name][1], **guide)
     for point in points[points.duplicated("model", keep=False)].itertuples():
@@ -133,7 +132,7 @@ def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -
     return inline(ax.figure, clean(f"{y.title} against {x.title}. {metrics}: {'; '.join(said.values())}."))
 
 
-def _point_names(ax: Axes, means: Mapping[str, tuple[float, float]], style: Mapping[str, Look]) -> None:
+def _point_names(ax: Axes, means: Mapping[str, Point], style: Mapping[str, Look]) -> None:
     """Every point's name next to it, or at the end of a thin line."""
     (left, bottom), (right, top) = ax.transAxes.transform([(0, 0), (1, 1)])
     bounds = (left + 2, bottom + 2, right + 22, top + 6)
@@ -141,7 +140,7 @@ def _point_names(ax: Axes, means: Mapping[str, tuple[float, float]], style: Mapp
     spots = place_labels(ax.transData.transform(list(means.values())), widths, SIZE * 1.15, bounds)
     for (name, at), spot in zip(means.items(), spots, strict=True):
         meets = {"left": (0, 0.5), "right": (1, 0.5), "center": (0.5, float(spot.dy < 0))}[spot.align]
-        _name(ax, name, at, spot[:2], style[name], {"relpos": meets, "shrinkA": 0} if spot.far else None, ha=spot.align)
+        _name(ax, name, at, (spot.dx, spot.dy), style[name], meets if spot.far else None, ha=spot.align)
 
 
 @STYLED()
@@ -189,9 +188,8 @@ def loss_curves(title: str, seeds: Sequence[Series]) -> Markup | None:
 
     None where there is nothing to draw.
     """
-    terms = {
-        name: [series.get(name, []) for series in seeds] for name in dict.fromkeys(key for one in seeds for key in one)
-    }
+    names = dict.fromkeys(name for series in seeds for name in series)
+    terms = {name: [series.get(name, []) for series in seeds] for name in names}
     style = {name: Look("ink") if name == "loss" else method_look(place) for place, name in enumerate(terms)}
     return _curves(terms, style, (340, 205), title, "epoch", faint=True)
 
@@ -205,7 +203,7 @@ def relearning_curves(title: str, models: Mapping[str, Sequence[Points]]) -> Mar
     return _curves(models, looks(list(models)), (440, 400), title, "steps of relearning", faint)
 
 
-def mean_points(runs: Sequence[Points]) -> list[tuple[float, float]]:
+def mean_points(runs: Sequence[Points]) -> list[Point]:
     """The mean line of several seeds, at the places that all of them have."""
     lines = [pd.Series(dict(points)) for points in runs if points]
     return list(pd.concat(lines, axis=1, join="inner").mean(axis=1).sort_index().items()) if lines else []
@@ -213,12 +211,7 @@ def mean_points(runs: Sequence[Points]) -> list[tuple[float, float]]:
 
 @STYLED()
 def _curves(
-    lines: Mapping[str, Sequence[Points]],
-    style: Mapping[str, Look],
-    size: Sequence[float],
-    title: str,
-    x: str,
-    faint: bool,
+    lines: Mapping[str, Sequence[Points]], style: Mapping[str, Look], size: Point, title: str, x: str, faint: bool
 ) -> Markup | None:
     """The mean of every entry's runs as a line with its name at the end; the runs themselves as faint lines."""
     means = {name: points for name, runs in lines.items() if (points := mean_points(runs))}
@@ -235,11 +228,9 @@ def _curves(
     for name, points in runs:
         ax.plot(*zip(*points, strict=True), color=style[name].hex, linewidth=1, alpha=0.3)
     for name, points in means.items():
-        wide = 2.3 if name in ("loss", *REFERENCES) else 1.6
-        ax.plot(
-            *zip(*points, strict=True), color=style[name].hex, linewidth=wide, dashes=style[name].dash or (None, None)
-        )
-        _mark(ax, *points[-1], style[name], 6, f"{name}: {points[-1][1]:.4g}")
+        look, wide = style[name], 2.3 if name in ("loss", *REFERENCES) else 1.6
+        ax.plot(*zip(*points, strict=True), color=look.hex, linewidth=wide, linestyle=look.line)
+        _mark(ax, *points[-1], look, 6, f"{name}: {points[-1][1]:.4g}")
     _end_names(ax, means, style)
     said = "; ".join(f"{name} {points[-1][1]:.4g}" for name, points in means.items())
     return inline(ax.figure, clean(f"{title}, by {x}. At the end: {said}."))
@@ -251,11 +242,4 @@ def _end_names(ax: Axes, means: Mapping[str, Points], style: Mapping[str, Look])
     (_, bottom), (right, top) = ax.transAxes.transform([(0, 0), (1, 1)])
     heights = spread_out(ends[:, 1], SIZE * 1.15, bottom - 8, top + 8)
     for (name, points), end, height in zip(means.items(), ends, heights, strict=True):
-        _name(
-            ax,
-            name,
-            points[-1],
-            (right - end[0] + 11, height - end[1]),
-            style[name],
-            {"relpos": (0, 0.5), "shrinkA": 1},
-        )
+        _name(ax, name, points[-1], (right - end[0] + 11, height - end[1]), style[name], meets=(0, 0.5))

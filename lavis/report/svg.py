@@ -63,7 +63,7 @@ def _element(kind: str, attributes: Mapping[str, str], text: str | None = None) 
     found = Element(kind)
     found.text = text
     for key, value in attributes.items():
-        if key not in ("id", "clip-path"):
+        if key not in ("id", "clip-path") and not value.startswith("rotate(-0 "):
             value = _COLOUR.sub(lambda hit: VARIABLES[hit.group()], _FONT.sub(r"\1var(--font)", value))
             found.set(key, _DECIMALS.sub(r"\1", " ".join(value.split())))
     return found
