@@ -11,25 +11,18 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 from sklearn.isotonic import isotonic_regression
 
-RADIUS = 8.0  # of a point with its marker
-CLEARANCE = np.array([-5.0, -5.0, 5.0, 5.0])  # around a point: a name so near would seem to be that point's
+RADIUS, CLEARANCE = 8.0, 13.0  # of a point with its marker; within which a name would seem to be that point's
 RINGS = (12.0, 17.0, 23.0, 30.0, 38.0, 47.0, 57.0, 68.0, 80.0, 93.0, 107.0, 122.0)
 TURNS = (0, 180, 90, 270, 30, 150, 210, 330, 60, 120, 240, 300, 15, 165, 195, 345)  # the preferred ones first
-Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 class Spot(NamedTuple):
-    """Where a name stands: its offset from the point, how it is aligned there, and whether it needs a line."""
+    """Where a name stands: its offset from the point, the share of its width left of there, whether it needs a line."""
 
     dx: float
     dy: float
-    align: str
+    left: float
     far: bool
-
-    def box(self, point: Sequence[float], width: float, height: float) -> Box:
-        """What the name covers; its height is centred on the spot."""
-        left = point[0] + self.dx - width * {"left": 0.0, "center": 0.5, "right": 1.0}[self.align]
-        return left, point[1] + self.dy - height / 2, left + width, point[1] + self.dy + height / 2
 
 
 def text_width(text: str, size: float) -> float:
@@ -38,37 +31,45 @@ def text_width(text: str, size: float) -> float:
     return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]
 
 
-def place_labels(points: np.ndarray, widths: Sequence[float], height: float, bounds: Box) -> list[Spot]:
+def spots_of(height: float) -> list[Spot]:
+    """Places around a point for names of this height, the nearest first."""
+    found = []
+    for ring in RINGS:
+        for dx, dy in [(math.cos(turn), math.sin(turn)) for turn in map(math.radians, TURNS)]:
+            lift = math.copysign(height / 3, dy) if abs(dy) > 0.3 else 0.0
+            left = 0.0 if dx > 0.3 else 1.0 if dx < -0.3 else 0.5
+            found.append(Spot(dx * ring, dy * ring + lift, left, ring > RINGS[0]))
+    return found
+
+
+def boxes_of(spots: Sequence[Spot], point: np.ndarray, width: float, height: float) -> np.ndarray:
+    """What a name covers in each spot: left, bottom, right, top; its height is centred on the spot."""
+    corners = point + np.array([(spot.dx - width * spot.left, spot.dy - height / 2) for spot in spots])
+    return np.hstack([corners, corners + (width, height)])
+
+
+def place_labels(points: np.ndarray, widths: Sequence[float], height: float, bounds: Sequence[float]) -> list[Spot]:
     """A place for the name of every point.
 
     points: (N, 2) in points, y upwards; widths: of the names; height: of a name. Greedy, the most crowded points first:
     each name takes the nearest place that is free and within `bounds`, or, where none is, the one that overlaps least.
     """
-    spots, dots = list(_around(height)), np.hstack([points - RADIUS, points + RADIUS])
+    spots, dots = spots_of(height), np.hstack([points - RADIUS, points + RADIUS])
+    around = np.hstack([points - CLEARANCE, points + CLEARANCE])
     taken, placed = dots, {}
     crowd = (np.linalg.norm(points[:, None] - points[None], axis=2) < 45).sum(axis=1)
     for place in np.lexsort((points[:, 0], -crowd)):
-        boxes = np.array([spot.box(points[place], widths[place], height) for spot in spots])
+        boxes = boxes_of(spots, points[place], widths[place], height)
         ends = np.clip(points[place], boxes[:, :2], boxes[:, 2:])
         lines = points[place] + np.linspace(0.4, 0.95, 5)[:, None] * (ends - points[place])[:, None]  # (spots, 5, 2)
         outside = np.maximum(bounds[:2] - boxes[:, :2], 0) + np.maximum(boxes[:, 2:] - bounds[2:], 0)
         costs = np.arange(len(spots)) + 200 * outside.sum(axis=1) + 5 * overlaps(boxes, taken).sum(axis=1)
+        costs += overlaps(boxes, np.delete(around, place, axis=0)).sum(axis=1)
         costs += 10 * _within(lines, np.delete(taken, place, axis=0))
-        costs += overlaps(boxes, np.delete(dots, place, axis=0) + CLEARANCE).sum(axis=1)
         best = int(costs.argmin())
         placed[int(place)] = spots[best]
         taken = np.vstack([taken, boxes[best], np.hstack([lines[best] - 2, lines[best] + 2])])
     return [placed[place] for place in range(len(points))]
-
-
-def _around(height: float):
-    """Places around a point, the nearest first."""
-    for ring in RINGS:
-        for turn in map(math.radians, TURNS):
-            dx, dy = math.cos(turn), math.sin(turn)
-            align = "left" if dx > 0.3 else "right" if dx < -0.3 else "center"
-            lift = math.copysign(height / 3, dy) if abs(dy) > 0.3 else 0.0
-            yield Spot(dx * ring, dy * ring + lift, align, ring > RINGS[0])
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

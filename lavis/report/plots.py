@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from lavis.report.labels import place_labels, spread_out, text_width
 from lavis.report.numbers import Row, mean_of, named, names_of, number, shown, spread_of, target_name
@@ -27,15 +27,14 @@ SIZE = 12.0  # of text, in points; a figure of 440 points fills a phone's width 
 STYLED = partial(rc_context, fname=Path(__file__).with_name("templates") / "plots.mplstyle")
 MARKERS = {"circle": "o", "triangle": "^", "square": "s", "pentagon": "p", "wedge": "v", "diamond": "D", "star": "*"}
 SWELL = {"star": 1.55, "diamond": 0.95, "circle": 1.0}  # sizes at which the shapes look equally large
-LOG_TICKS = [power + part for power in range(-12, 4) for part in (0.0, math.log10(3))]
+ALIGNMENTS = {0.0: "left", 0.5: "center", 1.0: "right"}
 MANY = 8  # models from which a plot needs more room and shows no single seeds
 Point = tuple[float, float]
 Points = Sequence[Point]
 Series = Mapping[str, Points]
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """A metric, its title on the plot, the values that the axis always shows, and whether it is logarithmic.
 
     `span` is the least range that it shows, so that a small difference does not fill the plot.
@@ -47,30 +46,20 @@ class Axis:
     log: bool = False
     span: float = 0.0
 
-    def value(self, row: Row) -> float | None:
-        """Where a row stands on the axis; None where it has no value, or none above 0 on a logarithmic axis."""
-        value = number(row, self.key)
-        return value if value is None or not self.log else math.log10(value) if value > 0 else None
+    def values(self, rows: Sequence[Row]) -> np.ndarray:
+        """Where rows stand on the axis; nan where one has no value, or none above 0 on a logarithmic axis."""
+        values = np.array([number(row, self.key) for row in rows], dtype=float)
+        return np.where(values > 0, values, math.nan) if self.log else values
 
-    def back(self, place: float) -> float:
-        return 10**place if self.log else place
-
-    def limits(self, places: Iterable[float]) -> tuple[float, float]:
-        """The ends of the axis, a margin beyond what it shows."""
-        every = [*places, *self.always]
-        low, high = min(every), max(every)
-        low = min(low, high - self.span)
-        margin = 0.07 * (high - low) or abs(low) * 0.1 or 0.5
-        return low - margin, high + margin
+    def shown(self, values: Iterable[float]) -> tuple[float, float]:
+        """The least range that the axis shows."""
+        every = [*values, *self.always]
+        return min([*every, max(every) - self.span] if self.span else every), max(every)
 
 
 def tick_label(value: float, _place: float = 0) -> str:
     """A number as short as it can be: 0, −0.25, 100."""
     return f"{value:.4g}".replace("-", "−") if value else "0"
-
-
-def log_label(place: float, _place: float = 0) -> str:
-    return tick_label(float(f"{10**place:.1g}"))
 
 
 def axes(width: float, height: float, left: float, right: float, bottom: float = 46) -> Axes:
@@ -106,17 +95,19 @@ def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -
     """
     names, style = names_of(rows), looks(names_of(rows))
     facts = {"model": [names.index(row["name"]) for row in rows], "seed": [row.get("seed") for row in rows]}
-    points = pd.DataFrame({**facts, "x": [x.value(row) for row in rows], "y": [y.value(row) for row in rows]})
-    points = points.dropna(subset=["x", "y"])
+    points = pd.DataFrame({**facts, "x": x.values(rows), "y": y.values(rows)}).dropna(subset=["x", "y"])
     if points.empty:
         return None
-    means = {names[place]: (a, b) for place, a, b in points.groupby("model")[["x", "y"]].mean().itertuples()}
+    means = {names[place]: (_mean(own.x, x), _mean(own.y, y)) for place, own in points.groupby("model")}
     ax = axes(440, 430 if len(means) > MANY else 350, left=46, right=24)
-    ax.set(xlim=x.limits(points.x), ylim=y.limits(points.y), title=y.title, xlabel=x.title)
-    for axis, scale in ((ax.xaxis, x), (ax.yaxis, y)):
+    ax.set(title=y.title, xlabel=x.title)
+    for axis, scale, pick in ((ax.xaxis, x, ax.set_xscale), (ax.yaxis, y, ax.set_yscale)):
         if scale.log:
-            axis.set_major_locator(FixedLocator(LOG_TICKS))
-            axis.set_major_formatter(log_label)
+            pick("log")
+            axis.set(major_locator=LogLocator(subs=(1, 3)), minor_locator=NullLocator(), major_formatter=tick_label)
+    ax.margins(0.07)
+    ax.update_datalim(list(zip(x.shown(points.x), y.shown(points.y), strict=True)))
+    ax.autoscale_view()
     for name in [name for name in guides or [target_name(rows)] if name in means]:
         guide = {"color": style[name].hex, "linewidth": 1, "linestyle": style[name].line, "zorder": 1}
         ax.axvline(means[name][0], **guide)
@@ -124,12 +115,17 @@ def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -
     for point in points[points.duplicated("model", keep=False)].itertuples():
         name = names[point.model]
         _mark(ax, point.x, point.y, style[name], 5, f"{name}, seed {point.seed}", alpha=0.4, zorder=2)
-    said = {name: f"{name}: {x.back(a):.4g}, {y.back(b):.4g}" for name, (a, b) in means.items()}
+    said = {name: f"{name}: {a:.4g}, {b:.4g}" for name, (a, b) in means.items()}
     for name in reversed(means):  # the references, which come first, lie on top
         _mark(ax, *means[name], style[name], 10, said[name], zorder=3)
     _point_names(ax, means, style)
     metrics = f"Each model as {x.key}, {y.key}"
     return inline(ax.figure, clean(f"{y.title} against {x.title}. {metrics}: {'; '.join(said.values())}."))
+
+
+def _mean(values: pd.Series, axis: Axis) -> float:
+    """The mean as the axis sees it: on a logarithmic one that of the logarithms."""
+    return float(np.exp(np.log(values).mean()) if axis.log else values.mean())
 
 
 def _point_names(ax: Axes, means: Mapping[str, Point], style: Mapping[str, Look]) -> None:
@@ -139,8 +135,8 @@ def _point_names(ax: Axes, means: Mapping[str, Point], style: Mapping[str, Look]
     widths = [text_width(short(name), SIZE) for name in means]
     spots = place_labels(ax.transData.transform(list(means.values())), widths, SIZE * 1.15, bounds)
     for (name, at), spot in zip(means.items(), spots, strict=True):
-        meets = {"left": (0, 0.5), "right": (1, 0.5), "center": (0.5, float(spot.dy < 0))}[spot.align]
-        _name(ax, name, at, (spot.dx, spot.dy), style[name], meets if spot.far else None, ha=spot.align)
+        align, meets = ALIGNMENTS[spot.left], (spot.left, float(spot.dy < 0) if spot.left == 0.5 else 0.5)
+        _name(ax, name, at, (spot.dx, spot.dy), style[name], meets if spot.far else None, ha=align)
 
 
 @STYLED()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -27,7 +27,7 @@ SPLITS = {
 }
 SCALES = {"x": "X on the nine tenths that were not trained again", "x_whole": "X of whole identities alone"}
 GEN_KNOW = Axis("salmubench_gen_know", "GenKnow (↑ useful)", (), span=0.15)
-IMAGENET = replace(GEN_KNOW, key="salmubench_imagenet", title="GenKnow, ImageNet-1k (↑ useful)")
+IMAGENET = Axis("salmubench_imagenet", "GenKnow, ImageNet-1k (↑ useful)", (), span=0.15)
 RETFAIL = Axis("salmubench_retfail_mrr", "RetFail MRR, logarithmic (← forgotten)", (), log=True)
 ASSOCIATION = Axis("salmubench_assoc_str", "AssocStr: forgotten pairs", ())
 OTHERS = Axis("salmubench_inter_id_sim", "InterIdSim: other people's pairs", ())

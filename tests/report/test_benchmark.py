@@ -18,7 +18,7 @@ from lavis.evaluation.metric import DISTANCE, Column
 from lavis.report import published
 from lavis.report.cells import best_methods, cell
 from lavis.report.columns import benchmark_tables, readable
-from lavis.report.labels import overlaps, place_labels, text_width
+from lavis.report.labels import boxes_of, overlaps, place_labels, text_width
 from lavis.report.page import Report, environment, render
 from lavis.report.palette import COLOURS, METHOD_COLOURS
 from lavis.report.plots import Axis, relearning_curves, scatter
@@ -222,7 +222,7 @@ def test_a_logarithmic_axis() -> None:
     assert plot is not None
     shown = [text for text in drawn(plot) if re.fullmatch(r"[\d.]+", text)]
     assert shown[:6] == ["0.001", "0.003", "0.01", "0.03", "0.1", "0.3"]
-    assert axis.value(row("a", m=0.0)) is None and axis.value(row("a", m=0.01)) == pytest.approx(-2)
+    assert np.isnan(axis.values([row("a", m=0.0), row("a")])).all() and axis.values([row("a", m=0.01)]) == [0.01]
     assert scatter([row("a", m=-1.0)], axis, Axis("df_cosine", "y")) is None
     assert scatter([row("a", m=0.01)], axis, Axis("df_cosine", "y")) is not None
 
@@ -232,7 +232,7 @@ def test_names_of_eighteen_models_do_not_meet() -> None:
     points = np.array([(draw.gauss(150, 45), draw.gauss(110, 25)) for _ in names])
     widths = [text_width(name, 12.0) for name in names]
     spots = place_labels(points, widths, 14.0, (50, 20, 470, 420))
-    boxes = np.array([spot.box(*place, 14.0) for spot, *place in zip(spots, points, widths, strict=True)])
+    boxes = np.vstack([boxes_of([spot], *place, 14.0) for spot, *place in zip(spots, points, widths, strict=True)])
     assert np.triu(overlaps(boxes, boxes), 1).max() == 0
     assert boxes[:, 0].min() >= 50 and boxes[:, 2].max() <= 470
 
@@ -249,9 +249,11 @@ def test_negative_numbers_in_reasons_have_a_minus_sign() -> None:
 
 
 def test_an_axis_shows_its_least_span() -> None:
-    low, high = Axis("m", "m", (), span=0.2).limits([0.97, 0.99])
-    assert low < 0.79 and 0.99 < high < 1.02
-    assert Axis("m", "m", (0.0, 100.0)).limits([20.0]) == pytest.approx((-7.0, 107.0))
+    assert Axis("m", "m", (), span=0.2).shown([0.97, 0.99]) == pytest.approx((0.79, 0.99))
+    assert Axis("m", "m", (), span=0.01).shown([0.97, 0.99]) == (0.97, 0.99)
+    assert Axis("m", "m", (0.0, 100.0)).shown([20.0]) == (0.0, 100.0)
+    plot = scatter([row("a", m=0.97), row("b", m=0.99)], Axis("m", "m", (), span=0.2), Axis("df_cosine", "y"))
+    assert plot is not None and {"0.8", "0.95"} <= set(drawn(plot))
 
 
 def test_thresholds_of_a_sweep_file_are_checked() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lavis.evaluation.metric import Column
 from lavis.report.cells import best_methods
 from lavis.report.columns import report_columns
-from lavis.report.labels import overlaps, place_labels, spread_out
+from lavis.report.labels import boxes_of, overlaps, place_labels, spread_out
 from lavis.report.numbers import derive, mean_of, names_of, shown, spread_of, target_name
 from lavis.report.palette import looks
 from lavis.report.plots import bars, loss_curves, mean_points, tick_label
@@ -99,12 +99,12 @@ def test_tick_labels() -> None:
 
 
 def test_names_of_near_points_do_not_overlap() -> None:
-    points = np.array([(100.0, 100.0), (104.0, 103.0), (97.0, 98.0)])
-    spots = place_labels(points, [80.0, 60.0, 25.0], 14.0, (0, 0, 400, 300))
-    boxes = np.array([spot.box(*place, 14.0) for spot, *place in zip(spots, points, [80.0, 60.0, 25.0], strict=True)])
+    points, widths = np.array([(100.0, 100.0), (104.0, 103.0), (97.0, 98.0)]), [80.0, 60.0, 25.0]
+    spots = place_labels(points, widths, 14.0, (0, 0, 400, 300))
+    boxes = np.vstack([boxes_of([spot], *place, 14.0) for spot, *place in zip(spots, points, widths, strict=True)])
     assert np.triu(overlaps(boxes, boxes), 1).max() == 0
     (edge,) = place_labels(np.array([(395.0, 100.0)]), [80.0], 14.0, (0, 0, 400, 300))
-    assert edge.align == "right" and not edge.far
+    assert edge.left == 1 and not edge.far
 
 
 @settings(deadline=None, max_examples=100)
