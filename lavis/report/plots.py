@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from matplotlib import rc_context
+from matplotlib import style as styles
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -24,7 +24,7 @@ from lavis.report.text import clean, short
 
 INK, MUTED, PAPER = (COLOURS[name][0] for name in ("ink", "muted", "paper"))
 SIZE = 12.0  # of text, in points; a figure of 440 points fills a phone's width or half of a desktop's
-STYLED = partial(rc_context, fname=Path(__file__).with_name("templates") / "plots.mplstyle")
+STYLED = partial(styles.context, ["default", Path(__file__).with_name("templates") / "plots.mplstyle"])
 MARKERS = {"circle": "o", "triangle": "^", "square": "s", "pentagon": "p", "wedge": "v", "diamond": "D", "star": "*"}
 SWELL = {"star": 1.55, "diamond": 0.95, "circle": 1.0}  # sizes at which the shapes look equally large
 ALIGNMENTS = {0.0: "left", 0.5: "center", 1.0: "right"}
