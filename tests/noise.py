@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 from PIL import Image
 
 from lavis.common.schema import DatasetConfig, RunConfig
+from lavis.common.validation import build
 
 SIZE = 12
 
@@ -62,7 +62,6 @@ def configure(world):
             },
             "forget_list": str(world.path / "Df" / "image-{seed}.txt"),
         }
-        dataset = OmegaConf.merge(OmegaConf.structured(DatasetConfig), layer)
-        return dataset, OmegaConf.merge(OmegaConf.structured(RunConfig), run)
+        return build(DatasetConfig, layer, "datasets.noise"), build(RunConfig, run, "run")
 
     return make

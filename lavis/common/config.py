@@ -1,4 +1,4 @@
-"""From YAML and options to one typed, validated configuration.
+"""From YAML and options to one typed, validated configuration that does not change afterwards.
 
 Merge order, later wins: dataclass defaults, `lavis/configs/models/<arch>.yaml`,
 `lavis/configs/datasets/<name>/defaults.yaml`, `lavis/configs/methods/<method>.yaml`, the user's file, its
@@ -7,13 +7,12 @@ Merge order, later wins: dataclass defaults, `lavis/configs/models/<arch>.yaml`,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import math
-import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from omegaconf import OmegaConf
@@ -21,34 +20,30 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lavis.common.errors import ConfigError, MissingFile, suggest
 from lavis.common.registry import registry
-from lavis.common.schema import (
-    CHOICES,
-    NOT_NEGATIVE,
-    POSITIVE,
-    POSITIVE_IF_SET,
-    REFERENCE_JOBS,
-    RETIRED,
-    DatasetConfig,
-    ModelConfig,
-    RunConfig,
-)
+from lavis.common.schema import REFERENCE_JOBS, DatasetConfig, ModelConfig, RunConfig
+from lavis.common.settings import NOTHING, declared
+from lavis.common.validation import make, read
 
 SECTIONS = ("model", "datasets", "run")
 DEFAULTS = Path(__file__).resolve().parent.parent / "configs"
+T = TypeVar("T")
+Layer = tuple[str, dict[str, Any]]  # where settings come from, and they themselves
 
 
-@dataclass
+@dataclass(frozen=True)
 class Config:
-    """A composed configuration; `model`, `dataset` and `run` are typed OmegaConf nodes.
+    """A composed configuration.
 
-    `source` is the user's file, `job_name` the command-line name of the task ("salmu_retrieval").
+    `source` is the user's file, `job_name` the command-line name of the task ("salmu_retrieval"), `flags` the run
+    settings that the command line gave by flags of their own.
     """
 
-    model: Any
-    datasets: dict[str, Any]
-    run: Any
+    model: ModelConfig
+    datasets: dict[str, DatasetConfig]
+    run: RunConfig
     source: Path
     job_name: str
+    flags: frozenset[str] = frozenset()
 
     @property
     def backbone(self) -> str:
@@ -60,14 +55,26 @@ class Config:
         return next(iter(self.datasets))
 
     @property
-    def dataset(self) -> Any:
+    def dataset(self) -> DatasetConfig:
         return self.datasets[self.dataset_name]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain containers, for logs and checkpoints."""
-        plain = {"model": OmegaConf.to_container(self.model), "run": OmegaConf.to_container(self.run)}
-        plain["datasets"] = {name: OmegaConf.to_container(node) for name, node in self.datasets.items()}
-        return plain
+    def unread(self) -> list[str]:
+        """A sentence on every setting that was given and that nothing reads in this run."""
+        run = dataclasses.asdict(self.run)
+        sections = {"model": self.model, f"datasets.{self.dataset_name}": self.dataset, "run": self.run}
+        return [
+            f"{prefix}.{name} is accepted and changes nothing here: {item.about.ignored}"
+            for prefix, section in sections.items()
+            for name, item in declared(type(section)).items()
+            if item.about.ignored and item.about.reach(run, f"{prefix}.{name}") == NOTHING
+            if getattr(section, name) != item.default or (prefix == "run" and name in self.flags)
+        ]
+
+    def to_dict(self, **found: Any) -> dict[str, Any]:
+        """Plain containers, for logs and checkpoints; `found` are run settings as they turned out (df_size=630)."""
+        run = dataclasses.asdict(self.run) | found
+        datasets = {name: dataclasses.asdict(section) for name, section in self.datasets.items()}
+        return {"model": dataclasses.asdict(self.model), "run": run, "datasets": datasets}
 
 
 def check_backbone(name: str) -> None:
@@ -83,22 +90,23 @@ def load_config(cfg_path: str | Path, options: Sequence[str] = (), job: Sequence
     Args:
         cfg_path: the user's YAML file.
         options: dot-list overrides ("run.max_epoch=1").
-        job: names whose `run.jobs.<name>` sections apply, in order.
-        flags: run keys that command-line flags set (they win over the file, not over `options`).
+        job: names whose `run.jobs.<name>` sections apply, in order; the last that is a method is the one that trains.
+        flags: run keys that command-line flags set (they win over the file, not over `options`); None is not given.
 
     Raises ConfigError (unknown key, wrong type or value) and MissingFile.
     """
     path = Path(cfg_path)
-    user = _read_yaml(path)
-    extra = _read_options(options)
-    sources = [(str(path), user), ("--options", extra)]
-    _check_sections(user, str(path))
-    _check_sections(extra, "--options")
+    sources = [(str(path), _read_yaml(path)), ("--options", _read_options(options))]
+    for name, content in sources:
+        _check_sections(content, name)
+    given = {key: value for key, value in flags.items() if value is not None}
     model = _compose_model(sources)
     datasets = _compose_datasets(sources)
-    run = _compose_run(sources, job, flags)
-    config = Config(model, datasets, run, path, _job_name(datasets, run, path))
-    _check_values(config)
+    run = _compose_run(sources, job, given)
+    config = Config(model, datasets, run, path, _job_name(datasets, run, path), frozenset(given))
+    with _said_of(f"{path} with --options" if options else path):
+        _check_names(config)
+        _check_training(config, job)
     return config
 
 
@@ -133,64 +141,62 @@ def _check_sections(content: dict[str, Any], source: str) -> None:
             raise ConfigError(f"{source}: section '{key}' must be a mapping, found {value!r}")
 
 
-def _compose_model(sources: list[tuple[str, dict[str, Any]]]) -> Any:
+def _compose_model(sources: Sequence[Layer]) -> ModelConfig:
     arch = _last(sources, "model", "arch", ModelConfig.arch)
-    schema = getattr(registry.get_model_class(arch), "config_class", ModelConfig)
+    section = registry.get_model_class(arch).config_class
     layers = _package_defaults("models", f"{arch}.yaml")
     layers += [(name, content.get("model", {})) for name, content in sources]
-    return _merge(schema, layers, "model")
+    return _merged(section, layers, "model")
 
 
-def _compose_datasets(sources: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    names = list(dict.fromkeys(name for _, content in sources for name in content.get("datasets", {})))
+def _compose_datasets(sources: Sequence[Layer]) -> dict[str, DatasetConfig]:
+    given = [(source, content.get("datasets", {})) for source, content in sources]
+    names = list(dict.fromkeys(name for _, datasets in given for name in datasets))
     if len(names) != 1:
         raise ConfigError(f"{sources[0][0]}: 'datasets' must name exactly one data set, found {names or 'none'}")
-    return {
-        name: compose_dataset(name, [(s, c.get("datasets", {}).get(name) or {}) for s, c in sources]) for name in names
-    }
+    (name,) = names
+    return {name: compose_dataset(name, [(source, _filled(datasets.get(name))) for source, datasets in given])}
 
 
-def compose_dataset(name: str, sources: Sequence[tuple[str, dict[str, Any]]] = ()) -> Any:
+def compose_dataset(name: str, sources: Sequence[Layer] = ()) -> DatasetConfig:
     """`datasets.<name>`: the package's defaults under (source, keys) layers. Raises ConfigError."""
-    schema = getattr(registry.get_builder_class(name), "config_class", DatasetConfig)
+    builder = registry.get_builder_class(name)
     layers = [*_package_defaults("datasets", f"{name}/defaults.yaml"), *sources]
-    return _merge(schema, [(source, _listed(layer)) for source, layer in layers], f"datasets.{name}")
+    dataset = _merged(builder.config_class, layers, f"datasets.{name}")
+    with _said_of(_latest(layers)):
+        builder.check(dataset)
+    return dataset
 
 
-def _listed(layer: dict[str, Any]) -> dict[str, Any]:
-    """`storage: file` means `storage: [file]` for annotations."""
-    annotations = (layer.get("build_info") or {}).get("annotations") or {}
-    for node in annotations.values():
-        if isinstance(node, dict) and isinstance(node.get("storage"), str):
-            node["storage"] = [node["storage"]]
-    return layer
-
-
-def _compose_run(sources: list[tuple[str, dict[str, Any]]], job: Sequence[str], flags: dict[str, Any]) -> Any:
+def _compose_run(sources: Sequence[Layer], job: Sequence[str], flags: dict[str, Any]) -> RunConfig:
     (path, user), (option_name, options) = sources
-    given = {key: value for key, value in flags.items() if value is not None}
-    jobs = user.get("run", {}).get("jobs") or {}
-    own = options.get("run", {}).get("jobs") or {}
     layers = [layer for name in job for layer in _package_defaults("methods", f"{name}.yaml", "run")]
     layers.append((path, user.get("run", {})))
-    layers += [(f"{path}: run.jobs.{name}", jobs[name] or {}) for name in job if name in jobs]
-    layers.append(("command line", given))
-    layers += [(f"{option_name}: run.jobs.{name}", own[name] or {}) for name in job if name in own]
+    layers += _job_layers(path, user, job)
+    layers.append(("command line", flags))
+    layers += _job_layers(option_name, options, job)
     layers.append((option_name, options.get("run", {})))
-    for source, sections in ((path, jobs), (option_name, own)):
-        _check_jobs(sections, source)
-    return _merge(RunConfig, layers, "run")
+    return _merged(RunConfig, layers, "run")
 
 
-def _check_jobs(sections: dict[str, Any], source: str) -> None:
-    known = [*REFERENCE_JOBS, *registry.names("trainer")]
-    for name, section in sections.items():
-        if name not in known:
-            raise ConfigError(f"{source}: unknown job 'run.jobs.{name}'; {suggest(name, known)}")
-        _check_keys(RunConfig, section or {}, f"run.jobs.{name}", source)
+def _job_layers(source: str, content: dict[str, Any], job: Sequence[str]) -> list[Layer]:
+    """The sections `run.jobs.<name>` that apply; all of them are checked. Raises ConfigError."""
+    with _said_of(source):
+        jobs = read(RunConfig, {"jobs": content.get("run", {}).get("jobs", {})}, "run")["jobs"]
+        known = [*REFERENCE_JOBS, *registry.names("trainer")]
+        for name, section in jobs.items():
+            if name not in known:
+                raise ConfigError(f"unknown job 'run.jobs.{name}'; {suggest(name, known)}")
+            read(RunConfig, _filled(section), f"run.jobs.{name}")
+    return [(f"{source}: run.jobs.{name}", _filled(jobs[name])) for name in job if name in jobs]
 
 
-def _package_defaults(room: str, name: str, section: str | None = None) -> list[tuple[str, dict[str, Any]]]:
+def _filled(section: Any) -> Any:
+    """A section that the file leaves empty (`salmu:`) has no settings."""
+    return {} if section is None else section
+
+
+def _package_defaults(room: str, name: str, section: str | None = None) -> list[Layer]:
     path = DEFAULTS / room / name
     if not path.is_file():
         return []
@@ -198,56 +204,46 @@ def _package_defaults(room: str, name: str, section: str | None = None) -> list[
     return [(f"lavis/configs/{room}/{name}", content.get(section, {}) if section else content)]
 
 
-def _last(sources: list[tuple[str, dict[str, Any]]], section: str, key: str, default: Any) -> Any:
+def _last(sources: Sequence[Layer], section: str, key: str, default: Any) -> Any:
     values = [content[section][key] for _, content in sources if key in content.get(section, {})]
     return values[-1] if values else default
 
 
-def _merge(schema: type, layers: list[tuple[str, dict[str, Any]]], prefix: str) -> Any:
-    node = OmegaConf.structured(schema)
+def _merged(section: type[T], layers: Sequence[Layer], prefix: str) -> T:
+    """A section from its layers, each checked under the name of where it comes from. Raises ConfigError."""
+    values: dict[str, Any] = {}
     for source, layer in layers:
-        _check_keys(schema, layer, prefix, source)
-        try:
-            node = OmegaConf.merge(node, layer)
-        except OmegaConfBaseException as error:
-            key = getattr(error, "full_key", None) or "?"
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"{source}: {prefix}.{key}: {reason}") from error
-    return node
+        with _said_of(source):
+            values = _laid_over(values, read(section, layer, prefix))
+    with _said_of(_latest(layers)):
+        return make(section, values)
 
 
-def _check_keys(schema: type, layer: dict[str, Any], prefix: str, source: str) -> None:
-    """Every key of `layer` must be a field of the dataclass `schema`, at any depth."""
-    hints = typing.get_type_hints(schema)
-    names = [f.name for f in dataclasses.fields(schema)]
-    for key, value in layer.items():
-        if key not in names:
-            retired = RETIRED.get(str(key)) if schema is RunConfig else None
-            hint = f"it is not a setting here: {retired}" if retired else suggest(str(key), names)
-            raise ConfigError(f"{source}: unknown key '{prefix}.{key}'; {hint}")
-        inner = _inner_schema(hints[key])
-        if inner is None or value is None:
-            continue
-        if not isinstance(value, dict):
-            raise ConfigError(f"{source}: '{prefix}.{key}' must be a mapping, found {value!r}")
-        keyed = typing.get_origin(hints[key]) is dict
-        for name, child in value.items() if keyed else [("", value)]:
-            if not isinstance(child, dict):
-                raise ConfigError(f"{source}: '{prefix}.{key}.{name}' must be a mapping, found {child!r}")
-            _check_keys(inner, child, f"{prefix}.{key}" + (f".{name}" if keyed else ""), source)
+def _laid_over(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    """Both mappings as one: mappings in both are laid over one another, of anything else `high` has the say."""
+    nested = {
+        key: _laid_over(low[key], value)
+        for key, value in high.items()
+        if isinstance(value, dict) and isinstance(low.get(key), dict)
+    }
+    return {**low, **high, **nested}
 
 
-def _inner_schema(hint: Any) -> type | None:
-    """The dataclass behind a field: itself, or the value type of a dict of dataclasses."""
-    if dataclasses.is_dataclass(hint):
-        return typing.cast(type, hint)
-    values = typing.get_args(hint)
-    if typing.get_origin(hint) is dict and dataclasses.is_dataclass(values[1]):
-        return values[1]
-    return None
+def _latest(layers: Sequence[Layer]) -> str:
+    """The last source that says anything: what several settings together do wrong is most likely its doing."""
+    return next((source for source, layer in reversed(layers) if layer), "defaults")
 
 
-def _job_name(datasets: dict[str, Any], run: Any, path: Path) -> str:
+@contextlib.contextmanager
+def _said_of(source: str | Path) -> Iterator[None]:
+    """Put the source before the message of a ConfigError."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def _job_name(datasets: dict[str, DatasetConfig], run: RunConfig, path: Path) -> str:
     name = next(iter(datasets))
     jobs = registry.get_builder_class(name).job_names
     for job, task in jobs.items():
@@ -256,24 +252,20 @@ def _job_name(datasets: dict[str, Any], run: Any, path: Path) -> str:
     raise ConfigError(f"{path}: data set '{name}' has no task '{run.task}'; {suggest(run.task, jobs.values())}")
 
 
-def _check_values(config: Config) -> None:
-    run, source = config.run, config.source
-    registry.get_task_class(run.task)
+def _check_names(config: Config) -> None:
+    """What only the registered classes can check."""
+    run = config.run
     registry.get_runner_class(run.runner)
     registry.get_lr_scheduler_class(run.lr_sched)
-    for key, choices in CHOICES.items():
-        value = run[key.split(".", 1)[1]]
-        if value not in choices:
-            raise ConfigError(f"{source}: {key} is '{value}'; {suggest(value, choices)}")
-    for key in POSITIVE:
-        if run[key] < 1:
-            raise ConfigError(f"{source}: run.{key} must be at least 1, found {run[key]}")
-    for key in POSITIVE_IF_SET:
-        if run[key] is not None and not run[key] > 0:
-            raise ConfigError(f"{source}: run.{key} must be positive or null, found {run[key]}")
-    for key in ("init_lr", "min_lr", "weight_decay"):
-        if not math.isfinite(run[key]):
-            raise ConfigError(f"{source}: run.{key} must be a finite number, found {run[key]}")
-    for key in NOT_NEGATIVE:
-        if run[key] < 0:
-            raise ConfigError(f"{source}: run.{key} must not be negative, found {run[key]}")
+    if run.method is not None and "method" not in config.flags:
+        registry.get_trainer_class(run.method)
+    registry.get_task_class(run.task).check(config)
+
+
+def _check_training(config: Config, job: Sequence[str]) -> None:
+    """What the method and the runner have to say, where the configuration is one to train with."""
+    methods = [name for name in job if name in registry.names("trainer")]
+    if methods:
+        model = registry.get_model_class(config.model.arch)
+        registry.get_trainer_class(methods[-1]).check(methods[-1], config.run, model)
+        registry.get_runner_class(config.run.runner).check(config.run, model)

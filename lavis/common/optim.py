@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from lavis.common.schema import RunConfig
+
 
 def decays(name: str, parameter: torch.Tensor) -> bool:
     """Weight decay applies to matrices that are not a bias, a layer norm ("ln") or a batch norm ("bn").
@@ -27,7 +29,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [{"params": groups[kind], "weight_decay": decay[kind[0]]} for kind in sorted(groups)]
 
 
-def build_optimizer(model: nn.Module, run: Any, device: torch.device) -> torch.optim.AdamW:
+def build_optimizer(model: nn.Module, run: RunConfig, device: torch.device) -> torch.optim.AdamW:
     """AdamW over `run.init_lr`, `run.weight_decay`, `run.beta1`, `run.beta2`, `run.adam_eps`; fused where it exists."""
     fused = device.type in ("cpu", "cuda")
     betas = (run.beta1, run.beta2)

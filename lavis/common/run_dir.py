@@ -9,35 +9,31 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from lavis.common.errors import ConfigError
 from lavis.common.files import Locked, lock, remove_leftovers
+from lavis.common.schema import RunConfig
 
 RESULTS = "results.json"
 LOCK = ".lock"
 FOLDERS = {"compromised": "original", "clean": "clean", "retrained": "retrained"}
 
 
-def run_folder(run: Any, backbone: str, task: str) -> Path:
+def run_folder(run: RunConfig, backbone: str, task: str, df_size: int | None) -> Path:
     """`output/original/<backbone>/<task>` for references, `output/unlearn-<method>/…/<df_size>` for methods.
 
     The reference that depends on Df (retrained) has the df_size too; below it come `run.subfolder` and, with
-    `run.seed_folder`, `seed-<seed>`. Raises ConfigError for a subfolder that leads elsewhere.
+    `run.seed_folder`, `seed-<seed>`.
     """
     name = f"unlearn-{run.method}" if run.method else FOLDERS[run.reference]
     folder = Path(run.output_dir) / name / backbone / task
     if run.method or run.reference == "retrained":
-        folder /= str(run.df_size)
-    if Path(run.subfolder).is_absolute() or ".." in Path(run.subfolder).parts:
-        raise ConfigError(
-            f"run.subfolder is '{run.subfolder}'; a folder below the run folder is needed, as in budget-5"
-        )
+        folder /= str(df_size)
     folder /= run.subfolder
     return folder / f"seed-{run.seed}" if run.seed_folder else folder
 
 
-def original_checkpoint(run: Any, backbone: str, task: str) -> Path:
+def original_checkpoint(run: RunConfig, backbone: str, task: str) -> Path:
     """Where unlearning starts from unless told otherwise."""
     return Path(run.output_dir) / FOLDERS["compromised"] / backbone / task / "checkpoint_best.pth"
 

@@ -1,193 +1,272 @@
-"""The typed configuration: every key that a YAML file may set, with its default and meaning."""
+"""The typed configuration: every key that a YAML file may set, with its default, meaning, range, and what it affects.
+
+A setting that does not say what it affects affects weights, so a new one is never changed in the middle of a run
+unless somebody has thought about it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lavis.common.conditions import ORIGINAL, chooses_epoch, read_by_method, trained_or_chosen_on
+from lavis.common.errors import ConfigError
+from lavis.common.metric_schema import RelearnConfig, SalmubenchConfig
+from lavis.common.settings import NOTHING, RESULTS, SEED, Section, setting
+
+REFERENCES = ("compromised", "clean", "retrained")
+REFERENCE_JOBS = (ORIGINAL, *REFERENCES)
 
 
-@dataclass
-class ModelConfig:
+@dataclass(frozen=True)
+class ModelConfig(Section):
     """`model:` — which backbone. Model classes may extend this (their attribute `config_class`)."""
 
-    arch: str = "clip"  # registered model name
-    model_type: str = ""  # the backbone's own architecture name, or a JSON file that describes one
-    pretrained: str | None = None  # file, local-dir:<folder>, hf-hub:<name>, or a tag the backbone's library knows
-    image_size: int | None = None  # None: the architecture's own
-    grad_checkpointing: bool = False  # trade compute for activation memory
-    args: dict[str, Any] = field(default_factory=dict)  # further arguments of the architecture
+    arch: str = setting("clip", "registered model")
+    model_type: str = setting("", "the backbone's own architecture name, or a JSON file that describes one")
+    pretrained: str | None = setting(
+        None, "weights: a file, local-dir:<folder>, hf-hub:<name>, or a tag the backbone's library knows"
+    )
+    image_size: int | None = setting(
+        None, "pixels along each side of an image; null: the architecture's own", least=1, most=8192
+    )
+    grad_checkpointing: bool = setting(
+        False, "compute activations again in the backward pass, to save memory", affects=NOTHING
+    )
+    args: dict[str, Any] = setting({}, "further arguments of the architecture")
 
 
-@dataclass
-class StageProcessors:
+@dataclass(frozen=True)
+class StageProcessors(Section):
     """One processor for training, one for evaluation: {name: registered name, <argument>: value}."""
 
-    train: dict[str, Any] = field(default_factory=dict)
-    eval: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = setting({}, "processor of training images or texts")
+    eval: dict[str, Any] = setting(
+        {}, "processor of images or texts that are evaluated", affects=RESULTS, weights_if=chooses_epoch
+    )
 
 
-@dataclass
-class ImageStorage:
-    storage: str = ""  # the image root
+@dataclass(frozen=True)
+class ImageStorage(Section):
+    """`build_info.images:` — where the images are."""
+
+    storage: str = setting("", "the folder that image paths are relative to, or a pattern of tar files")
 
 
-@dataclass
-class AnnotationStorage:
-    storage: list[str] = field(default_factory=list)  # JSON files, concatenated
+@dataclass(frozen=True)
+class AnnotationStorage(Section):
+    """`build_info.annotations.<split>:` — where the rows of a split are."""
+
+    storage: list[str] = setting(
+        [], "JSON files, read one after the other", lone=True, affects=RESULTS, weights_if=trained_or_chosen_on
+    )
 
 
-@dataclass
-class BuildInfo:
-    images: ImageStorage = field(default_factory=ImageStorage)
-    annotations: dict[str, AnnotationStorage] = field(default_factory=dict)  # split -> files
+@dataclass(frozen=True)
+class BuildInfo(Section):
+    """`build_info:` — the files of a data set."""
+
+    images: ImageStorage = setting(ImageStorage(), "where the images are")
+    annotations: dict[str, AnnotationStorage] = setting({}, "split -> its annotation files")
 
 
-@dataclass
-class DatasetConfig:
+@dataclass(frozen=True)
+class DatasetConfig(Section):
     """`datasets.<name>:` — one registered builder and where its files lie."""
 
-    data_type: str = "images"
-    vis_processor: StageProcessors = field(default_factory=StageProcessors)
-    text_processor: StageProcessors = field(default_factory=StageProcessors)
-    build_info: BuildInfo = field(default_factory=BuildInfo)
-    forget_list: str = ""  # template with {seed}
-    image_cache: str = "none"  # none | memory | disk: keep decoded uint8 images of deterministic processors
-    image_cache_folder: str | None = None  # for disk; None: <run.output_dir>/pixels
-    image_cache_gb: float = 20.0  # for disk: bound of all caches in that folder together
-    generate: str | None = None  # size of a generated data set: mini | tiny
-    generate_seed: int = 42
+    data_type: str = setting("images", "kind of data", affects=NOTHING, ignored="every data set here is of images")
+    vis_processor: StageProcessors = setting(StageProcessors(), "image processors")
+    text_processor: StageProcessors = setting(StageProcessors(), "text processors")
+    build_info: BuildInfo = setting(BuildInfo(), "the data set's files")
+    forget_list: str = setting("", "file of the images to forget, with {seed} for run.df_seed")
+    image_cache: str = setting(
+        "none",
+        "where decoded images of deterministic processors are cached",
+        choices=("none", "memory", "disk"),
+        affects=NOTHING,
+    )
+    image_cache_folder: str | None = setting(
+        None, "folder of image_cache=disk; null: <run.output_dir>/pixels", affects=NOTHING
+    )
+    image_cache_gb: float = setting(
+        20.0, "most GiB that all caches in that folder take together", least=0, affects=NOTHING
+    )
+    generate: str | None = setting(
+        None, "draw the data set in this size where it is missing; null: never", choices=("mini", "tiny")
+    )
+    generate_seed: int = setting(42, "seed of a drawn data set", **SEED)
 
 
-@dataclass
-class SalmubenchConfig:
-    """`run.salmubench:` — what the published descriptions leave open."""
-
-    acs_features: str = "cosine"  # cosine | product: what ACS's probe sees of a pair
-    idzsc_prompt: str = "name"  # name ("{name}") | photo ("a photo of {name}")
-    retfail_own_caption: str = "drop"  # drop | keep: may a distractor be the query's own caption
-    seed: int = 42  # of every draw; the same for all models that are compared
-    distractors: int = 1000  # RetFail: texts drawn from forget, and as many from retain_disjoint
-
-
-@dataclass
-class RelearnConfig:
-    """`run.relearn:` — metric kind `relearning`: a copy of the model is taught a part of Df anew."""
-
-    steps: list[int] = field(default_factory=lambda: [0, 20, 50, 100])  # optimiser steps after which it is asked
-    fraction: float = 0.1  # of every identity's pictures in Df that is taught; the others are asked about
-    lr: float = 2e-4
-    batch_size: int = 32
-    seed: int = 42  # of the draws; the same for all models that are compared
-
-
-@dataclass
-class RunConfig:
+@dataclass(frozen=True)
+class RunConfig(Section):
     """`run:` — everything about one run."""
 
-    task: str = "retrieval"  # registered task
-    runner: str = "epoch"  # registered runner
-    method: str | None = None  # set by --unlearn_method
-    reference: str = "compromised"  # train.py: compromised | clean | retrained
-    alpha: float = 0.5  # set by --alpha; read by methods that have a mixing factor
+    retired: ClassVar[dict[str, str]] = {
+        "world_size": "torch.distributed.run sets it",
+        "dist_url": "torch.distributed.run sets it",
+        "distributed": "it follows from the launcher",
+        "gpu": "use run.device",
+        "evaluate": "use evaluate.py",
+    }
 
-    output_dir: str = "output"
-    seed: int = 42
-    seed_folder: bool = False  # put the run into a folder seed-<seed> of its own
-    subfolder: str = ""  # put the run into this folder below its usual one: budget-5, init_lr-1e-4
-    device: str = "auto"  # auto | cpu | cuda | cuda:<n> | mps
-    threads: int | None = None  # CPU threads of torch; None: torch's own choice
+    task: str = setting("retrieval", "registered task")
+    runner: str = setting("epoch", "registered runner")
+    method: str | None = setting(None, "unlearning method; set by --unlearn_method")
+    reference: str = setting("compromised", "train.py: which reference model", choices=REFERENCES)
+    alpha: float = setting(
+        0.5,
+        "mixing factor; set by --alpha",
+        least=0,
+        most=1,
+        affects=NOTHING,
+        weights_if=read_by_method,
+        ignored="the method has no mixing factor",
+    )
 
-    df_size: int | None = None  # images to forget; set by --df_size
-    df_seed: int = 42  # which forget list
-    dr_max_ratio: int = 5  # evaluate at most this many times |Df| rows of Dr
-    train_on_holdout: bool = False  # references, and retrain: they see the holdout splits too
-    read_holdouts: bool = True  # false: holdout splits count as absent, while settings are being chosen
+    output_dir: str = setting("output", "folder that everything is written below", affects=NOTHING)
+    seed: int = setting(42, "seed of everything that is drawn in training", **SEED)
+    seed_folder: bool = setting(False, "put the run into a folder seed-<seed> of its own", affects=NOTHING)
+    subfolder: str = setting(
+        "", "put the run into this folder below its usual one: budget-5, init_lr-1e-4", affects=NOTHING
+    )
+    device: str = setting(
+        "auto", "where to compute", choices=("auto", "cpu", "cuda", "cuda:<n>", "mps"), affects=NOTHING
+    )
+    threads: int | None = setting(None, "CPU threads; null: torch's own choice", least=1, most=1024, affects=NOTHING)
 
-    lr_sched: str = "linear_warmup_cosine_lr"  # registered schedule
-    init_lr: float = 1e-7
-    min_lr: float = 0.0
-    warmup_lr: float | None = None  # None: init_lr
-    warmup_steps: int = 0
-    weight_decay: float = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
-    adam_eps: float = 1e-8
-    max_epoch: int = 10
-    max_steps_per_epoch: int | None = None
-    batch_size_train: int = 32  # unlearning: half from Df, half from Dr
-    batch_size_eval: int = 128
-    accum_grad_iters: int = 1
-    max_grad_norm: float | None = None
-    amp: bool = False
-    amp_dtype: str = "auto"  # auto | bf16 | fp16
-    attention: str = "auto"  # auto (torch chooses) | math (fastest for tiny towers on CPU) | flash | efficient
-    num_workers: int = 8
-    weights: dict[str, float] = field(default_factory=dict)  # loss term -> weight
-    method_args: dict[str, Any] = field(default_factory=dict)  # a method's own hyper-parameters
-    teacher_cache: str = "auto"  # auto (in memory, and in run.feature_cache for later runs) | memory | none
-    find_unused_parameters: bool = False
-    parallel: str = "ddp"  # several processes: ddp (each has the whole model) | fsdp (each has a part of it)
-    gather_similarity: bool = False  # several processes: similarities over the batch of all of them together
+    df_size: int | None = setting(
+        None, "how many images of the forget list are forgotten; set by --df_size; null: all", least=1
+    )
+    df_seed: int = setting(42, "which forget list", **SEED)
+    dr_max_ratio: int = setting(5, "evaluate at most this many times |Df| rows of Dr", least=1, affects=RESULTS)
+    train_on_holdout: bool = setting(False, "references and retrain: train on the holdout splits too")
+    read_holdouts: bool = setting(
+        True, "false: holdout splits count as absent, while settings are being chosen", affects=RESULTS
+    )
 
-    resume_ckpt_path: str | None = None  # weights to start from, in place of the original model's
-    resume: bool = True  # continue from the newest valid checkpoint of the run folder
-    keep_last: int = 2  # checkpoints kept (and always the best)
-    save_freq_steps: int = 0  # also write a checkpoint every so many steps; 0: at epoch ends only
-    log_freq: int = 50
-    tensorboard: bool = False
+    lr_sched: str = setting("linear_warmup_cosine_lr", "registered schedule of the learning rate")
+    init_lr: float = setting(1e-7, "learning rate after the warm-up", least=0, most=1000)
+    min_lr: float = setting(0.0, "learning rate that a cosine falls to", least=0, most=1000)
+    warmup_lr: float | None = setting(
+        None,
+        "learning rate that the warm-up starts from; -1: init_lr; null: the schedule's own choice",
+        least=0,
+        most=1000,
+        also=(-1,),
+    )
+    warmup_steps: int = setting(0, "steps of the warm-up", least=0)
+    weight_decay: float = setting(0.001, "AdamW's weight decay, of matrices alone", least=0, most=1000)
+    beta1: float = setting(0.9, "AdamW's decay of the gradient's mean", least=0, below=1)
+    beta2: float = setting(0.999, "AdamW's decay of the gradient's square", least=0, below=1)
+    adam_eps: float = setting(1e-8, "AdamW's epsilon", above=0, most=1000)
+    max_epoch: int = setting(10, "epochs", least=1)
+    max_steps_per_epoch: int | None = setting(None, "stop every epoch after so many steps; null: never", least=1)
+    batch_size_train: int = setting(32, "rows in a batch; unlearning takes half from Df, half from Dr", least=1)
+    batch_size_eval: int = setting(128, "rows in a batch when nothing is trained", least=1, affects=RESULTS)
+    accum_grad_iters: int = setting(1, "batches in an optimiser step", least=1)
+    max_grad_norm: float | None = setting(None, "clip gradients to this norm; null: never", above=0)
+    amp: bool = setting(False, "train in half precision")
+    amp_dtype: str = setting("auto", "half-precision type", choices=("auto", "bf16", "fp16"))
+    attention: str = setting(
+        "auto",
+        "kernel of attention: auto (torch chooses), math (fastest for tiny towers on a CPU), flash, efficient",
+        choices=("auto", "math", "flash", "efficient"),
+    )
+    num_workers: int = setting(8, "processes that decode images", least=0, most=1024, affects=NOTHING)
+    weights: dict[str, float] = setting({}, "loss term -> its weight; 1 where it is not named", absent=1.0)
+    method_args: dict[str, Any] = setting({}, "the method's own settings")
+    teacher_cache: str = setting(
+        "auto",
+        "the teacher's embeddings: auto (in memory, and in feature_cache for later runs), memory, none (computed live)",
+        choices=("auto", "memory", "none"),
+    )
+    find_unused_parameters: bool = setting(
+        False, "several processes: look for parameters that the loss does not reach", affects=NOTHING
+    )
+    parallel: str = setting(
+        "ddp",
+        "several processes: ddp (each has the whole model) or fsdp (each has a part of it)",
+        choices=("ddp", "fsdp"),
+        affects=NOTHING,
+    )
+    gather_similarity: bool = setting(False, "several processes: similarities over the batch of all of them together")
 
-    evaluate_after: bool = True
-    metrics: list[str] = field(default_factory=lambda: ["retrieval", "membership", "cosine"])
-    train_splits: list[str] = field(default_factory=lambda: ["train"])
-    valid_splits: list[str] = field(default_factory=list)  # evaluated after every epoch; the best is kept
-    test_splits: list[str] = field(default_factory=lambda: ["test"])
-    eval_max_pairs: int | None = None  # rows per split, for quick looks
-    merge_equal_captions: bool = True  # equal strings count as one text
-    shard_features: bool = False  # several processes: each holds a part of every split's features when it evaluates
-    use_dist_eval_sampler: bool = False  # kept for LAVIS files; evaluation is exact for any number of processes
-    k_test: int = 256  # candidates re-ranked by fused encoders
-    inference_method: str = "rank"  # vqa: rank (the answers of the data set's list) | generate
-    num_ans_candidates: int = 128  # vqa: answers of the list that are ranked, chosen by their first token
-    num_beams: int = 3  # vqa: beams of generation
-    on_bad_image: str = "fail"  # fail | skip
-    checkpoint: str | None = None  # evaluate.py: which weights
-    checkpoints: list[str] = field(default_factory=list)  # evaluate.py: several, one after the other
-    feature_cache: str | None = "auto"  # embeddings kept for later; auto: <output_dir>/features, null: none are kept
-    feature_cache_gb: float = 2.0  # the oldest are deleted beyond this size
-    imagenet: str | None = None  # ImageNet-1k's validation pictures: class folders, *.tar or *.parquet
-    salmubench: SalmubenchConfig = field(default_factory=SalmubenchConfig)
+    resume_ckpt_path: str | None = setting(None, "weights to start from, in place of the original model's")
+    resume: bool = setting(True, "go on from the newest valid checkpoint of the run folder", affects=NOTHING)
+    keep_last: int = setting(2, "how many checkpoints to keep, besides the best", least=1, affects=NOTHING)
+    save_freq_steps: int = setting(
+        0, "also write a checkpoint every so many steps; 0: only after epochs", least=0, affects=NOTHING
+    )
+    log_freq: int = setting(50, "steps between two updates of the progress bar", least=1, affects=NOTHING)
+    tensorboard: bool = setting(False, "also log to TensorBoard", affects=NOTHING)
 
-    relearn: RelearnConfig = field(default_factory=RelearnConfig)
-    jobs: dict[str, Any] = field(default_factory=dict)  # overrides by job: original, compromised, …, or a method
+    evaluate_after: bool = setting(True, "evaluate at the end of training", affects=RESULTS)
+    metrics: list[str] = setting(["retrieval", "membership", "cosine"], "kinds of metrics", affects=RESULTS)
+    train_splits: list[str] = setting(["train"], "splits to train on")
+    valid_splits: list[str] = setting([], "splits evaluated after every epoch; the best epoch's checkpoint is kept")
+    test_splits: list[str] = setting(["test"], "splits to evaluate, besides df, dr and the holdouts", affects=RESULTS)
+    eval_max_pairs: int | None = setting(
+        None, "evaluate at most so many rows of a split, for quick looks; null: all", least=1, affects=RESULTS
+    )
+    merge_equal_captions: bool = setting(
+        True, "equal strings count as one text", affects=RESULTS, weights_if=chooses_epoch
+    )
+    shard_features: bool = setting(
+        False, "several processes: each holds a part of every split's features when it evaluates", affects=NOTHING
+    )
+    use_dist_eval_sampler: bool = setting(
+        False,
+        "LAVIS: divide evaluation among the processes",
+        affects=NOTHING,
+        ignored="evaluation is always divided, and exact for any number of processes",
+    )
+    k_test: int = setting(
+        256, "candidates that fused encoders rank again", least=1, affects=RESULTS, weights_if=chooses_epoch
+    )
+    inference_method: str = setting(
+        "rank",
+        "vqa: rank (the answers of the data set's list) or generate",
+        choices=("rank", "generate"),
+        affects=RESULTS,
+        weights_if=chooses_epoch,
+    )
+    num_ans_candidates: int = setting(
+        128,
+        "vqa: answers of the list that are ranked, chosen by their first token",
+        least=1,
+        affects=RESULTS,
+        weights_if=chooses_epoch,
+    )
+    num_beams: int = setting(3, "vqa: beams of generation", least=1, affects=RESULTS, weights_if=chooses_epoch)
+    on_bad_image: str = setting(
+        "fail", "images that cannot be read: fail, or skip (leave them out)", choices=("fail", "skip")
+    )
+    checkpoint: str | None = setting(None, "evaluate.py: which weights", affects=NOTHING)
+    checkpoints: list[str] = setting([], "evaluate.py: several weights, one after the other", affects=NOTHING)
+    feature_cache: str | None = setting(
+        "auto", "folder where embeddings are cached; auto: <output_dir>/features; null: nowhere", affects=NOTHING
+    )
+    feature_cache_gb: float = setting(
+        2.0, "most GB that the folder takes; the oldest are deleted", above=0, affects=NOTHING
+    )
+    imagenet: str | None = setting(
+        None, "ImageNet-1k's validation images: class folders, *.tar or *.parquet", affects=RESULTS
+    )
+    salmubench: SalmubenchConfig = setting(SalmubenchConfig(), "what SALMUBench leaves open")
+    relearn: RelearnConfig = setting(RelearnConfig(), "how relearning is measured")
+    jobs: dict[str, Any] = setting(
+        {}, "settings of single jobs: original, compromised, …, or a method", affects=NOTHING
+    )
 
-
-CHOICES = {
-    "run.reference": ("compromised", "clean", "retrained"),
-    "run.amp_dtype": ("auto", "bf16", "fp16"),
-    "run.attention": ("auto", "math", "flash", "efficient"),
-    "run.parallel": ("ddp", "fsdp"),
-    "run.teacher_cache": ("auto", "memory", "none"),
-    "run.on_bad_image": ("fail", "skip"),
-    "run.inference_method": ("rank", "generate"),
-}
-POSITIVE = (
-    "k_test",
-    "num_ans_candidates",
-    "num_beams",
-    "max_epoch",
-    "batch_size_train",
-    "batch_size_eval",
-    "accum_grad_iters",
-    "keep_last",
-    "log_freq",
-)
-NOT_NEGATIVE = ("dr_max_ratio", "num_workers", "warmup_steps", "save_freq_steps", "init_lr", "min_lr", "weight_decay")
-POSITIVE_IF_SET = ("max_steps_per_epoch", "eval_max_pairs", "max_grad_norm", "threads", "feature_cache_gb")
-REFERENCE_JOBS = ("original", "compromised", "clean", "retrained")
-RETIRED = {
-    "world_size": "torch.distributed.run sets it",
-    "dist_url": "torch.distributed.run sets it",
-    "distributed": "it follows from the launcher",
-    "gpu": "use run.device",
-    "evaluate": "use evaluate.py",
-}
+    def __post_init__(self) -> None:
+        """Settings that contradict each other, and a run folder that leaves its usual place. Raises ConfigError."""
+        super().__post_init__()
+        if self.train_on_holdout and not self.read_holdouts:
+            raise ConfigError(
+                "run.train_on_holdout=true needs the holdout splits, and run.read_holdouts=false closes them"
+            )
+        if Path(self.subfolder).is_absolute() or ".." in Path(self.subfolder).parts:
+            raise ConfigError(
+                f"run.subfolder is '{self.subfolder}'; a folder below the run folder is needed, as in budget-5"
+            )

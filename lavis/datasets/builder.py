@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from lavis.common.errors import ConfigError, DataError, MissingFile, suggest
 from lavis.common.forget_list import read_forget_list
+from lavis.common.schema import REFERENCES, DatasetConfig, RunConfig
 from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry, Parse, pair_entry, read_annotations
 from lavis.datasets.pairs import PairDataset
@@ -26,8 +27,8 @@ from lavis.processors.base import build_processor
 log = logging.getLogger(__name__)
 
 HOLDOUTS = ("holdout_identity", "holdout_association")
-REFERENCES = ("compromised", "clean", "retrained")
 STAGES = ("train", "eval")
+PROCESSORS = {"vis_processor": "image", "text_processor": "text"}  # and what each kind takes
 
 
 @dataclass(frozen=True)
@@ -46,22 +47,29 @@ class PairBuilder:
     (item of an annotation file to entry) and `dataset_class`.
 
     Args:
-        config: `datasets.<name>` (DatasetConfig). run: `run` (RunConfig).
+        config: `datasets.<name>`, of the class `config_class`. run: `run`.
     """
 
     name: ClassVar[str] = "pairs"
     job_names: ClassVar[dict[str, str]] = {}
+    config_class: ClassVar[type[DatasetConfig]] = DatasetConfig
     dataset_class: ClassVar[type[PairDataset]] = PairDataset
     parse: ClassVar[Parse] = staticmethod(pair_entry)
 
-    def __init__(self, config: Any, run: Any) -> None:
+    def __init__(self, config: DatasetConfig, run: RunConfig) -> None:
         self.config, self.run = config, run
-        info = _plain(config.build_info)
-        self.image_root = Path(info["images"]["storage"])
+        self.image_root = Path(config.build_info.images.storage)
         self._shards = tar_files(self.image_root)
-        self._files = {split: _listed(node["storage"]) for split, node in info["annotations"].items()}
+        self._files = {split: _listed(part.storage) for split, part in config.build_info.annotations.items()}
         self._entries: dict[str, list[Entry]] = {}
         self._store: ImageStore | None = None
+
+    @classmethod
+    def check(cls, config: DatasetConfig) -> None:
+        """Refuse processors that do not exist or do not take these arguments. Raises ConfigError."""
+        for key, stage in itertools.product(PROCESSORS, STAGES):
+            if getattr(getattr(config, key), stage):
+                _build_processor(config, cls.name, key, stage)
 
     @property
     def hint(self) -> str:
@@ -156,12 +164,7 @@ class PairBuilder:
         forget list (all its lines) or of a folder named forget. With run.train_on_holdout, compromised and
         retrained also see the holdout splits that are annotated.
         """
-        if kind not in REFERENCES:
-            raise ConfigError(f"run.reference is '{kind}'; {suggest(kind, REFERENCES)}")
-        if self.run.train_on_holdout and not self.run.read_holdouts:
-            raise ConfigError(
-                "run.train_on_holdout=true needs the holdout splits, and run.read_holdouts=false closes them"
-            )
+        assert kind in REFERENCES, kind
         if kind == "clean":
             listed = set(read_forget_list(self.forget_path, hint=self.hint))
             kept = [e for e in self.train_entries(allow_holdout=True) if e.image not in listed]
@@ -196,8 +199,8 @@ class PairBuilder:
         return self._dataset_class(stage)(
             entries,
             self.store,
-            self._processor("image", "vis_processor", stage),
-            self._processor("text", "text_processor", stage),
+            self._processor("vis_processor", stage),
+            self._processor("text_processor", stage),
             seed=self.run.seed,
             on_bad_image=self.run.on_bad_image,
             cache=self._caching(),
@@ -211,9 +214,8 @@ class PairBuilder:
     def _dataset_class(self, stage: str) -> type[PairDataset]:
         return self.dataset_class
 
-    def _processor(self, kind: str, key: str, stage: str) -> Any:
-        stages = _plain(self.config[key])
-        return build_processor(stages[stage], kind, f"datasets.{self.name}.{key}.{stage}")
+    def _processor(self, key: str, stage: str) -> Any:
+        return _build_processor(self.config, self.name, key, stage)
 
     def _paths(self, split: str) -> list[str]:
         if not self._files.get(split):
@@ -258,11 +260,10 @@ def evenly(entries: list[Entry], most: int | None) -> list[Entry]:
     return [entries[i * len(entries) // most] for i in range(most)]
 
 
-def _plain(node: Any) -> Any:
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+def _build_processor(config: DatasetConfig, name: str, key: str, stage: str) -> Any:
+    return build_processor(getattr(getattr(config, key), stage), PROCESSORS[key], f"datasets.{name}.{key}.{stage}")
 
 
-def _listed(storage: Any) -> list[str]:
+def _listed(storage: Sequence[str]) -> list[str]:
     """Files of a storage key; of a pattern of shards all that fit it."""
-    named = [storage] if isinstance(storage, str) else list(storage)
-    return [str(path) for name in named for path in (tar_files(name) if name.endswith(".tar") else [name])]
+    return [str(path) for name in storage for path in (tar_files(name) if name.endswith(".tar") else [name])]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from lavis.common.errors import ConfigError, DataError, suggest
+from lavis.common.errors import DataError
 from lavis.common.seed import derived_seed, generator
 from lavis.datasets.annotations import Entry
 from lavis.images.pixel_cache import Caching
@@ -20,8 +20,6 @@ from lavis.processors.image import ImageProcessor
 from lavis.processors.text import TextProcessor
 
 log = logging.getLogger(__name__)
-
-POLICIES = ("fail", "skip")
 
 
 class PairDataset(Dataset):
@@ -52,7 +50,7 @@ class PairDataset(Dataset):
         on_bad_image: str = "fail",
         cache: Caching | str = "none",
     ) -> None:
-        _choice("run.on_bad_image", on_bad_image, POLICIES)
+        assert on_bad_image in ("fail", "skip"), on_bad_image
         caching = Caching(cache) if isinstance(cache, str) else cache
         self.store = image_root if isinstance(image_root, ImageStore) else ImageStore(image_root)
         self.image_processor, self.text_processor = image_processor, text_processor
@@ -177,8 +175,3 @@ def collate_pairs(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "index": torch.tensor([item["index"] for item in items], dtype=torch.int64),
         "caption_id": torch.tensor([item["caption_id"] for item in items], dtype=torch.int64),
     }
-
-
-def _choice(key: str, value: str, valid: Sequence[str]) -> None:
-    if value not in valid:
-        raise ConfigError(f"{key} is '{value}'; {suggest(value, valid)}")

@@ -15,10 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lavis.common.errors import ConfigError, DataError, suggest
+from lavis.common.conditions import chooses_epoch
+from lavis.common.errors import ConfigError, DataError
 from lavis.common.files import read_json
 from lavis.common.registry import registry
 from lavis.common.schema import DatasetConfig
+from lavis.common.settings import NOTHING, RESULTS, setting
 from lavis.datasets.annotations import Entry, Parse, checked_text
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.formats import question_entry, with_answers
@@ -27,16 +29,21 @@ from lavis.datasets.rows import QuestionDataset
 
 log = logging.getLogger(__name__)
 
-OFF_LIST = ("fail", "keep")
 
-
-@dataclass
+@dataclass(frozen=True)
 class QuestionConfig(DatasetConfig):
     """`datasets.<name>:` of a VQA data set."""
 
-    answer_list: str = ""  # JSON list of the answers that are ranked
-    official_answers: str = ""  # annotation file of visualqa.org: answers for rows that lack them (optional)
-    off_list: str = "fail"  # a question none of whose answers is in the list: fail | keep (counted and logged)
+    answer_list: str = setting(
+        "", "JSON list of the answers that are ranked", affects=RESULTS, weights_if=chooses_epoch
+    )
+    official_answers: str = setting("", "annotation file of visualqa.org: answers for rows that lack them")
+    off_list: str = setting(
+        "fail",
+        "questions none of whose answers is in the list: fail, or keep them (they are counted and logged)",
+        choices=("fail", "keep"),
+        affects=NOTHING,
+    )
 
 
 @registry.register_builder("coco_vqa")
@@ -46,6 +53,7 @@ class VqaBuilder(PairBuilder):
     name: ClassVar[str] = "coco_vqa"
     job_names: ClassVar[dict[str, str]] = {"vqa": "vqa"}
     config_class: ClassVar[type[DatasetConfig]] = QuestionConfig
+    config: QuestionConfig
     dataset_class: ClassVar[type[PairDataset]] = QuestionDataset
     parse: ClassVar[Parse] = staticmethod(question_entry)
 
@@ -91,9 +99,6 @@ class VqaBuilder(PairBuilder):
 
     def _check_answers(self, entries: list[Entry], split: str) -> None:
         """Every question with answers has one in the list, unless off_list allows others."""
-        if self.config.off_list not in OFF_LIST:
-            key = f"datasets.{self.name}.off_list"
-            raise ConfigError(f"{key} is '{self.config.off_list}'; {suggest(self.config.off_list, OFF_LIST)}")
         listed = set(self.answer_list)
         outside = [e for e in entries if e.extra["answers"] and listed.isdisjoint(e.extra["answers"])]
         if not outside:

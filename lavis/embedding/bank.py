@@ -11,6 +11,7 @@ import torch
 from lavis.common import distributed
 from lavis.common.checkpoint import weights_digest
 from lavis.common.errors import DataError
+from lavis.common.schema import RunConfig
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.pairs import PairDataset
@@ -49,7 +50,7 @@ class FeatureBank:
         self,
         model: Embedder,
         builder: PairBuilder,
-        run: Any,
+        run: RunConfig,
         device: torch.device | str,
         *,
         folder: Path | None = None,
@@ -131,7 +132,7 @@ class FeatureBank:
     def store(self) -> FeatureStore:
         """Rows by key; those of an earlier evaluation are there from the start (rank 0 reads, all receive)."""
         if self._store is None:
-            self._store = FeatureStore(self._path(), 1e9 * getattr(self.run, "feature_cache_gb", 0))
+            self._store = FeatureStore(self._path(), 1e9 * self.run.feature_cache_gb)
             if distributed.is_main():
                 self._store.load()
             self._store.share(distributed.broadcast_tensor)
@@ -150,11 +151,11 @@ class FeatureBank:
         run, config = self.run, self.builder.config
         ways = [type(self.model).__name__, getattr(self.model, "model_type", ""), self.model, self.precision]
         ways += [self.device.type, run.attention, self.builder.image_root.resolve()]
-        ways += [config.vis_processor["eval"], config.text_processor["eval"]]
+        ways += [config.vis_processor.eval, config.text_processor.eval]
         return self.folder / f"{weights_digest(weights)}-{key_of(*ways).hex()[:16]}{SUFFIX}"
 
 
-def cache_folder(run: Any) -> Path | None:
+def cache_folder(run: RunConfig) -> Path | None:
     """Where run.feature_cache keeps embeddings; None where it keeps none."""
     if run.feature_cache == AUTO:
         return Path(run.output_dir) / "features"

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from lavis.common.logger import get_logger
+from lavis.common.schema import RunConfig
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.pairs import PairDataset
@@ -43,7 +44,7 @@ class Context:
         self,
         model: Any,
         builder: PairBuilder,
-        run: Any,
+        run: RunConfig,
         device: torch.device | str,
         splits: Splits,
         *,

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from lavis.common.schema import RunConfig
 from lavis.datasets.annotations import Entry
 from lavis.evaluation.context import Context
 
@@ -108,7 +109,7 @@ class Metric:
     files: ClassVar[tuple[str, ...]] = ()
     order: ClassVar[int] = 100
 
-    def check(self, run: Any, features: type) -> None:
+    def check(self, run: RunConfig, features: type) -> None:
         """Raise ConfigError where a run cannot measure this; asked before anything is built.
 
         features: the kind of features of the model (lavis.common.features).

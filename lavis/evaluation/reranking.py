@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from lavis.common import distributed
+from lavis.common.schema import RunConfig
 from lavis.datasets.loaders import eval_loader
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import SplitFeatures, evaluating
@@ -38,7 +39,7 @@ class Matcher(Protocol):
 
 
 def matched_recall(
-    model: Matcher, dataset: PairDataset, part: SplitFeatures, run: Any, device: torch.device
+    model: Matcher, dataset: PairDataset, part: SplitFeatures, run: RunConfig, device: torch.device
 ) -> dict[str, float]:
     """Recall in percent (the names of `recall_summary`) of a split with the features `part`.
 

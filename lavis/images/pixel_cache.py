@@ -28,14 +28,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from lavis.common.errors import ConfigError, suggest
+from lavis.common.errors import ConfigError
 from lavis.images.store import ImageCache, ImageStore
 from lavis.processors.image import ImageProcessor
 
 log = logging.getLogger(__name__)
 
 GIB = 2**30
-CACHES = ("none", "memory", "disk")
 FIELDS = 3
 Stamp = Callable[[str], tuple[int, int]]
 PIXELS, ROWS, ABOUT = "pixels.u8", "rows.i64", "about.json"
@@ -45,18 +44,12 @@ PIXELS, ROWS, ABOUT = "pixels.u8", "rows.i64", "about.json"
 class Caching:
     """Which decoded images are kept: `kind` none, memory (this process and its workers) or disk (later runs, too).
 
-    `folder` and `gigabytes` (2³⁰ bytes, all caches there together) are for disk. Raises ConfigError for another kind.
+    `folder` and `gigabytes` (2³⁰ bytes, all caches there together) are for disk.
     """
 
     kind: str = "none"
     folder: str = "output/pixels"
     gigabytes: float = 20.0
-
-    def __post_init__(self) -> None:
-        if self.kind not in CACHES:
-            raise ConfigError(f"image_cache is '{self.kind}'; {suggest(self.kind, CACHES)}")
-        if self.gigabytes < 0:
-            raise ConfigError(f"image_cache_gb is {self.gigabytes}; it cannot be negative")
 
     def build(
         self, root: Path, names: Sequence[str], processor: ImageProcessor, stamp: Stamp | None = None

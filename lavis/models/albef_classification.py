@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from lavis.common.registry import registry
 from lavis.models.fused.albef import AlbefModel
 from lavis.models.fused.classification import DistilledClassifier
-from lavis.models.fused.config import ClassifierConfig, MomentumConfig
+from lavis.models.fused.config import AlbefConfig, ClassifierConfig, MomentumConfig
 
 
-@dataclass
-class AlbefClassificationConfig(ClassifierConfig, MomentumConfig):
+@dataclass(frozen=True)
+class AlbefClassificationConfig(ClassifierConfig, MomentumConfig, AlbefConfig):
     arch: str = "albef_classification"
-    fusion_layer: int = 6
 
 
 @registry.register_model("albef_classification")

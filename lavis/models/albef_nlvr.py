@@ -7,7 +7,6 @@ key and value projections and with query, output and normalisation of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -15,22 +14,29 @@ from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.models.fused.albef import AlbefModel, AlbefText, renamed
 from lavis.models.fused.classification import DistilledClassifier
-from lavis.models.fused.config import ClassifierConfig, MomentumConfig
+from lavis.models.fused.config import AlbefConfig, ClassifierConfig, MomentumConfig
 from lavis.models.fused.text import TextEncoder
 
 
-@dataclass
-class AlbefNlvrConfig(ClassifierConfig, MomentumConfig):
+@dataclass(frozen=True)
+class AlbefNlvrConfig(ClassifierConfig, MomentumConfig, AlbefConfig):
     arch: str = "albef_nlvr"
     text_depth: int = 18
-    fusion_layer: int = 6
     num_classes: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.text_depth - self.fusion_layer) % 2:
+            raise ConfigError(
+                f"model.text_depth − model.fusion_layer must be even (layers come in pairs, one an image), "
+                f"found {self.text_depth} − {self.fusion_layer}"
+            )
 
 
 class PairedText(AlbefText):
     """ALBEF's text tower whose fusion layers read image 0, 1, 0, 1, … of a context (B, 2, N, W)."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: AlbefNlvrConfig) -> None:
         super().__init__(config)
         self.fusion_layer = config.fusion_layer
         for index in range(self.fusion_layer, self.depth, 2):
@@ -47,17 +53,10 @@ class AlbefNlvr(AlbefModel, DistilledClassifier):
 
     arch = "albef_nlvr"
     config_class = AlbefNlvrConfig
+    config: AlbefNlvrConfig
     ramp_epochs = 2
 
-    def __init__(self, config: Any) -> None:
-        if (config.text_depth - config.fusion_layer) % 2:
-            raise ConfigError(
-                f"model.text_depth − model.fusion_layer must be even (layers come in pairs, one an image), "
-                f"found {config.text_depth} − {config.fusion_layer}"
-            )
-        super().__init__(config)
-
-    def build_text(self, config: Any) -> TextEncoder:
+    def build_text(self, config: AlbefNlvrConfig) -> TextEncoder:
         return PairedText(config)
 
     @property

@@ -7,20 +7,18 @@ states; hard negatives are drawn by the logits against this batch's momentum fea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from lavis.common.registry import registry
 from lavis.models.fused.albef import AlbefModel
-from lavis.models.fused.config import RetrievalConfig
+from lavis.models.fused.config import AlbefConfig, RetrievalConfig
 from lavis.models.fused.retrieval import Contrast, FusedRetrieval, ModalityStates
 
 
-@dataclass
-class AlbefRetrievalConfig(RetrievalConfig):
+@dataclass(frozen=True)
+class AlbefRetrievalConfig(RetrievalConfig, AlbefConfig):
     arch: str = "albef_retrieval"
-    fusion_layer: int = 6
 
 
 @registry.register_model("albef_retrieval")
@@ -30,7 +28,7 @@ class AlbefRetrieval(AlbefModel, FusedRetrieval):
     arch = "albef_retrieval"
     config_class = AlbefRetrievalConfig
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: AlbefRetrievalConfig) -> None:
         super().__init__(config)
         self.fusion_layer = config.fusion_layer
 

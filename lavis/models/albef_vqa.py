@@ -8,7 +8,6 @@ published code also moves the copies when it predicts; here prediction changes n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +15,7 @@ from torch import nn
 from lavis.common.registry import registry
 from lavis.models.base import Inputs, TrainingStep
 from lavis.models.fused.albef import AlbefModel, renamed
-from lavis.models.fused.config import MomentumConfig, VqaConfig
+from lavis.models.fused.config import AlbefConfig, MomentumConfig, VqaConfig
 from lavis.models.fused.momentum import MomentumModel
 from lavis.models.fused.text import TextDecoder, TextEncoder
 from lavis.models.fused.vqa import FusedVqa
@@ -24,10 +23,9 @@ from lavis.models.fused.vqa import FusedVqa
 RAMP_EPOCHS = 1
 
 
-@dataclass
-class AlbefVqaConfig(VqaConfig, MomentumConfig):
+@dataclass(frozen=True)
+class AlbefVqaConfig(VqaConfig, MomentumConfig, AlbefConfig):
     arch: str = "albef_vqa"
-    fusion_layer: int = 6
     decoder_depth: int = 6
 
 
@@ -37,11 +35,12 @@ class AlbefVqa(AlbefModel, FusedVqa, MomentumModel):
 
     arch = "albef_vqa"
     config_class = AlbefVqaConfig
+    config: AlbefVqaConfig
     visual_encoder_m: nn.Module
     text_encoder_m: TextEncoder
     text_decoder_m: TextDecoder
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: AlbefVqaConfig) -> None:
         super().__init__(config)
         self.add_momentum("visual_encoder", "text_encoder", "text_decoder")
 

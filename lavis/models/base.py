@@ -38,7 +38,7 @@ class BaseModel(nn.Module):
     without gradient (one on S alone does not reach the fusion layers); `shards`, True where run.parallel=fsdp works.
     """
 
-    config_class = ModelConfig
+    config_class: ClassVar[type[ModelConfig]] = ModelConfig
     family: ClassVar[str]
     features: ClassVar[type[PairFeatures] | type[FusedFeatures]] = PairFeatures
     text_inputs: ClassVar[tuple[str, ...]] = ("tokens", "mask")
@@ -48,7 +48,7 @@ class BaseModel(nn.Module):
     image_std: torch.Tensor
 
     @classmethod
-    def from_config(cls, config: Any, *, load_pretrained: bool = True) -> BaseModel:
+    def from_config(cls, config: ModelConfig, *, load_pretrained: bool = True) -> BaseModel:
         """Build from the `model:` section; `load_pretrained=False` leaves the initial weights."""
         raise NotImplementedError
 
@@ -115,7 +115,7 @@ class BaseModel(nn.Module):
         """Weights under the backbone's public names."""
         return self.state_dict()
 
-    def load_initial(self, config: Any) -> None:
+    def load_initial(self, config: ModelConfig) -> None:
         """The weights that original training starts from, where they are not random (a pretraining stage's)."""
 
     def load_weights(self, source: str | Path) -> None:

@@ -14,7 +14,7 @@ from lavis.models.fused.classification import DistilledClassifier
 from lavis.models.fused.config import ClassifierConfig, MomentumConfig
 
 
-@dataclass
+@dataclass(frozen=True)
 class BlipClassificationConfig(ClassifierConfig, MomentumConfig):
     arch: str = "blip_classification"
     vocab_size: int = VOCABULARY

@@ -7,11 +7,11 @@ its first state says whether the statement is true. The objective is the cross-e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from lavis.common.registry import registry
+from lavis.common.settings import NOTHING, setting
 from lavis.models.fused.blip import VOCABULARY, MarkedTexts
 from lavis.models.fused.blip_twin import doubled, twin_encoder
 from lavis.models.fused.classification import FusedClassifier
@@ -20,13 +20,18 @@ from lavis.models.fused.text import TextEncoder, TextSizes
 from lavis.models.fused.tokens import Tokens
 
 
-@dataclass
+@dataclass(frozen=True)
 class BlipNlvrConfig(ClassifierConfig):
-    """`max_txt_len` is not read: statements are cut only where the position table ends."""
-
     arch: str = "blip_nlvr"
     vocab_size: int = VOCABULARY
     num_classes: int = 2
+    max_txt_len: int = setting(
+        40,
+        "texts are cut after so many tokens",
+        least=1,
+        affects=NOTHING,
+        ignored="statements are cut only where the position table ends",
+    )
 
 
 @registry.register_model("blip_nlvr")
@@ -35,7 +40,7 @@ class BlipNlvr(MarkedTexts, FusedClassifier):
     config_class = BlipNlvrConfig
     fresh = frozenset({"cls_head", "merge_layer"})
 
-    def build_text(self, config: Any) -> TextEncoder:
+    def build_text(self, config: BlipNlvrConfig) -> TextEncoder:
         return twin_encoder(TextSizes.of(config))
 
     def encode_texts(self, texts: list[str], max_length: int | None = None) -> Tokens:

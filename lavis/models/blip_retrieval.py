@@ -17,7 +17,7 @@ from lavis.models.fused.config import RetrievalConfig
 from lavis.models.fused.retrieval import Contrast, FusedRetrieval, ModalityStates
 
 
-@dataclass
+@dataclass(frozen=True)
 class BlipRetrievalConfig(RetrievalConfig):
     arch: str = "blip_retrieval"
     vocab_size: int = VOCABULARY

@@ -14,25 +14,30 @@ from dataclasses import dataclass
 
 import torch
 
+from lavis.common.conditions import chooses_epoch
 from lavis.common.registry import registry
+from lavis.common.settings import RESULTS, setting
 from lavis.models.fused.blip import VOCABULARY, MarkedTexts
 from lavis.models.fused.config import VqaConfig
 from lavis.models.fused.tokens import DECODE
 from lavis.models.fused.vqa import FusedVqa
 
 
-@dataclass
+@dataclass(frozen=True)
 class BlipVqaConfig(VqaConfig):
     arch: str = "blip_vqa"
     image_size: int | None = 480
     vocab_size: int = VOCABULARY
-    attend_padding_in_generation: bool = False  # true: generated answers read padded positions, as published
+    attend_padding_in_generation: bool = setting(
+        False, "generated answers read padded positions, as published", affects=RESULTS, weights_if=chooses_epoch
+    )
 
 
 @registry.register_model("blip_vqa")
 class BlipVqa(MarkedTexts, FusedVqa):
     arch = "blip_vqa"
     config_class = BlipVqaConfig
+    config: BlipVqaConfig
     answer_start = DECODE
 
     def generation_mask(self, mask: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
 from lavis.common.errors import CheckpointError, ConfigError, MissingFile, suggest
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
+from lavis.common.schema import ModelConfig
 from lavis.losses.contrastive import contrastive_loss
 from lavis.models.attention import compute_first_token, pack_attention
 from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep
@@ -50,7 +51,7 @@ class ClipModel(BaseModel):
         self.register_buffer("image_std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     @classmethod
-    def from_config(cls, config: Any, *, load_pretrained: bool = True) -> ClipModel:
+    def from_config(cls, config: ModelConfig, *, load_pretrained: bool = True) -> ClipModel:
         """Build `config.model_type`; weights of `config.pretrained` are loaded strictly unless told not to."""
         name = resolve_architecture(config.model_type, config.pretrained)
         clip, tokenizer = _create(name, config)
@@ -179,7 +180,7 @@ def _register_json(path: Path) -> str:
     return path.stem
 
 
-def _create(name: str, config: Any) -> tuple[nn.Module, Any]:
+def _create(name: str, config: ModelConfig) -> tuple[nn.Module, Any]:
     import open_clip
 
     extra = dict(config.args)

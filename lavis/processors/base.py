@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from lavis.common.errors import ConfigError, suggest
+from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
+from lavis.common.validation import make, read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,18 +25,12 @@ class Processor:
     def from_config(cls, config: Mapping[str, Any] | None = None, where: str = "processor") -> Self:
         """Build from {argument: value}; the key `name` is ignored.
 
-        Raises ConfigError for an argument that does not exist or has another type; `where` is the key named in it.
+        Raises ConfigError for an argument that does not exist or has another type or range; `where` is the key named
+        in it.
         """
-        given = {str(key): value for key, value in (config or {}).items() if key != "name"}
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        for key, value in given.items():
-            if key not in fields:
-                raise ConfigError(f"{where}: {cls.__name__} has no argument '{key}'; {suggest(key, fields)}")
-            expected = type(fields[key].default)
-            if not _fits(value, expected):
-                raise ConfigError(f"{where}.{key} must be of type {expected.__name__}, found {value!r}")
+        values = read(cls, {key: value for key, value in (config or {}).items() if key != "name"}, where)
         try:
-            return cls(**given)
+            return make(cls, values)
         except ConfigError as error:
             raise ConfigError(f"{where}.{error}") from error
 
@@ -56,9 +51,3 @@ def build_processor(config: Mapping[str, Any], kind: str, where: str) -> Any:
     if found.kind != kind:
         raise ConfigError(f"{where}.name: '{name}' processes {found.kind}s; this key needs a processor of {kind}s")
     return found.from_config(config, where)
-
-
-def _fits(value: Any, expected: type) -> bool:
-    if expected is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, expected) and (expected is bool or not isinstance(value, bool))

@@ -12,6 +12,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from lavis.common.registry import registry
+from lavis.common.settings import setting
 from lavis.processors.image import ClipImageTrain, ImageProcessor, crop_box, to_pixels
 
 GREY = [128.0, 128.0, 128.0]  # where a moved picture leaves the frame bare
@@ -86,8 +87,8 @@ class BlipImageTrain(ClipImageTrain):
     image_size: int = 384
     min_scale: float = 0.5
     max_scale: float = 1.0
-    flip: bool = True
-    augment: bool = True
+    flip: bool = setting(True, "mirror half of the images")
+    augment: bool = setting(True, "apply two random changes in the manner of RandAugment")
 
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
         box = crop_box(image.width, image.height, (self.min_scale, self.max_scale), generator)

@@ -13,6 +13,7 @@ from torchvision.transforms import functional as F
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
+from lavis.common.settings import setting
 from lavis.processors.base import Processor
 
 RATIO = (3 / 4, 4 / 3)  # aspect ratios of a random crop, as in torchvision's RandomResizedCrop
@@ -24,11 +25,7 @@ class ImageProcessor(Processor):
     """Base of processors that end in a square image of `image_size` pixels a side."""
 
     kind: ClassVar[str] = "image"
-    image_size: int = 224
-
-    def __post_init__(self) -> None:
-        if self.image_size < 1:
-            raise ConfigError(f"image_size must be at least 1 pixel, found {self.image_size}")
+    image_size: int = setting(224, "pixels along each side of the result", least=1, most=8192)
 
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
         """A decoded image to uint8 (3, S, S), RGB, values 0 to 255; `generator` feeds random transforms."""
@@ -51,16 +48,12 @@ class ClipImageTrain(ImageProcessor):
     """Random resized crop (bicubic) covering `min_scale` to `max_scale` of the area, RGB."""
 
     deterministic: ClassVar[bool] = False
-    min_scale: float = 0.9
-    max_scale: float = 1.0
+    min_scale: float = setting(0.9, "least share of the image's area that a crop covers", above=0, most=1)
+    max_scale: float = setting(1.0, "greatest share of the image's area that a crop covers", above=0, most=1)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.min_scale <= self.max_scale <= 1:
-            raise ConfigError(
-                f"min_scale and max_scale must satisfy 0 < min_scale <= max_scale <= 1, "
-                f"found {self.min_scale} and {self.max_scale}"
-            )
+        if self.min_scale > self.max_scale:
+            raise ConfigError(f"min_scale ({self.min_scale}) exceeds max_scale ({self.max_scale})")
 
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
         box = crop_box(image.width, image.height, (self.min_scale, self.max_scale), generator)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
+from lavis.common.settings import setting
 from lavis.processors.base import Processor
 
 MARKS = '.!"()*#:;~'
@@ -41,11 +41,8 @@ class BlipCaption(TextProcessor):
     It destroys e-mail addresses and phone numbers; kept for the data sets whose published models used it.
     """
 
-    prompt: str = ""
-    max_words: int = 50
-
-    def __post_init__(self) -> None:
-        _at_least_one(self.max_words)
+    prompt: str = setting("", "what every caption begins with")
+    max_words: int = setting(50, "words that are kept", least=1)
 
     def __call__(self, caption: str) -> str:
         words = caption.lower().translate(STRIPPED).split()
@@ -57,15 +54,7 @@ class BlipCaption(TextProcessor):
 class BlipQuestion(TextProcessor):
     """BLIP's recipe for questions: lower case, punctuation removed (the question mark stays), at most `max_words`."""
 
-    max_words: int = 50
-
-    def __post_init__(self) -> None:
-        _at_least_one(self.max_words)
+    max_words: int = setting(50, "words that are kept", least=1)
 
     def __call__(self, caption: str) -> str:
         return " ".join(caption.lower().translate(REMOVED).split()[: self.max_words])
-
-
-def _at_least_one(max_words: int) -> None:
-    if max_words < 1:
-        raise ConfigError(f"max_words must be at least 1, found {max_words}")

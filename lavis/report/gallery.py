@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from lavis.common.config import Config
 from lavis.common.distributed import resolve_device
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
@@ -62,10 +63,10 @@ class Gallery:
         path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-Loader = Callable[[Any, str | Path, torch.device], Any]
+Loader = Callable[[Config, str | Path, torch.device], Any]
 
 
-def build_gallery(config: Any, checkpoints: Mapping[str, str | Path], count: int, load: Loader) -> Gallery:
+def build_gallery(config: Config, checkpoints: Mapping[str, str | Path], count: int, load: Loader) -> Gallery:
     """Ask every model about `count` portraits of the forget set.
 
     Args:
@@ -97,7 +98,7 @@ def build_gallery(config: Any, checkpoints: Mapping[str, str | Path], count: int
 
 
 def _embed(
-    load: Loader, config: Any, checkpoint: str | Path, portraits: Any, captions: Sequence[str]
+    load: Loader, config: Config, checkpoint: str | Path, portraits: Any, captions: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit embeddings of the portraits (P, D) and of the pool's captions (N, D)."""
     device, size = resolve_device(config.run.device), config.run.batch_size_eval

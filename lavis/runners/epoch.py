@@ -17,6 +17,7 @@ from lavis.common.checkpoint import discard_all, weights_digest
 from lavis.common.logger import RunLog, get_logger
 from lavis.common.registry import registry
 from lavis.common.run_dir import RESULTS
+from lavis.common.schema import RunConfig
 from lavis.models.base import BaseModel
 from lavis.runners import fsdp
 from lavis.runners.feed import Feed
@@ -42,6 +43,11 @@ class EpochRunner:
 
     trains: ClassVar[bool] = True  # False: no steps are taken, so nothing is distributed
 
+    @classmethod
+    def check(cls, run: RunConfig, model: type[BaseModel]) -> None:
+        """Refuse what this runner cannot do with a model of this class. Raises ConfigError."""
+        fsdp.check_parallel(run, model)
+
     def __init__(
         self, trainer: BaseTrainer, feed: Feed, folder: Path, config: dict[str, Any], validate: Validate | None = None
     ) -> None:
@@ -55,13 +61,18 @@ class EpochRunner:
         self.stop = StopFlag()
         self.config = config
 
+    @property
+    def epochs(self) -> int:
+        """How many epochs a whole run has."""
+        return self.run.max_epoch
+
     def train(self) -> TrainingState:
         """Run to the last epoch, from the newest checkpoint if there is one. Raises Stopped on SIGTERM."""
         self._start()
         _ = self.loop.network  # DDP broadcasts the weights before the first batch is drawn
         self.model.train()
         with self.stop.listening(), self._bar() as self.bar:
-            for epoch in range(self.state.epoch, self.run.max_epoch):
+            for epoch in range(self.state.epoch, self.epochs):
                 self._epoch(epoch)
         self.log.close()
         return self.state
@@ -132,7 +143,7 @@ class EpochRunner:
         self.loop.meter.reset()
         self.saver.save(self.state, self.loop.meter.state(), epoch=epoch)
         self.log.write(record, step=epoch)
-        where = f"epoch {epoch + 1}/{self.run.max_epoch}"
+        where = f"epoch {epoch + 1}/{self.epochs}"
         with self._over_bar():
             get_logger().info("%s  %s%s", where, _summary(record), self._time_left(epoch, seconds))
         if distributed.any_rank(self.stop.raised, self.device):
@@ -153,7 +164,7 @@ class EpochRunner:
         known = {
             "init_lr": self.run.init_lr,
             "min_lr": self.run.min_lr,
-            "max_epoch": self.run.max_epoch,
+            "max_epoch": self.epochs,
             "warmup_steps": self.run.warmup_steps,
             "warmup_lr": self.run.warmup_lr,
             "steps_per_epoch": self.feed.steps,
@@ -166,7 +177,7 @@ class EpochRunner:
         """Steps of the whole run with the time left; silent where stderr is no terminal."""
         hidden = None if distributed.is_main() else True
         done = self.state.epoch * self.feed.steps + self.state.step
-        total = self.run.max_epoch * self.feed.steps
+        total = self.epochs * self.feed.steps
         return tqdm(total=total, initial=done, desc=self.trainer.method, unit="step", disable=hidden, leave=False)
 
     def _over_bar(self) -> contextlib.AbstractContextManager:
@@ -174,7 +185,7 @@ class EpochRunner:
         return tqdm.external_write_mode() if not self.bar.disable else contextlib.nullcontext()
 
     def _time_left(self, epoch: int, seconds: float) -> str:
-        left = round(seconds * (self.run.max_epoch - epoch - 1))
+        left = round(seconds * (self.epochs - epoch - 1))
         return f"  about {left // 60} min {left % 60:02d} s left" if left else ""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
+from lavis.common.schema import RunConfig
 from lavis.datasets.loaders import BatchPlan, SinglePlan, steps_per_epoch, training_loader
 from lavis.datasets.pairs import PairDataset
 from lavis.models.base import BaseModel, TrainingStep
@@ -26,7 +27,7 @@ class Feed:
 
     datasets: dict[str, PairDataset]
     model: BaseModel
-    run: Any
+    run: RunConfig
     device: torch.device
 
     def __post_init__(self) -> None:

@@ -19,10 +19,11 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from lavis.common import distributed
 from lavis.common.errors import ConfigError
+from lavis.common.schema import RunConfig
 from lavis.models.base import BaseModel
 
 
-def check_parallel(run: Any, model: type[BaseModel] | BaseModel) -> None:
+def check_parallel(run: RunConfig, model: type[BaseModel] | BaseModel) -> None:
     """Raise ConfigError where run.parallel=fsdp cannot be had: another backbone, fp16 with its scaled losses."""
     if run.parallel != "fsdp":
         return

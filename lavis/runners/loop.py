@@ -95,7 +95,6 @@ class TrainingLoop:
         return self._network
 
     def _sharded(self) -> nn.Module | None:
-        fsdp.check_parallel(self.run, self.model)
         if self.run.parallel != "fsdp" or distributed.world_size() == 1:
             return None
         return fsdp.shard(MicroBatchLoss(self.trainer), self.model, self.device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from lavis.common.registry import registry
 from lavis.runners.epoch import EpochRunner
@@ -12,13 +11,10 @@ from lavis.runners.saving import TrainingState
 
 @registry.register_runner("once")
 class OnceRunner(EpochRunner):
-    """Calls the trainer's `once()` and finishes; run.max_epoch counts as 1."""
+    """Calls the trainer's `once()` and finishes; run.max_epoch is not read."""
 
     trains = False
-
-    def __init__(self, *args: Any, **keys: Any) -> None:
-        super().__init__(*args, **keys)
-        self.run.max_epoch = 1
+    epochs = 1
 
     def train(self) -> TrainingState:
         """Change the weights unless the folder's checkpoint already holds the changed ones."""

@@ -60,10 +60,9 @@ class Relearning(Metric):
     files = (FILE,)
     order = 130
 
-    def check(self, run: Any, features: type) -> None:
+    def check(self, run: RunConfig, features: type) -> None:
         if features is not PairFeatures:
             raise ConfigError(f"run.metrics={NAME} needs a model of two towers, such as clip")
-        check_relearning(run.relearn)
 
     def images(self, context: Context) -> Iterable[Sequence[Entry]]:
         return ()
@@ -79,17 +78,6 @@ class Relearning(Metric):
             rounded = {name: [round(value, DECIMALS) for value in curve] for name, curve in curves.items()}
             write_json(context.folder / FILE, facts | rounded)
         return _flat(list(settings.steps), curves)
-
-
-def check_relearning(settings: RelearnConfig) -> None:
-    """Raises ConfigError unless the settings of run.relearn make sense."""
-    steps = list(settings.steps)
-    if not steps or steps[0] < 0 or any(a >= b for a, b in zip(steps, steps[1:], strict=False)):
-        raise ConfigError(f"run.relearn.steps must rise from 0 or more, found {steps}")
-    if not 0 < settings.fraction < 1:
-        raise ConfigError(f"run.relearn.fraction must lie between 0 and 1, found {settings.fraction}")
-    if settings.lr <= 0 or not math.isfinite(settings.lr) or settings.batch_size < 2:
-        raise ConfigError(f"run.relearn needs lr > 0 and batch_size >= 2, found {settings.lr}, {settings.batch_size}")
 
 
 def draw(df: Sequence[Entry], fraction: float, seed: int) -> tuple[list[Entry], list[Entry]]:

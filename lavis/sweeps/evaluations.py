@@ -15,6 +15,7 @@ from typing import Any
 from lavis.common.checkpoint import BEST
 from lavis.common.config import Config
 from lavis.common.files import file_digest, replacing
+from lavis.common.schema import RunConfig
 from lavis.sweeps.jobs import RESULTS, Job, read_results
 from lavis.sweeps.plan import Setting, command, log_path, seed_options
 from lavis.sweeps.references import published, reference_config, reference_folder
@@ -76,7 +77,7 @@ def _source(sweep: SweepConfig, config: Config, name: str, folder: Path) -> str:
     return start if name == "compromised" and start and not (folder / BEST).exists() else str(folder / BEST)
 
 
-def _fits(folder: Path, run: Any) -> bool:
+def _fits(folder: Path, run: RunConfig) -> bool:
     """Whether the numbers of a run folder, once there, are for this forget set and of all kinds asked for."""
     results = read_results(folder)
     same = (results.get("df_size"), results.get("df_seed")) == (run.df_size, run.df_seed)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from lavis.common.cli import run_main
 from lavis.common.logger import setup_logging
+from lavis.common.schema import REFERENCES
 from lavis.sweeps.console import list_jobs, run_jobs
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.lanes import make_lanes
 from lavis.sweeps.plan import compose
 from lavis.sweeps.references import prepare_data, published, reference_jobs, unlearn_hint
-from lavis.sweeps.schema import REFERENCES
 
 DEFAULT = "configs/clip/retrieval_salmu_mini.yaml"
 

@@ -14,6 +14,7 @@ from lavis.common.config import Config, check_backbone, load_config
 from lavis.common.errors import ConfigError, suggest
 from lavis.common.registry import registry
 from lavis.common.run_dir import original_checkpoint, run_folder
+from lavis.common.schema import RunConfig
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.schema import SweepConfig
 from lavis.sweeps.variants import Variant, setting_options, variants
@@ -133,12 +134,11 @@ def _cell(sweep: SweepConfig, setting: Setting, method: str, seed: int | None, v
     flags: dict[str, Any] = {"method": method, "df_size": setting.df_size}
     config = compose(setting.cfg_path, tuple(options), tuple(jobs_of(method)), **flags)
     trainer = registry.get_trainer_class(method)
-    trainer.check(method, config.run, registry.get_model_class(config.model.arch))
     flags = {"unlearn_method": method, "backbone": setting.backbone, "task": setting.task, "df_size": setting.df_size}
     argv = command("unlearn.py", setting.cfg_path, options, **flags)
     own = int(config.run.seed)
     name = " · ".join([method + variant.label, setting.backbone, setting.task, str(setting.df_size), f"seed {own}"])
-    folder = run_folder(config.run, setting.backbone, setting.task)
+    folder = run_folder(config.run, setting.backbone, setting.task, setting.df_size)
     inputs = (Path(config.run.resume_ckpt_path or start),)
     job = Job(name, argv, folder, log_path(config.run, name), inputs, _expected(config, trainer))
     return Cell(method, setting.backbone, setting.task, setting.df_size, own, setting.cfg_path, job, variant)
@@ -161,6 +161,6 @@ def command(script: str, cfg_path: str, options: list[str], **flags: Any) -> tup
     return tuple(words + (["--options", *options] if options else []))
 
 
-def log_path(run: Any, name: str) -> Path:
+def log_path(run: RunConfig, name: str) -> Path:
     """`<output>/logs/<name>.log` with a name that is safe on every file system."""
     return Path(run.output_dir) / "logs" / (re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.") + ".log")

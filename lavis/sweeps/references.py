@@ -9,9 +9,10 @@ from typing import Any
 from lavis.common.config import Config
 from lavis.common.registry import registry
 from lavis.common.run_dir import run_folder
+from lavis.common.schema import REFERENCES
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.plan import Setting, command, compose, log_path, reference_seeds, start_of
-from lavis.sweeps.schema import REFERENCES, SweepConfig
+from lavis.sweeps.schema import SweepConfig
 
 
 def reference_config(cfg_path: str, options: Sequence[str], reference: str, df_size: int | None = None) -> Config:
@@ -24,7 +25,7 @@ def reference_config(cfg_path: str, options: Sequence[str], reference: str, df_s
 
 def reference_folder(config: Config) -> Path:
     """The run folder of a configuration made by `reference_config`."""
-    return run_folder(config.run, config.backbone, config.job_name)
+    return run_folder(config.run, config.backbone, config.job_name, config.run.df_size)
 
 
 def reference_jobs(

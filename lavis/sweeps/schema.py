@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from lavis.common.errors import ConfigError, MissingFile, suggest
+from lavis.common.schema import REFERENCES
 from lavis.report.verdicts import VerdictRules
 
-REFERENCES = ("compromised", "clean", "retrained")
 REFERENCE_SEEDS = ("configured", "each")
 LAUNCHERS = ("local", "slurm")
 

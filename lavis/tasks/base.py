@@ -21,6 +21,7 @@ from lavis.common.run_dir import RESULTS, folder_lock, original_checkpoint, run_
 from lavis.common.schema import RunConfig
 from lavis.common.seed import random_states, restore_random_states, seed_everything
 from lavis.datasets.annotations import Entry
+from lavis.datasets.builder import PairBuilder
 from lavis.evaluation.context import Context
 from lavis.evaluation.measure import all_metrics, guarded, measure, selected
 from lavis.evaluation.metric import DECIMALS
@@ -39,8 +40,10 @@ Splits = dict[str, list[Entry]]
 class BaseTask:
     """Composition of one run. Subclasses say how a model is evaluated (`context`).
 
-    Attributes made by `session`: `device`, `builder` (data), `folder` (where the run's files go). `label` is the name
-    of the checkpoint that is evaluated; `fault` says why its embeddings are worth nothing, if they are.
+    The configuration stays as it is; what `session` finds out has attributes of its own: `device`, `df_size` (images
+    to forget: run.df_size, or the length of the forget list), `folder` (where the run's files go). `epochs` is how
+    many the runner counts. `label` is the name of the checkpoint that is evaluated; `fault` says why its embeddings
+    are worth nothing, if they are.
 
     Class attributes: `kind`, that of the metrics that are defined on it; `always`, those measured whether named or not.
     """
@@ -51,10 +54,18 @@ class BaseTask:
     def __init__(self, config: Config) -> None:
         self.config, self.run = config, config.run
         self.device = torch.device("cpu")
-        self.builder: Any = registry.get_builder_class(config.dataset_name)(config.dataset, config.run)
+        self.builder: PairBuilder = registry.get_builder_class(config.dataset_name)(config.dataset, config.run)
         self.folder = Path()
+        self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
         self.label, self.fault = "", ""
-        self._check_metrics()
+
+    @classmethod
+    def check(cls, config: Config) -> None:
+        """Refuse metrics that are not defined here; defaults that are not are left out. Raises ConfigError."""
+        for name in config.run.metrics:
+            if not selected([name], cls.kind) and name not in RunConfig().metrics:
+                there = ", ".join(sorted(selected([*all_metrics()], cls.kind)))
+                raise ConfigError(f"run.metrics: '{name}' is not defined for run.task {config.run.task}; use {there}")
 
     def context(self, model: BaseModel, splits: Splits, validating: bool = False) -> Context:
         """What metrics ask about a model on these splits; `validating`: between epochs, nothing is stored."""
@@ -91,13 +102,6 @@ class BaseTask:
     def measured(self) -> list[str]:
         """Names of the metrics of this run."""
         return [*self.always, *self.run.metrics]
-
-    def _check_metrics(self) -> None:
-        """Refuse metrics that are not defined here; defaults that are not are left out. Raises ConfigError."""
-        for name in self.run.metrics:
-            if not selected([name], self.kind) and name not in RunConfig().metrics:
-                there = ", ".join(sorted(selected([*all_metrics()], self.kind)))
-                raise ConfigError(f"run.metrics: '{name}' is not defined for run.task {self.run.task}; use {there}")
 
     def unlearn(self) -> RunResult:
         """Unlearn run.df_size images with run.method; evaluate unless told not to."""
@@ -145,11 +149,13 @@ class BaseTask:
         joined = distributed.initialized()
         distributed.setup(self.device)
         setup_logging(distributed.is_main())
+        for sentence in self.config.unread():
+            get_logger().info("%s", sentence)
         try:
             seed_everything(self.run.seed)
             distributed.on_main(self.builder.prepare)
-            if self.run.df_size is None and self.config.dataset.forget_list:
-                self.run.df_size = len(self.builder.forget_images())
+            if self.df_size is None and self.config.dataset.forget_list:
+                self.df_size = len(self.builder.forget_images())
             self.folder = self._folder(checkpoint)
             with contextlib.ExitStack() as held:
                 distributed.on_main(lambda: held.enter_context(folder_lock(self.folder)))
@@ -160,7 +166,7 @@ class BaseTask:
 
     def _folder(self, checkpoint: Path | None) -> Path:
         if checkpoint is None:
-            return run_folder(self.run, self.config.backbone, self.config.job_name)
+            return run_folder(self.run, self.config.backbone, self.config.job_name, self.df_size)
         best = checkpoint.parent / BEST
         if (checkpoint.parent / RESULTS).is_file() and best.exists() and self.run.eval_max_pairs is None:
             if checkpoint.resolve() == best.resolve():
@@ -202,8 +208,9 @@ class BaseTask:
         began = time.monotonic()
         validate = (lambda epoch: self.validation(self._whole(trainer.model))) if self.run.valid_splits else None
         runner_class: type[EpochRunner] = registry.get_runner_class(trainer.runner or self.run.runner)
-        runner = runner_class(trainer, feed, self.folder, self.config.to_dict(), validate)
+        runner = runner_class(trainer, feed, self.folder, self.config.to_dict(df_size=self.df_size), validate)
         runner.train()
+        self.epochs = runner.epochs
         seconds = {"train": round(time.monotonic() - began, 3)}
         best = self.folder / BEST
         trainer.attach_teacher(None)
@@ -226,7 +233,7 @@ class BaseTask:
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
         outcome = RunResult(self.folder, str(checkpoint), metrics, sizes, seconds, self.fault)
         if distributed.is_main():
-            write_run_result(outcome, self.config)
+            write_run_result(outcome, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
         distributed.barrier()
         return outcome
 

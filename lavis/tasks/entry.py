@@ -10,7 +10,6 @@ from lavis.common.config import Config, check_backbone, load_config
 from lavis.common.errors import ConfigError, UserFault, suggest
 from lavis.common.logger import get_logger
 from lavis.common.registry import registry
-from lavis.runners.fsdp import check_parallel
 from lavis.runners.stop import EXIT_CODE, Stopped
 from lavis.tasks.base import BaseTask, checkpoint_origin
 from lavis.tasks.comparison import Comparison, distinct_labels
@@ -38,9 +37,6 @@ def unlearn(cfg_path: str, options: Sequence[str], backbone: str, task: str, fla
             f"{config.source}: run.train_on_holdout is for train.py and for methods that train from scratch; "
             "unlearning sees no holdout split"
         )
-    model_class = registry.get_model_class(config.model.arch)
-    trainer_class.check(flags["method"], config.run, model_class)
-    check_parallel(config.run, model_class)
     return _run(config, BaseTask.unlearn)
 
 

@@ -26,18 +26,21 @@ class RetrievalTask(BaseTask):
 
     kind = "pairs"
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        features = registry.get_model_class(config.model.arch).features
-        metrics = selected(self.run.metrics, self.kind)
+    @classmethod
+    def check(cls, config: Config) -> None:
+        """As BaseTask's; also refuses what the metrics cannot measure, and validation without recall."""
+        super().check(config)
+        run, features = config.run, registry.get_model_class(config.model.arch).features
+        metrics = selected(run.metrics, cls.kind)
         for metric in metrics.values():
-            metric.check(self.run, features)
-        if self.run.valid_splits and "retrieval" not in metrics:
+            metric.check(run, features)
+        if run.valid_splits and "retrieval" not in metrics:
             raise ConfigError("run.valid_splits chooses the best epoch by recall: add retrieval to run.metrics")
-        if self.run.shard_features:
-            self._check_partitions([name for name, metric in metrics.items() if not metric.partitions], features)
+        if run.shard_features:
+            cls._check_partitions([name for name, metric in metrics.items() if not metric.partitions], features)
 
-    def _check_partitions(self, whole: list[str], features: Any) -> None:
+    @staticmethod
+    def _check_partitions(whole: list[str], features: Any) -> None:
         """Refuse run.shard_features with metrics that need all features in one place. Raises ConfigError."""
         if whole:
             raise ConfigError(

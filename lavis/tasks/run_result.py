@@ -66,8 +66,11 @@ def _wide(column: Column) -> int:
     return max(9, len(column.title) + 2)
 
 
-def write_run_result(result: RunResult, config: Config) -> None:
-    """Write results.json, and append the metrics to evaluate.txt and log.txt, per split under result/."""
+def write_run_result(result: RunResult, config: Config, found: dict[str, Any]) -> None:
+    """Write results.json, and append the metrics to evaluate.txt and log.txt, per split under result/.
+
+    found: run settings as they turned out, df_size among them.
+    """
     folder, run = result.folder, config.run
     if result.metrics:
         line = json_line(result.metrics)
@@ -75,10 +78,10 @@ def write_run_result(result: RunResult, config: Config) -> None:
             with (folder / name).open("a", encoding="utf-8") as stream:
                 stream.write(line)
         _write_splits(folder / "result", result)
-    write_results(folder / FILE_NAME, as_results(result, config, name=run.method or run.reference))
+    write_results(folder / FILE_NAME, as_results(result, config, found, name=run.method or run.reference))
 
 
-def as_results(result: RunResult, config: Config, name: str) -> dict[str, Any]:
+def as_results(result: RunResult, config: Config, found: dict[str, Any], name: str) -> dict[str, Any]:
     """The content of results.json (docs/results_schema.md)."""
     run = config.run
     return {
@@ -87,7 +90,7 @@ def as_results(result: RunResult, config: Config, name: str) -> dict[str, Any]:
         "method": run.method,
         "backbone": config.backbone,
         "task": config.job_name,
-        "df_size": run.df_size,
+        "df_size": found["df_size"],
         "df_seed": run.df_seed,
         "seed": run.seed,
         "metrics": result.metrics,
@@ -96,7 +99,7 @@ def as_results(result: RunResult, config: Config, name: str) -> dict[str, Any]:
         "commit": git_commit(),
         "command": command_line(),
         "seconds": result.seconds,
-        "config": config.to_dict(),
+        "config": config.to_dict(**found),
         "finished": True,
     }
 

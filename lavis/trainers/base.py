@@ -6,8 +6,6 @@ A method's file gives the equation (`terms`) and its names; nothing here knows w
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -17,7 +15,9 @@ from lavis.common import distributed
 from lavis.common.errors import ConfigError, TrainingError, suggest
 from lavis.common.features import Features, PairFeatures
 from lavis.common.precision import computing
+from lavis.common.schema import RunConfig
 from lavis.common.seed import derived_seed
+from lavis.common.validation import build
 from lavis.models.base import BaseModel, join
 from lavis.trainers.batch import Batch
 from lavis.trainers.teacher import Teacher
@@ -116,7 +116,7 @@ class BaseTrainer:
     temperature), `starts_from` ("original":
     the model to unlearn; "initial": what original training starts from, and Dr is what the reference `retrained`
     sees), `gathers` (whether run.gather_similarity is defined for it), `runner` (where it
-    needs another than run.runner).
+    needs another than run.runner), `reads` (the optional run settings that it reads: "alpha").
 
     Raises ConfigError for a weight or hyper-parameter that the method does not have.
     """
@@ -134,23 +134,24 @@ class BaseTrainer:
     starts_from: ClassVar[str] = "original"
     runner: ClassVar[str | None] = None
     gathers: ClassVar[bool] = True
+    reads: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, method: str, model: BaseModel, run: Any, device: torch.device) -> None:
+    def __init__(self, method: str, model: BaseModel, run: RunConfig, device: torch.device) -> None:
         self.method, self.model, self.run, self.device = method, model, run, device
         self._check_gather(method, run, type(model))
         self.active = self.terms_of(method)
-        self.params = self._params(method, dict(run.method_args))
-        self.weights = self._weights(method, dict(run.weights))
+        self.params = self.params_of(run)
+        self.weights = self._weights(method, run.weights)
         self.teacher: Teacher | None = None
         if not self.trains_scale:
             for parameter in model.scale_parameters():
                 parameter.requires_grad_(False)
 
     @classmethod
-    def check(cls, method: str, run: Any, model: type[BaseModel] | None = None) -> None:
+    def check(cls, method: str, run: RunConfig, model: type[BaseModel] | None = None) -> None:
         """Refuse hyper-parameters, weights and backbones that the method does not know, before anything is built."""
-        cls._params(method, dict(run.method_args))
-        cls._weights(method, dict(run.weights))
+        cls.params_of(run)
+        cls._weights(method, run.weights)
         cls._check_gather(method, run, model)
         if cls.needs_pairs and model is not None and not model.features.paired_towers:
             raise ConfigError(
@@ -159,7 +160,7 @@ class BaseTrainer:
             )
 
     @classmethod
-    def _check_gather(cls, method: str, run: Any, model: type[BaseModel] | None) -> None:
+    def _check_gather(cls, method: str, run: RunConfig, model: type[BaseModel] | None) -> None:
         pairs = model is None or (model.features.paired_towers and model.features.joint_of_towers)
         if run.gather_similarity and not (pairs and cls.gathers and cls.runner != "once"):
             raise ConfigError(
@@ -228,21 +229,16 @@ class BaseTrainer:
         )
 
     @classmethod
-    def _params(cls, method: str, given: dict[str, Any]) -> Any:
-        names = [f.name for f in dataclasses.fields(cls.params_class)]
-        for key in given:
-            if key not in names:
-                raise ConfigError(f"run.method_args: '{method}' has no '{key}'; {suggest(str(key), names)}")
-        return cls.params_class(**given)
+    def params_of(cls, run: RunConfig) -> Any:
+        """The method's own settings. Raises ConfigError for keys that it does not have, and for their values."""
+        return build(cls.params_class, run.method_args, "run.method_args")
 
     @classmethod
     def _weights(cls, method: str, given: dict[str, float]) -> dict[str, float]:
-        for key, value in given.items():
+        for key in given:
             if key not in cls.all_terms:
                 hint = suggest(str(key), cls.all_terms)
                 raise ConfigError(f"run.weights: '{method}' has no term '{key}'; {hint}")
-            if not math.isfinite(value):
-                raise ConfigError(f"run.weights.{key} is {value}; a finite number is needed")
         return {name: float(given.get(name, 1.0)) for name in cls.all_terms}
 
 

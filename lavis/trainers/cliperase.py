@@ -26,16 +26,17 @@ import torch
 
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
+from lavis.common.settings import setting
 from lavis.losses.contrastive import contrastive_loss
 from lavis.losses.distillation import kl_both_ways
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 
-@dataclass
+@dataclass(frozen=True)
 class Params:
-    """`share_equal`: rows with the same caption share the target of the retention term."""
+    """What the objective takes for equal."""
 
-    share_equal: bool = True
+    share_equal: bool = setting(True, "rows with the same caption share the target of the retention term")
 
 
 def cliperase_terms(

@@ -26,7 +26,7 @@ from lavis.losses.terms import similarity_mse, similarity_to_zero
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 
-@dataclass
+@dataclass(frozen=True)
 class Params:
     """delete has no hyper-parameters beyond the weights of its terms."""
 

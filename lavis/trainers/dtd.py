@@ -26,18 +26,21 @@ import torch
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
+from lavis.common.schema import RunConfig
 from lavis.common.seed import generator
+from lavis.common.settings import setting
+from lavis.models.base import BaseModel
 from lavis.trainers.base import BaseTrainer
 
 
-@dataclass
+@dataclass(frozen=True)
 class Params:
-    """`n`: size of the training set; `epsilon`, `delta` (None: 1/n²): the guarantee; `iterations`: descent steps."""
+    """The guarantee, and what it is given for."""
 
-    n: int = 400_000_000
-    epsilon: float = 5.0
-    delta: float | None = None
-    iterations: int = 1
+    n: int = setting(400_000_000, "size of the training set", least=2, most=10**12)
+    epsilon: float = setting(5.0, "ε of the guarantee", above=0, most=1e6)
+    delta: float | None = setting(None, "δ of the guarantee; null: 1/n²", above=0, below=1)
+    iterations: int = setting(1, "descent steps", least=1)
 
 
 def noise_scale(weight_decay: float, n: int, epsilon: float, delta: float | None = None, iterations: int = 1) -> float:
@@ -66,10 +69,20 @@ class DescentToDelete(BaseTrainer):
     needs_teacher = False
     runner = "once"
 
+    @classmethod
+    def check(cls, method: str, run: RunConfig, model: type[BaseModel] | None = None) -> None:
+        super().check(method, run, model)
+        cls.sigma(run)
+
+    @classmethod
+    def sigma(cls, run: RunConfig) -> float:
+        """The noise that a run adds. Raises ConfigError outside of the formula's domain."""
+        given = cls.params_of(run)
+        return noise_scale(run.weight_decay, given.n, given.epsilon, given.delta, given.iterations)
+
     @torch.no_grad()
     def once(self) -> dict[str, torch.Tensor]:
-        given = self.params
-        sigma = noise_scale(self.run.weight_decay, given.n, given.epsilon, given.delta, given.iterations)
+        sigma = self.sigma(self.run)
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 draws = torch.randn(parameter.shape, generator=generator(self.run.seed, "dtd", name))

@@ -27,7 +27,7 @@ from lavis.losses.terms import similarity_mse, similarity_to_zero, unimodal_mse
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 
-@dataclass
+@dataclass(frozen=True)
 class Params:
     """erase has no hyper-parameters beyond the weights of its terms."""
 

@@ -22,14 +22,17 @@ from dataclasses import dataclass
 import torch
 
 from lavis.common.registry import registry
+from lavis.common.settings import setting
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures, with_parts
 
 
-@dataclass
+@dataclass(frozen=True)
 class Params:
-    """`share_equal`: rows with the same caption are no negatives of each other, where the objective has negatives."""
+    """What the objective takes for equal."""
 
-    share_equal: bool = True
+    share_equal: bool = setting(
+        True, "rows with the same caption are no negatives of each other, where the objective has negatives"
+    )
 
 
 @registry.register_trainer("ft")

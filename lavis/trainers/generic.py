@@ -33,7 +33,7 @@ from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 FIELD = "generic_caption"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Params:
     """generic has no hyper-parameters beyond the weights of its terms."""
 

@@ -30,7 +30,7 @@ from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 MASKED = -1e10
 
 
-@dataclass
+@dataclass(frozen=True)
 class Params:
     """maskdistill has no hyper-parameters beyond the weight of its term."""
 

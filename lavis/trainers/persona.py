@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lavis.common.errors import ConfigError, suggest
+from lavis.common.errors import ConfigError
+from lavis.common.schema import RunConfig
 from lavis.common.seed import derived_seed
+from lavis.common.settings import setting
 from lavis.models.base import BaseModel
 from lavis.trainers.base import BaseTrainer, Batch
 from lavis.trainers.teacher import FrozenModel
 
-TOWERS = ("text", "tokens")
 
-
-@dataclass
+@dataclass(frozen=True)
 class Params:
-    """`tower`: what is trained, "text" (the text tower) or "tokens" (its token embedding alone). `strict`: replace the
-    names of partial identities, too. `held`, `extra`: fictitious captions a step, of invented people and of others.
-    """
+    """What is trained, and how many captions about invented people join each step."""
 
-    tower: str = "text"
-    strict: bool = False
-    held: int = 64
-    extra: int = 16
+    tower: str = setting(
+        "text",
+        "what is trained: text (the text tower) or tokens (its token embedding alone)",
+        choices=("text", "tokens"),
+    )
+    strict: bool = setting(False, "replace the names of partial identities, too")
+    held: int = setting(64, "captions of invented people in each step", least=1)
+    extra: int = setting(16, "captions in each step that give a name or value of Df to somebody else", least=1)
 
 
 class Captions(Protocol):
@@ -51,7 +53,7 @@ class PersonaTrainer(BaseTrainer):
     needs_fiction: ClassVar[bool] = True
     gathers: ClassVar[bool] = False
 
-    def __init__(self, method: str, model: BaseModel, run: Any, device: torch.device) -> None:
+    def __init__(self, method: str, model: BaseModel, run: RunConfig, device: torch.device) -> None:
         super().__init__(method, model, run, device)
         self.frozen = FrozenModel(model).model
         trained = model.text_parameters(tokens_only=self.params.tower == "tokens")
@@ -60,15 +62,6 @@ class PersonaTrainer(BaseTrainer):
         model.requires_grad_(False)
         for parameter in trained:
             parameter.requires_grad_(True)
-
-    @classmethod
-    def check(cls, method: str, run: Any, model: type[BaseModel] | None = None) -> None:
-        super().check(method, run, model)
-        params = cls._params(method, dict(run.method_args))
-        if params.tower not in TOWERS:
-            raise ConfigError(f"run.method_args.tower is '{params.tower}'; {suggest(str(params.tower), TOWERS)}")
-        if params.held < 1 or params.extra < 1:
-            raise ConfigError("run.method_args.held and .extra must be at least 1")
 
     @property
     def captions(self) -> Captions:

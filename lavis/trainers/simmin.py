@@ -24,7 +24,7 @@ from lavis.common.registry import registry
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 
-@dataclass
+@dataclass(frozen=True)
 class Params:
     """simmin has no hyper-parameters beyond the weight of its term."""
 

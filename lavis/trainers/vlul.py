@@ -39,7 +39,7 @@ TERMS = ("md", "multi", "uni")
 ABLATIONS = ("vlul-md", "vlul-multi", "vlul-uni", "vlul-md-multi", "vlul-md-uni", "vlul-multi-uni")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Params:
     """vlul has no hyper-parameters beyond the weights of its terms."""
 

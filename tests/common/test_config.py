@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import yaml
 
 from lavis.common.config import load_config
 from lavis.common.errors import ConfigError, MissingFile
+from lavis.common.registry import registry
+from lavis.common.schema import DatasetConfig, ModelConfig, RunConfig
+from tests.common.sections import leaves
 
 BASE = {"model": {"arch": "clip", "model_type": "ViT-B-16"}, "datasets": {"salmu": {}}, "run": {}}
 
@@ -52,9 +57,9 @@ def test_scientific_notation_is_a_number(write, tmp_path):
         ),
         ({"datasets": {"salmu": {"build_info": {"annotations": {"train": {"storag": []}}}}}}, r"closest: 'storage'"),
         ({"run": {"world_size": 2}}, r"torch.distributed.run sets it"),
-        ({"run": {"max_epoch": "many"}}, r"run.max_epoch: .*many"),
-        ({"run": {"max_epoch": 0}}, r"run.max_epoch must be at least 1"),
-        ({"run": {"init_lr": -1.0}}, r"run.init_lr must not be negative"),
+        ({"run": {"max_epoch": "many"}}, r"c.yaml: run.max_epoch must be a whole number, found 'many'"),
+        ({"run": {"max_epoch": 0}}, r"run.max_epoch must be at least 1, found 0"),
+        ({"run": {"init_lr": -1.0}}, r"run.init_lr must be at least 0 and at most 1000, found -1.0"),
         ({"run": {"on_bad_image": "skipp"}}, r"run.on_bad_image is 'skipp'; closest: 'skip'"),
         ({"run": {"task": "retrival"}}, r"'retrival'; closest: 'retrieval'"),
         ({"run": {"lr_sched": "cosine"}}, r"unknown lr_scheduler 'cosine'"),
@@ -82,6 +87,132 @@ def test_bad_options_and_files(write, tmp_path):
     broken.write_text("run: [1, 2")
     with pytest.raises(ConfigError, match="broken.yaml is not valid YAML"):
         load_config(broken)
+
+
+def test_a_configuration_is_typed_and_does_not_change(write):
+    config = load_config(write(), ["run.weights={md: 2}", "datasets.salmu.build_info.annotations.test.storage=a.json"])
+    assert (type(config.run), type(config.model), type(config.dataset)) == (RunConfig, ModelConfig, DatasetConfig)
+    assert config.run.weights == {"md": 2.0} and isinstance(config.run.weights["md"], float)
+    assert config.dataset.build_info.annotations["test"].storage == ["a.json"]
+    for section, key in ((config, "run"), (config.run, "df_size"), (config.model, "arch"), (config.run.relearn, "lr")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(section, key, None)
+
+
+def test_plain_content_takes_what_was_found_out(write):
+    config = load_config(write())
+    assert config.to_dict()["run"]["df_size"] is None and config.to_dict(df_size=7)["run"]["df_size"] == 7
+    assert config.run.df_size is None
+    content = config.to_dict()
+    assert yaml.safe_load(yaml.safe_dump(content)) == content
+    content["run"]["metrics"].append("other")
+    assert "other" not in config.run.metrics
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["run.seed=-1"], "^--options: run.seed must be at least 0 and at most 4294967295, found -1$"),
+        (["run.threads=100000000000000000000"], "run.threads must be at least 1 and at most 1024 or null"),
+        (["run.weights={md: .nan}"], "run.weights must be a mapping from names to finite numbers"),
+        (["run.warmup_lr=-2"], "run.warmup_lr must be at least 0 and at most 1000 or -1 or null, found -2"),
+        (["run.output_dir=2024"], "run.output_dir must be text, found 2024; in quotes it is text"),
+        (["run.device=cuda:x"], "run.device is 'cuda:x'; closest: 'cuda'"),
+        (["run.relearn.steps=[3,2]"], "run.relearn.steps must rise from 0 or more"),
+        (["datasets.salmu.build_info=3"], "datasets.salmu.build_info must be a mapping"),
+        (["datasets.salmu.image_cache_gb=.nan"], "image_cache_gb must be a finite number, found nan"),
+        (["datasets.salmu.vis_processor.eval.image_size=-1"], "vis_processor.eval.image_size must be at least 1"),
+        (["datasets.salmu.text_processor.train.name=clip_captio"], "closest: 'clip_caption'"),
+        (["run.metrics=[retrieval,recall]"], "run.metrics names 'recall'"),
+        (["run.train_on_holdout=true", "run.read_holdouts=false"], "run.train_on_holdout=true needs"),
+        (["run.jobs.vlul.seed=-1"], "run.jobs.vlul.seed must be at least 0"),
+        (["run.jobs=3"], "run.jobs must be a mapping"),
+        (["run.method=nothing"], "unknown trainer 'nothing'"),
+    ],
+)
+def test_bad_values_are_named(write, options, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(), options)
+
+
+@pytest.mark.parametrize(
+    ("method", "argument", "message"),
+    [
+        ("vlul", "rate=1", "unknown key 'run.method_args.rate'"),
+        ("ft", "share_equal='false'", "run.method_args.share_equal must be true or false, found 'false'"),
+        ("cpd", "held=abc", "run.method_args.held must be a whole number, found 'abc'"),
+        ("cpd", "held=0", "run.method_args.held must be at least 1, found 0"),
+        ("cpd", "tower=image", "run.method_args.tower is 'image'; .*valid: text, tokens"),
+        ("dtd", "epsilon=.nan", "run.method_args must be .* finite values, found {'epsilon': nan}"),
+        ("dtd", "epsilon=-1", "run.method_args.epsilon must be above 0"),
+        ("dtd", "delta=1", "run.method_args.delta must be above 0 and below 1 or null"),
+    ],
+)
+def test_arguments_of_methods_are_typed(write, method, argument, message):
+    options = [f"run.method_args.{argument}", "run.weight_decay=0.1"]
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(), options, job=[method])
+    assert load_config(write(), ["run.weight_decay=0.1"], job=[method]).run.method_args is not None
+
+
+def test_settings_of_a_method_that_cannot_work_are_refused(write):
+    with pytest.raises(ConfigError, match="'vlul' has no term 'forget'; "):
+        load_config(write(run={"weights": {"forget": 1}}), job=["vlul"])
+    with pytest.raises(ConfigError, match="dtd: run.weight_decay is 0.0"):
+        load_config(write(run={"weight_decay": 0}), job=["dtd"])
+
+
+def test_the_lowest_layer_that_is_wrong_is_named(write):
+    path = write(run={"seed": -1})
+    with pytest.raises(ConfigError, match=f"^{path}: run.seed"):
+        load_config(path, ["run.seed=1"])
+    with pytest.raises(ConfigError, match="^command line: run.df_size must be at least 1 or null, found 0"):
+        load_config(write(), df_size=0)
+
+
+def test_what_nothing_reads_is_told(write):
+    assert load_config(write(), alpha=None).unread() == []
+    told = load_config(write(run={"use_dist_eval_sampler": True, "alpha": 0.7})).unread()
+    assert told == [
+        "run.alpha is accepted and changes nothing here: the method has no mixing factor",
+        "run.use_dist_eval_sampler is accepted and changes nothing here: evaluation is always divided, and exact for "
+        "any number of processes",
+    ]
+    assert load_config(write(), alpha=0.5).unread() == told[:1]
+
+
+NO_SUCH = {"run.task", "run.runner", "run.lr_sched", "run.method", "model.arch"}
+
+
+def test_text_is_taken_where_it_is_free_and_nowhere_else(write):
+    """A name that nothing bears is refused, whatever key it is given for."""
+    sections = {"run": RunConfig, "model": ModelConfig, "datasets.salmu": DatasetConfig}
+    every = [leaf for prefix, section in sections.items() for leaf in leaves(prefix, section)]
+    for leaf in every:
+        if leaf.item.hint not in (str, str | None):
+            continue
+        free = not leaf.item.about.choices and leaf.key not in NO_SUCH
+        try:
+            load_config(write(), [f"{leaf.key}=no such thing"])
+        except ConfigError as error:
+            assert not free and "no such thing" in str(error), leaf.key
+        else:
+            assert free, leaf.key
+
+
+def test_choices_are_those_that_the_code_knows():
+    from lavis.common.precision import KERNELS
+    from lavis.salmubench.acs import FEATURES
+    from lavis.salmubench.idzsc import PROMPTS
+    from lavis.synthetic.mini.plan import SIZES as PORTRAITS
+    from lavis.synthetic.scenes.plan import SIZES as SCENES
+
+    sections = (RunConfig, registry.get_builder_class("coco_mini").config_class)
+    choices = {leaf.key: set(leaf.item.about.choices) for section in sections for leaf in leaves("", section)}
+    assert choices[".attention"] == {"auto", *KERNELS}
+    assert choices[".salmubench.acs_features"] == set(FEATURES)
+    assert choices[".salmubench.idzsc_prompt"] == set(PROMPTS)
+    assert choices[".generate"] == set(PORTRAITS) == set(SCENES)
 
 
 def test_yaml_builds_no_objects(tmp_path):

@@ -25,10 +25,10 @@ RUN = RunConfig(method="vlul", df_size=5, seed=7, output_dir="out")
     ],
 )
 def test_run_folders(change: dict, folder: str) -> None:
-    assert run_folder(dataclasses.replace(RUN, **change), "clip", "task").as_posix() == folder
+    assert run_folder(dataclasses.replace(RUN, **change), "clip", "task", 5).as_posix() == folder
 
 
 @pytest.mark.parametrize("name", ["/tmp", "../elsewhere", "a/../../b"])
 def test_a_subfolder_stays_below(name: str) -> None:
     with pytest.raises(ConfigError, match="run.subfolder is"):
-        run_folder(dataclasses.replace(RUN, subfolder=name), "clip", "task")
+        dataclasses.replace(RUN, subfolder=name)

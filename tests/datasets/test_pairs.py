@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from lavis.common.errors import ConfigError, DataError, MissingFile
+from lavis.common.errors import DataError, MissingFile
 from lavis.datasets.annotations import Entry
 from lavis.datasets.pairs import PairDataset, collate_pairs
 from lavis.images.store import ImageStore
@@ -154,10 +154,3 @@ def test_escaping_and_missing_images_stop_whatever_the_policy(root):
 def test_captions_that_a_processor_empties_are_named(root):
     with pytest.raises(DataError, match=r"image '0\.png': caption '\.\.\.' is empty after BlipCaption"):
         PairDataset([Entry("0.png", ("...",))], root, ClipImageEval(8), BlipCaption())
-
-
-def test_unknown_policies_are_named(root):
-    with pytest.raises(ConfigError, match="run.on_bad_image is 'skipp'; closest: 'skip'"):
-        dataset(root, on_bad_image="skipp")
-    with pytest.raises(ConfigError, match="image_cache is 'ram'"):
-        dataset(root, cache="ram")

@@ -7,12 +7,12 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from omegaconf import OmegaConf
 
 import lavis.importing
+from lavis.common.config import compose_dataset
 from lavis.common.errors import DataError, MissingFile
 from lavis.common.registry import registry
-from lavis.common.schema import DatasetConfig, RunConfig
+from lavis.common.schema import RunConfig
 from lavis.datasets.salmu import SalmuBuilder, main
 
 DEFAULTS = Path(lavis.datasets.__file__).parent.parent / "configs" / "datasets" / "salmu" / "defaults.yaml"
@@ -24,8 +24,7 @@ def test_registered_with_its_job():
 
 
 def test_defaults_fit_the_schema_and_missing_data_names_the_command(tmp_path, monkeypatch):
-    config = OmegaConf.merge(OmegaConf.structured(DatasetConfig), OmegaConf.load(DEFAULTS))
-    builder = SalmuBuilder(config, OmegaConf.structured(RunConfig))
+    builder = SalmuBuilder(compose_dataset("salmu"), RunConfig())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingFile, match=r"salmu import --parquet DIR --out data/lavis_cache/salmu"):
         builder.prepare()

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 from PIL import Image
 
+from lavis.common.config import compose_dataset
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.common.registry import registry
-from lavis.common.schema import DatasetConfig, RunConfig
+from lavis.common.schema import RunConfig
 from lavis.datasets.annotations import read_annotations
 from lavis.datasets.builder import in_folder
 from lavis.datasets.salmu_mini import main
@@ -41,13 +41,11 @@ def copied(drawn, tmp_path):
 
 
 def builder(root: Path, lists: Path, **fields):
-    defaults = OmegaConf.load(ROOT / "lavis" / "configs" / "datasets" / "salmu_tiny" / "defaults.yaml")
-    config = OmegaConf.merge(OmegaConf.structured(DatasetConfig), defaults, fields)
-    config.build_info.images.storage = str(root / "images")
-    for split, node in config.build_info.annotations.items():
-        node.storage = [str(root / "annotations" / f"{split}.json")]
-    config.forget_list = str(lists / "image-{seed}.txt")
-    return registry.get_builder_class("salmu_tiny")(config, OmegaConf.structured(RunConfig))
+    splits = compose_dataset("salmu_tiny").build_info.annotations
+    annotations = {split: {"storage": str(root / "annotations" / f"{split}.json")} for split in splits}
+    info = {"images": {"storage": str(root / "images")}, "annotations": annotations}
+    here = {"build_info": info, "forget_list": str(lists / "image-{seed}.txt"), **fields}
+    return registry.get_builder_class("salmu_tiny")(compose_dataset("salmu_tiny", [("here", here)]), RunConfig())
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lavis.common.errors import DataError
+from lavis.common.schema import DatasetConfig, RunConfig, StageProcessors
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.bank import FeatureBank, cache_folder
 from lavis.embedding.embed import embed_entries
@@ -17,7 +18,7 @@ from lavis.processors.text import ClipCaption
 from tests.evaluation.world import SIZE, FakeModel, pictures
 
 CAPTIONS = [("red", "blue"), ("green",), ("red",), ("x", "y", "red"), ("blue",)]
-RUN = SimpleNamespace(batch_size_eval=2, num_workers=0, attention="auto", feature_cache_gb=1.0)
+RUN = RunConfig(batch_size_eval=2, num_workers=0, feature_cache_gb=1.0)
 
 
 @pytest.fixture
@@ -25,8 +26,7 @@ def world(tmp_path):
     """A builder of one folder of pictures, as far as a bank looks at it, and the entries."""
     (tmp_path / "images").mkdir()
     entries = pictures(tmp_path / "images", CAPTIONS).entries
-    stages = {"eval": {"name": "clip_image_eval", "image_size": SIZE}}
-    config = SimpleNamespace(vis_processor=stages, text_processor={"eval": {}})
+    config = DatasetConfig(vis_processor=StageProcessors(eval={"name": "clip_image_eval", "image_size": SIZE}))
 
     def dataset(chosen, stage):
         return PairDataset(chosen, tmp_path / "images", ClipImageEval(image_size=SIZE), ClipCaption())
@@ -97,9 +97,6 @@ def test_pictures_from_elsewhere_are_embedded_once(world):
 
 
 def test_where_rows_are_kept():
-    run = SimpleNamespace(feature_cache="auto", output_dir="out")
-    assert cache_folder(run) == Path("out/features")
-    run.feature_cache = "elsewhere"
-    assert cache_folder(run) == Path("elsewhere")
-    run.feature_cache = None
-    assert cache_folder(run) is None
+    assert cache_folder(RunConfig(output_dir="out")) == Path("out/features")
+    assert cache_folder(RunConfig(feature_cache="elsewhere")) == Path("elsewhere")
+    assert cache_folder(RunConfig(feature_cache=None)) is None

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from lavis.common.errors import ConfigError
+from lavis.common.schema import RunConfig
 from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.membership import mia_auc
 from lavis.evaluation.retrieval import retrieval_metrics
-from tests.evaluation.world import FakeModel, metrics_of, run_config, splits
+from tests.evaluation.world import FakeModel, metrics_of, splits
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def features(tmp_path_factory):
 
 
 def test_names_and_values(features):
-    metrics = metrics_of(features, run_config())
+    metrics = metrics_of(features, RunConfig())
     recalls = {f"{modality}_r{k}" for modality in ("txt", "img") for k in (1, 5, 10, "_mean")} | {
         "r_mean",
         "agg_metrics",
@@ -36,27 +37,27 @@ def test_names_and_values(features):
 
 
 def test_further_splits_are_ranked_when_the_configuration_names_them(features):
-    metrics = metrics_of(features, run_config(metrics=["retrieval"], valid_splits=["holdout_identity"]))
+    metrics = metrics_of(features, RunConfig(metrics=["retrieval"], valid_splits=["holdout_identity"]))
     assert "holdout_identity_txt_r1" in metrics and "df_cosine" not in metrics and "mia_auc" not in metrics
 
 
 def test_equal_captions_count_as_one_text_on_demand(features):
-    merged = metrics_of(features, run_config())
-    plain = metrics_of(features, run_config(merge_equal_captions=False))
+    merged = metrics_of(features, RunConfig())
+    plain = metrics_of(features, RunConfig(merge_equal_captions=False))
     assert merged["test_img_r_mean"] > plain["test_img_r_mean"]
 
 
 def test_membership_needs_both_sets(features):
-    assert "mia_auc" not in metrics_of({"df": features["df"]}, run_config())
+    assert "mia_auc" not in metrics_of({"df": features["df"]}, RunConfig())
 
 
 def test_a_broken_model_scores_nothing(features):
     df = features["df"]
     broken = SplitFeatures(df.image * float("nan"), df.text, df.txt2img, df.text_group)
-    metrics = metrics_of({"df": broken, "dr": features["dr"]}, run_config())
+    metrics = metrics_of({"df": broken, "dr": features["dr"]}, RunConfig())
     assert metrics["df_r_mean"] == 0.0 and math.isnan(metrics["df_cosine"]) and math.isnan(metrics["mia_auc"])
 
 
 def test_errors(features):
     with pytest.raises(ConfigError, match="run.metrics names 'recall'"):
-        metrics_of(features, run_config(metrics=["recall"]))
+        metrics_of(features, RunConfig(metrics=["recall"]))

@@ -9,9 +9,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from lavis.common import distributed
+from lavis.common.schema import RunConfig
 from lavis.embedding.embed import embed_entries
 from lavis.evaluation.ranking import ranks_from_features
-from tests.evaluation.world import FakeModel, metrics_of, run_config, splits
+from tests.evaluation.world import FakeModel, metrics_of, splits
 
 
 def evaluate(root: Path) -> dict:
@@ -28,7 +29,7 @@ def evaluate(root: Path) -> dict:
     }
     return {
         "features": {name: (part.image, part.text) for name, part in features.items()},
-        "metrics": metrics_of(features, run_config()),
+        "metrics": metrics_of(features, RunConfig()),
         "ranks": {block: [r.tolist() for r in ranks] for block, ranks in blocks.items()},
     }
 

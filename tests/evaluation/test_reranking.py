@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lavis.common.schema import RunConfig
 from lavis.embedding.embed import split_features
 from lavis.evaluation.ranking import MISSED
 from lavis.evaluation.reranking import Owners, matched_recall, rank_of
@@ -75,7 +76,7 @@ def test_recall_equals_that_of_whole_matrices(k, merge):
     images = model.image_states_of(data.pixels)
     texts = model.text_states_of(*vars(model.ranking_tokens(data.captions)).values())
     part = split_features(data, images.features, texts.features)
-    run = SimpleNamespace(k_test=k, batch_size_eval=2, merge_equal_captions=merge)
+    run = RunConfig(k_test=k, batch_size_eval=2, merge_equal_captions=merge)
     found = matched_recall(model, data, part, run, CPU)
     scores = [whole(model, images, texts, k, flip) for flip in (False, True)]
     expected = retrieval_metrics(*scores, *maps(data.captions, part.txt2img.tolist(), merge))

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from lavis.common.features import PairFeatures
+from lavis.common.schema import RunConfig
 from lavis.datasets.annotations import Entry
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import SplitFeatures
@@ -66,20 +67,10 @@ def splits(root: Path) -> dict[str, PairDataset]:
     }
 
 
-def run_config(**changes) -> SimpleNamespace:
-    values = {
-        "metrics": ["retrieval", "membership", "cosine"],
-        "test_splits": ["test"],
-        "valid_splits": [],
-        "merge_equal_captions": True,
-    }
-    return SimpleNamespace(**values | changes)
-
-
 class FixedContext(PairContext):
     """Features that are there already, in place of a data set's."""
 
-    def __init__(self, features: dict[str, SplitFeatures], run: SimpleNamespace) -> None:
+    def __init__(self, features: dict[str, SplitFeatures], run: RunConfig) -> None:
         builder = SimpleNamespace(metadata_root=Path("nowhere"))
         super().__init__(FakeModel(), builder, run, "cpu", {split: [] for split in features})
         self._features = features
@@ -88,6 +79,6 @@ class FixedContext(PairContext):
         pass
 
 
-def metrics_of(features: dict[str, SplitFeatures], run: SimpleNamespace) -> dict[str, float]:
+def metrics_of(features: dict[str, SplitFeatures], run: RunConfig) -> dict[str, float]:
     """What the metrics of `run` give on these features."""
     return measure(FixedContext(features, run), run.metrics)

@@ -204,9 +204,3 @@ def test_a_data_set_reads_its_pixels_from_disk(tmp_path, monkeypatch):
 
 def test_random_crops_are_not_kept(tmp_path):
     assert Caching("disk", str(tmp_path)).build(tmp_path, ["0.png"], ClipImageTrain(image_size=SIZE)) is None
-
-
-@pytest.mark.parametrize(("settings", "message"), [({"kind": "disc"}, "disk"), ({"gigabytes": -1}, "negative")])
-def test_wrong_settings_are_named(settings, message):
-    with pytest.raises(ConfigError, match=message):
-        Caching(**settings)

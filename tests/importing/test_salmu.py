@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pyarrow
 import pytest
-from omegaconf import OmegaConf
+import yaml
 
 import lavis.datasets
-from lavis.common.schema import DatasetConfig, RunConfig
+from lavis.common.config import compose_dataset
+from lavis.common.schema import RunConfig
 from lavis.datasets.salmu import SalmuBuilder
 from lavis.importing import salmu as salmu_import
 from lavis.importing.salmu import STATE
@@ -86,10 +87,9 @@ class TestLayout:
 
     def test_builder_loads_the_result(self, call, monkeypatch):
         call()
-        config = OmegaConf.merge(OmegaConf.structured(DatasetConfig), OmegaConf.load(DEFAULTS))
-        text = OmegaConf.to_yaml(config).replace("data/lavis_cache/salmu", str(call.out))
-        config = OmegaConf.merge(config, OmegaConf.create(text.replace("data/Df/salmu", str(call.df))))
-        builder = SalmuBuilder(config, OmegaConf.merge(OmegaConf.structured(RunConfig), {"df_size": 5, "df_seed": 87}))
+        text = DEFAULTS.read_text().replace("data/lavis_cache/salmu", str(call.out))
+        here = yaml.safe_load(text.replace("data/Df/salmu", str(call.df)))
+        builder = SalmuBuilder(compose_dataset("salmu", [("here", here)]), RunConfig(df_size=5, df_seed=87))
         builder.prepare()
         parts = builder.partition()
         assert (len(parts.df), len(parts.dr)) == (5, 12 + 30 - 6 - 5)

@@ -28,5 +28,5 @@ def test_blip_caption_truncates_and_prompts():
 def test_wrong_arguments_are_named():
     with pytest.raises(ConfigError, match=r"key\.max_words must be at least 1"):
         build_processor({"name": "blip_caption", "max_words": 0}, "text", "key")
-    with pytest.raises(ConfigError, match="key: ClipCaption has no argument 'max_words'"):
+    with pytest.raises(ConfigError, match="unknown key 'key.max_words'"):
         build_processor({"name": "clip_caption", "max_words": 3}, "text", "key")

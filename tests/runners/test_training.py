@@ -128,7 +128,7 @@ def test_validation_chooses_the_best_epoch(unlearn, trained_world):
     "options,error,message",
     [
         (("run.weights.mdd=1",), ConfigError, "'vlul' has no term 'mdd'; closest: 'md'"),
-        (("run.method_args.rate=1",), ConfigError, "'vlul' has no 'rate'"),
+        (("run.method_args.rate=1",), ConfigError, "unknown key 'run.method_args.rate'"),
         (("run.batch_size_train=64",), DataError, "Df is smaller than one batch: 16 rows, a batch takes 32"),
         (("run.accum_grad_iters=9",), DataError, "fewer than one step"),
         (("run.metrics=[recal]",), ConfigError, "run.metrics names 'recal'"),

@@ -16,10 +16,11 @@ from lavis.common.errors import ConfigError, DataError
 from lavis.common.registry import registry
 from lavis.common.results import read_results
 from lavis.common.schema import RelearnConfig
+from lavis.common.validation import build
 from lavis.datasets.annotations import Entry
 from lavis.evaluation.context import PairContext
 from lavis.evaluation.measure import measure as measured
-from lavis.salmubench.relearning import check_relearning, draw, mean_height
+from lavis.salmubench.relearning import draw, mean_height
 from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import evaluate
 
@@ -98,9 +99,8 @@ def test_mean_height_by_hand():
     ],
 )
 def test_settings_are_checked(change):
-    check_relearning(RelearnConfig())
     with pytest.raises(ConfigError, match=r"run\.relearn"):
-        check_relearning(RelearnConfig(**change))
+        build(RelearnConfig, change, "run.relearn")
 
 
 def test_curves_are_repeatable_and_the_model_stays_as_it_was(world, tmp_path):

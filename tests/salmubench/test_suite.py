@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from lavis.common.config import load_config
 from lavis.common.errors import DataError
@@ -82,7 +82,7 @@ def test_ranks_among_all_captions_of_people_by_loops(builder, metrics):
 
 
 def test_holdouts_that_may_not_be_read_are_not_measured(builder):
-    run = OmegaConf.merge(builder.run, {"read_holdouts": False})
+    run = dataclasses.replace(builder.run, read_holdouts=False)
     closed = SalmuTinyBuilder(builder.config, run)
     found = salmubench_metrics(Projection(), closed)
     assert {"salmubench_assoc_str", "salmubench_x_mrr"} <= set(found)
@@ -115,7 +115,7 @@ def test_imagenet_by_loops(builder, tmp_path):
     from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 
     write_folders(tmp_path, [0, 1, 1, 340, 999])
-    run = OmegaConf.merge(builder.run, {"imagenet": str(tmp_path), "batch_size_eval": 512})
+    run = dataclasses.replace(builder.run, imagenet=str(tmp_path), batch_size_eval=512)
     source = benchmark_of(Projection(), builder, run)
     pictures, model = source.imagenet, Projection()
     classes = []

@@ -68,7 +68,7 @@ def check_refused(result, *fragments: str) -> None:
         ({"options": ("run.max_epochs=1",)}, ("'run.max_epochs'", "closest: 'max_epoch'")),
         ({"options": ("run.df_seed=43",)}, ("image-43.txt",)),
         ({"options": ("run.jobs.erasse.init_lr=1",)}, ("unknown job 'run.jobs.erasse'", "closest: 'erase'")),
-        ({"options": ("run.max_grad_norm=-1",)}, ("run.max_grad_norm must be positive",)),
+        ({"options": ("run.max_grad_norm=-1",)}, ("run.max_grad_norm must be above 0 or null, found -1",)),
         ({"options": ("run.train_on_holdout=true",)}, ("run.train_on_holdout",)),
         ({"options": ("run.resume_ckpt_path=/no/where.pth",)}, ("/no/where.pth does not exist",)),
     ],

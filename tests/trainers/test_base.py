@@ -132,12 +132,9 @@ def test_weights_default_to_one_and_multiply():
     assert heavier.item() - total.item() == pytest.approx(4 * terms["forget"].item(), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    "keys,message", [({"weights": {"md": float("nan")}}, "finite"), ({"weights": {"x": 1.0}}, "'x'")]
-)
-def test_wrong_weights_are_refused(keys, message):
-    with pytest.raises(ConfigError, match=message):
-        trainer("vlul", **keys)
+def test_wrong_weights_are_refused():
+    with pytest.raises(ConfigError, match="'vlul' has no term 'x'"):
+        trainer("vlul", weights={"x": 1.0})
 
 
 def test_a_side_that_a_method_did_not_ask_for_is_a_bug():

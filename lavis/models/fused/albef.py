@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from lavis.common.errors import ConfigError
 from lavis.models.fused.base import FusedModel
+from lavis.models.fused.config import AlbefConfig
 from lavis.models.fused.text import AttentionBlock, TextEncoder, TextSizes
 
 
 class AlbefText(TextEncoder):
     """Cross-attention in layers `fusion_layer` and later."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: AlbefConfig) -> None:
         sizes = TextSizes.of(config)
         fusion = config.fusion_layer
         super().__init__(sizes, lambda index: AttentionBlock(sizes, sizes.context) if index >= fusion else None)
@@ -24,12 +22,9 @@ class AlbefModel(FusedModel):
     """A fused encoder of the ALBEF family."""
 
     family = "albef"
+    config: AlbefConfig
 
-    def __init__(self, config: Any) -> None:
-        check_fusion(config)
-        super().__init__(config)
-
-    def build_text(self, config: Any) -> TextEncoder:
+    def build_text(self, config: AlbefConfig) -> TextEncoder:
         return AlbefText(config)
 
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -41,12 +36,3 @@ class AlbefModel(FusedModel):
 def renamed(state: dict[str, torch.Tensor], old: str, new: str) -> dict[str, torch.Tensor]:
     """The tensors whose names begin with `old`, under names that begin with `new`."""
     return {new + name.removeprefix(old): value for name, value in state.items() if name.startswith(old)}
-
-
-def check_fusion(config: Any) -> None:
-    """Raises ConfigError unless text and fusion both have layers."""
-    if not 0 < config.fusion_layer < config.text_depth:
-        raise ConfigError(
-            f"model.fusion_layer ({config.fusion_layer}) must lie between 1 and model.text_depth − 1 "
-            f"({config.text_depth - 1})"
-        )

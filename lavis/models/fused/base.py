@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from torch import nn
 from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
 from lavis.common.errors import CheckpointError, DataError, MissingFile
 from lavis.models.base import BaseModel, Inputs
-from lavis.models.fused.config import FusedConfig, check_sizes
+from lavis.models.fused.config import FusedConfig
 from lavis.models.fused.tokens import Tokenizer, Tokens
 from lavis.models.fused.vision import build_vision, resize_positions
 
@@ -27,16 +27,15 @@ class FusedModel(BaseModel):
     `objective`. `fresh` names the parts, at any depth of the keys, that pretraining does not give.
     """
 
-    config_class = FusedConfig
+    config_class: ClassVar[type[FusedConfig]] = FusedConfig
     spares = True
     arch: ClassVar[str]
     extra_tokens: ClassVar[tuple[str, ...]] = ()
     fresh: ClassVar[frozenset[str]] = frozenset({"cls_head"})
     visual_encoder: nn.Module
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: FusedConfig) -> None:
         super().__init__()
-        check_sizes(config)
         self.config = config
         self.tokenizer = Tokenizer(config.tokenizer, config.vocab_size, self.extra_tokens)
         self.visual_encoder = build_vision(config)
@@ -44,7 +43,7 @@ class FusedModel(BaseModel):
         self.register_buffer("image_std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
     @classmethod
-    def from_config(cls, config: Any, *, load_pretrained: bool = True) -> Self:
+    def from_config(cls, config: FusedConfig, *, load_pretrained: bool = True) -> Self:
         """Build the configured sizes; unless told not to, load `config.pretrained`, else `config.pretraining`."""
         model = cls(config)
         if load_pretrained and config.pretrained:
@@ -53,7 +52,7 @@ class FusedModel(BaseModel):
             model.load_initial(config)
         return model
 
-    def load_initial(self, config: Any) -> None:
+    def load_initial(self, config: FusedConfig) -> None:
         """Weights of the pretraining stage, where `config.pretraining` names them."""
         if config.pretraining:
             self.load_pretraining(config.pretraining)

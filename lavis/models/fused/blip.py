@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from lavis.models.fused.base import FusedModel
+from lavis.models.fused.config import FusedConfig
 from lavis.models.fused.text import AttentionBlock, TextEncoder, TextSizes
 from lavis.models.fused.tokens import DECODE, ENCODE, Tokens
 
@@ -19,7 +18,7 @@ class BlipModel(FusedModel):
     family = "blip"
     extra_tokens = (DECODE, ENCODE)
 
-    def build_text(self, config: Any) -> TextEncoder:
+    def build_text(self, config: FusedConfig) -> TextEncoder:
         """A text encoder whose layers all cross-attend to the image states (B, N, W) they are given."""
         sizes = TextSizes.of(config)
         return TextEncoder(sizes, lambda index: AttentionBlock(sizes, sizes.context))

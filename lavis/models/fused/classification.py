@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,16 +22,17 @@ class FusedClassifier(FusedModel):
     """Subclasses build the text encoder; one that reads two images takes states (B, 2, N, H) as its context."""
 
     config_class = ClassifierConfig
+    config: ClassifierConfig
     features = FusedFeatures
     text_encoder: TextEncoder
     cls_head: nn.Module
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
         self.text_encoder = self.build_text(config)
         self.cls_head = classification_head(config.text_width, config.num_classes)
 
-    def build_text(self, config: Any) -> TextEncoder:
+    def build_text(self, config: ClassifierConfig) -> TextEncoder:
         """The text tower, its layers with cross-attention as the architecture has them."""
         raise NotImplementedError
 
@@ -64,7 +65,7 @@ class DistilledClassifier(FusedClassifier, MomentumModel):
     text_encoder_m: TextEncoder
     cls_head_m: nn.Module
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
         self.add_momentum("visual_encoder", "text_encoder", "cls_head")
 

@@ -13,7 +13,6 @@ L = L_itc + L_itm (ALBEF, arXiv 2107.07651, sections 3.2 and 3.4; BLIP, arXiv 22
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +70,7 @@ class FusedRetrieval(MomentumModel):
     """Subclasses build the text encoder. Fusion begins at `fusion_layer`; None: text and fusion pass all layers."""
 
     config_class = RetrievalConfig
+    config: RetrievalConfig
     features = FusedPairFeatures
     fresh = frozenset(FeatureQueue.NAMES)
     fusion_layer: int | None = None
@@ -80,7 +80,7 @@ class FusedRetrieval(MomentumModel):
     vision_proj_m: nn.Module
     text_proj_m: nn.Module
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: RetrievalConfig) -> None:
         super().__init__(config)
         self.text_encoder = self.build_text(config)
         self.vision_proj = nn.Linear(config.vision_width, config.embed_dim)
@@ -90,7 +90,7 @@ class FusedRetrieval(MomentumModel):
         self.add_momentum("visual_encoder", "text_encoder", "vision_proj", "text_proj")
         self.queue = FeatureQueue(self, config.embed_dim, config.queue_size)
 
-    def build_text(self, config: Any) -> TextEncoder:
+    def build_text(self, config: RetrievalConfig) -> TextEncoder:
         """The text tower, its layers with cross-attention as the architecture has them."""
         raise NotImplementedError
 

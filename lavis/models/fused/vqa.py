@@ -7,7 +7,7 @@ generate them.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 
@@ -34,6 +34,7 @@ class FusedVqa(FusedModel):
     """Subclasses build the text encoder and say with which token an answer starts."""
 
     config_class = VqaConfig
+    config: VqaConfig
     features = FusedFeatures
     fresh = frozenset({"text_decoder"})
     answer_start: ClassVar[str] = "[CLS]"
@@ -41,14 +42,14 @@ class FusedVqa(FusedModel):
     text_decoder: TextDecoder
     _known: tuple[list[str], Tokens] | None = None
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: VqaConfig) -> None:
         super().__init__(config)
         self.start = self.tokenizer.number(self.answer_start)
         self.text_encoder = self.build_text(config)
         sizes = replace(TextSizes.of(config), depth=config.decoder_depth, context=config.text_width)
         self.text_decoder = TextDecoder(sizes)
 
-    def build_text(self, config: Any) -> TextEncoder:
+    def build_text(self, config: VqaConfig) -> TextEncoder:
         """The text tower, its layers with cross-attention as the architecture has them."""
         raise NotImplementedError
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from omegaconf import OmegaConf
+import yaml
 
-from lavis.common.config import DEFAULTS
+from lavis.common.config import DEFAULTS, compose_dataset
 from lavis.common.registry import registry
-from lavis.common.schema import DatasetConfig, RunConfig
+from lavis.common.schema import RunConfig
 from lavis.synthetic.scenes.layout import ensure
 from lavis.synthetic.scenes.plan import MAKERS
 
@@ -30,10 +30,8 @@ def build(drawn):
     def make(name, keys=None, **run):
         text = (DEFAULTS / "datasets" / name / "defaults.yaml").read_text(encoding="utf-8")
         text = text.replace("data/lavis_cache", str(drawn.root)).replace("data/Df", str(drawn.lists))
-        builder_class = registry.get_builder_class(name)
-        schema = OmegaConf.structured(getattr(builder_class, "config_class", DatasetConfig))
-        config = OmegaConf.merge(schema, OmegaConf.create(text), keys or {})
-        builder = builder_class(config, OmegaConf.merge(OmegaConf.structured(RunConfig), run))
+        config = compose_dataset(name, [("defaults", yaml.safe_load(text)), ("keys", keys or {})])
+        builder = registry.get_builder_class(name)(config, RunConfig(**run))
         builder.prepare()
         return builder
 

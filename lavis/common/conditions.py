@@ -1,0 +1,35 @@
+"""When a setting that otherwise only changes results, or nothing, reaches the weights: by the run's other settings.
+
+`run` is the plain `run` section, `key` the full name of the setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lavis.common.registry import registry
+
+ORIGINAL = "original"  # the trainer of train.py
+
+
+def trainer_of(run: Mapping[str, Any]) -> Any:
+    """The trainer class of a plain `run` section. Raises ConfigError for an unknown method."""
+    return registry.get_trainer_class(run.get("method") or ORIGINAL)
+
+
+def read_by_method(run: Mapping[str, Any], key: str) -> bool:
+    """True when the run's method reads this optional setting; False for a method that is known elsewhere only."""
+    known = (run.get("method") or ORIGINAL) in registry.names("trainer")
+    return known and key.rsplit(".", 1)[-1] in trainer_of(run).reads
+
+
+def chooses_epoch(run: Mapping[str, Any], key: str) -> bool:
+    """True when scores on run.valid_splits choose which epoch's weights are the best: how they are taken matters."""
+    return bool(run.get("valid_splits"))
+
+
+def trained_or_chosen_on(run: Mapping[str, Any], key: str) -> bool:
+    """True when the split that a key of `annotations` names is trained on, or its scores choose the best epoch."""
+    used = [*run.get("train_splits", []), *run.get("valid_splits", [])]
+    return key.split(".")[-2] in used or bool(run.get("train_on_holdout"))

@@ -1,0 +1,121 @@
+"""How a setting is declared: its default and meaning, which values it takes, and how far a change of it reaches."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import enum
+import functools
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any
+
+_KEY = "setting"
+Condition = Callable[[Mapping[str, Any], str], bool]  # (the plain `run` section, the full key) -> bool
+
+
+class Affects(enum.IntEnum):
+    """How far a change of a setting reaches, beyond rounding.
+
+    Another device, number of threads or way to divide the work adds the same numbers in another order: the last bits
+    differ. That counts as nothing, so that a run may move to another machine and continue there.
+    """
+
+    NOTHING = 0  # where files lie, speed, memory, what is logged
+    RESULTS = 1  # the numbers that are reported of the same weights
+    WEIGHTS = 2  # the weights that training ends with
+
+
+NOTHING, RESULTS, WEIGHTS = Affects
+SEED = {"least": 0, "most": 2**32 - 1}  # NumPy takes no other seeds
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is declared of one setting. Bounds hold for each number of a list or mapping."""
+
+    meaning: str = ""
+    affects: Affects = WEIGHTS
+    weights_if: Condition | None = None  # where it is true, a change affects weights, whatever `affects` says
+    choices: tuple[str, ...] = ()  # the only valid texts; "<n>" in one stands for digits
+    least: float | None = None
+    above: float | None = None
+    below: float | None = None
+    most: float | None = None
+    also: tuple[float, ...] = ()  # numbers that are valid outside the bounds
+    lone: bool = False  # a text stands for a list of it
+    absent: float | None = None  # what a name counts as that a mapping lacks
+    ignored: str = ""  # why nothing reads the setting, unless `weights_if` says that something does
+
+    def reach(self, run: Mapping[str, Any], key: str) -> Affects:
+        """What a change of `key` affects in a run with these plain settings."""
+        return WEIGHTS if self.weights_if is not None and self.weights_if(run, key) else self.affects
+
+
+def setting(default: Any, meaning: str, **about: Any) -> Any:
+    """A dataclass field with this default (lists and mappings are copied) and a Setting as its metadata."""
+    metadata = {_KEY: Setting(meaning, **about)}
+    if isinstance(default, list | dict) or dataclasses.is_dataclass(default):
+        return field(default_factory=functools.partial(copy.deepcopy, default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A group of settings. A subclass checks in `__post_init__` what no single setting can say (ConfigError)."""
+
+    def __post_init__(self) -> None:
+        """Nothing to check."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A setting as its dataclass declares it; `hint` is its type."""
+
+    name: str
+    hint: Any
+    default: Any
+    about: Setting
+
+
+@functools.cache
+def declared(section: type) -> dict[str, Declared]:
+    """The settings of a dataclass by name, in order.
+
+    A subclass that only gives another default (`arch: str = "albef_vqa"`) keeps what its base declares. A field that
+    nothing is declared of counts as one that affects weights.
+    """
+    hints = typing.get_type_hints(section)
+    return {
+        item.name: Declared(item.name, hints[item.name], _default(item), _about(section, item.name))
+        for item in dataclasses.fields(section)
+    }
+
+
+def _about(section: type, name: str) -> Setting:
+    fields = (getattr(base, "__dataclass_fields__", {}).get(name) for base in section.__mro__)
+    return next((item.metadata[_KEY] for item in fields if item is not None and _KEY in item.metadata), Setting())
+
+
+def _default(item: dataclasses.Field) -> Any:
+    return item.default_factory() if item.default_factory is not MISSING else item.default
+
+
+def section_of(hint: Any) -> tuple[type | None, bool]:
+    """The dataclass that a type stands for, and whether the type is a mapping from names to it; (None, False) else."""
+    if dataclasses.is_dataclass(hint):
+        return typing.cast(type, hint), False
+    values = typing.get_args(hint)
+    if typing.get_origin(hint) is dict and dataclasses.is_dataclass(values[1]):
+        return values[1], True
+    return None, False
+
+
+def without_none(hint: Any) -> tuple[Any, bool]:
+    """`X | None` as (X, True), any other type as (itself, False)."""
+    if isinstance(hint, types.UnionType):
+        (kind,) = (option for option in typing.get_args(hint) if option is not types.NoneType)
+        return kind, True
+    return hint, False

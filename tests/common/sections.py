@@ -1,0 +1,72 @@
+"""Every setting there is, found from the dataclasses that declare them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lavis.common.registry import registry
+from lavis.common.schema import RunConfig
+from lavis.common.settings import Declared, declared, section_of
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A setting that is no section itself: the section it is found in, its path there, what is declared of it."""
+
+    prefix: str
+    section: type
+    path: tuple[str, ...]
+    item: Declared
+
+    @property
+    def key(self) -> str:
+        return ".".join([self.prefix, *self.path])
+
+    def given(self, value: Any) -> dict[str, Any]:
+        """The section as a file would have it that sets this one setting."""
+        for name in reversed(self.path):
+            value = {name: value}
+        return value
+
+
+def leaves(prefix: str, section: type, path: tuple[str, ...] = (), outer: type | None = None) -> Iterator[Leaf]:
+    """The settings of a section, those of sections within it included; one named `train` of a mapping of sections."""
+    for name, item in declared(section).items():
+        inner, keyed = section_of(item.hint)
+        own = (*path, name)
+        if inner is None:
+            yield Leaf(prefix, outer or section, own, item)
+        else:
+            yield from leaves(prefix, inner, (*own, "train") if keyed else own, outer or section)
+
+
+def sections() -> dict[str, type]:
+    """The sections of every configuration: `run`, `model` of every architecture, `datasets` of every builder."""
+    models = {f"model:{name}": registry.get_model_class(name).config_class for name in registry.names("model")}
+    names = registry.names("builder")
+    data = {f"datasets.{name}": registry.get_builder_class(name).config_class for name in names}
+    return {"run": RunConfig, **models, **data}
+
+
+def arguments() -> dict[str, type]:
+    """What is declared outside of the sections: arguments of processors and of methods."""
+    processors = {f"processor:{name}": registry.get_processor_class(name) for name in registry.names("processor")}
+    trainers = {f"method:{name}": registry.get_trainer_class(name).params_class for name in registry.names("trainer")}
+    return {**processors, **trainers}
+
+
+def distinct(found: dict[str, type]) -> dict[str, type]:
+    """One name for each class."""
+    return {name: section for section, name in {section: name for name, section in found.items()}.items()}
+
+
+def all_leaves() -> list[Leaf]:
+    """Every setting of every class that declares some."""
+    return [leaf for name, kind in distinct({**sections(), **arguments()}).items() for leaf in leaves(name, kind)]
+
+
+def plain(section: Any) -> dict[str, Any]:
+    return dataclasses.asdict(section)
