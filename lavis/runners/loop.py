@@ -15,10 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lavis.common import distributed
 from lavis.common.errors import TrainingError
-from lavis.common.optim import build_optimizer, set_lr
 from lavis.common.precision import amp_dtype
 from lavis.runners import fsdp
 from lavis.runners.meters import Finite, Meter
+from lavis.runners.optim import build_optimizer, set_lr
 from lavis.trainers.base import BaseTrainer, Batch
 
 

@@ -92,7 +92,7 @@ def test_a_process_holds_its_part_of_weights_gradients_and_states(tmp_path):
     script.write_text(
         "import torch, torch.distributed as dist\n"
         "from torch import nn\n"
-        "from lavis.common.optim import build_optimizer\n"
+        "from lavis.runners.optim import build_optimizer\n"
         "from lavis.common.schema import RunConfig\n"
         "from lavis.runners.fsdp import blocks, is_sharded, shard, state_bytes, total_norm, whole\n"
         "dist.init_process_group('gloo')\n"
