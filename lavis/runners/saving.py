@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
+from lavis.common.changes import changes
 from lavis.common.checkpoint import (
     FORMAT,
     checkpoint_name,
@@ -22,15 +23,9 @@ from lavis.common.errors import CheckpointError, ConfigError
 from lavis.common.logger import get_logger
 from lavis.common.run_dir import git_commit
 from lavis.common.seed import random_states, restore_random_states
+from lavis.common.settings import WEIGHTS
 from lavis.models.base import BaseModel
 from lavis.runners.fsdp import cut_states, put, whole
-
-# Keys that may differ between a checkpoint and the run that goes on from it: they change no weight.
-FREE = frozenset(
-    "device threads num_workers log_freq tensorboard evaluate_after metrics eval_max_pairs batch_size_eval keep_last "
-    "save_freq_steps resume output_dir checkpoint jobs test_splits merge_equal_captions k_test dr_max_ratio "
-    "use_dist_eval_sampler shard_features seed_folder subfolder read_holdouts".split()
-)
 
 
 @dataclass
@@ -137,23 +132,10 @@ class Saver:
                 )
 
     def _check_config(self, path: Path, former: dict[str, Any]) -> None:
-        differing = changed_keys(former, self.config)
-        if differing:
+        found = changes(former, self.config, WEIGHTS)
+        if found:
+            told = "; ".join(f"{change.key}: {change.then!r} then, {change.now!r} now" for change in found[:3])
             raise ConfigError(
-                f"{path} was written with other settings ({'; '.join(differing[:3])}); go on with the former ones, "
+                f"{path} was written with other settings ({told}); go on with the former ones, "
                 "choose another run.output_dir, delete the folder, or set run.resume=false to start over"
             )
-
-
-def changed_keys(former: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """Settings that differ and matter to the weights, each as "run.seed: 1 then, 2 now"."""
-    found = []
-    for key in sorted(former.keys() | now.keys()):
-        name, old, new = f"{prefix}{key}", former.get(key), now.get(key)
-        if prefix == "run." and key in FREE or old == new:
-            continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += changed_keys(old, new, f"{name}.")
-        else:
-            found.append(f"{name}: {old!r} then, {new!r} now")
-    return found

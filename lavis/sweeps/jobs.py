@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lavis.common.changes import changes
+from lavis.common.config import SECTIONS
 from lavis.common.files import locked
 from lavis.common.run_dir import LOCK
+from lavis.common.settings import Affects
 
 RESULTS = "results.json"
 TAIL_BYTES = 16_384
-NEUTRAL = set(  # run keys that do not change the numbers
-    "jobs output_dir seed_folder subfolder device threads num_workers resume keep_last save_freq_steps log_freq "
-    "tensorboard checkpoint".split()
-)
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\t\x20-\x7e\xa0-\uffff]")
 
 
@@ -76,23 +75,19 @@ class Job:
 
 
 def config_changes(recorded: Any, current: dict[str, Any]) -> list[str]:
-    """What differs between two configurations, "run.init_lr 0.001, now 0.0005"; nothing unless both are there.
+    """What changes results between two configurations, "run.init_lr 0.001, now 0.0005"; nothing unless both are there.
 
-    Where files lie, how a run is logged and on what device it runs is left out, as is a key that only one has.
+    A key that `current` lacks is left out.
     """
-    before, now = _settings(recorded), _settings(current)
-    return [f"{key} {before[key]}, now {now[key]}" for key in now if key in before and before[key] != now[key]]
+    if not all(_is_config(config) for config in (recorded, current)):
+        return []
+    return [f"{found.key} {found.then}, now {found.now}" for found in changes(recorded, current, Affects.RESULTS)]
 
 
-def _settings(config: Any) -> dict[str, Any]:
-    """model.<key>, run.<key> and datasets.<name>.<key> of a configuration; empty for anything else."""
-    try:
-        found = {f"run.{key}": value for key, value in config["run"].items() if key not in NEUTRAL}
-        found |= {f"model.{key}": value for key, value in config["model"].items()}
-        parts = config["datasets"].items()
-        return found | {f"datasets.{name}.{key}": value for name, part in parts for key, value in part.items()}
-    except (AttributeError, KeyError, TypeError):
-        return {}
+def _is_config(config: Any) -> bool:
+    if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in SECTIONS):
+        return False
+    return all(isinstance(section, dict) for section in config["datasets"].values())
 
 
 def read_results(folder: Path) -> dict[str, Any]:

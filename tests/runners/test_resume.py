@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -15,9 +16,11 @@ from lavis.common.checkpoint import all_checkpoints, load_checkpoint
 from lavis.common.errors import ConfigError
 from lavis.common.files import release_in_child
 from lavis.common.run_dir import folder_lock
+from lavis.tasks.entry import unlearn as unlearn_entry
 from tests.small import ROOT, run, write_world
 
 LONG = ("run.max_epoch=40", "run.save_freq_steps=3", "run.evaluate_after=false", "run.accum_grad_iters=1")
+THREE = ("run.max_epoch=3", "run.keep_last=3", "run.evaluate_after=false")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
@@ -121,6 +124,42 @@ def test_settings_that_change_no_weight_may_differ(unlearn):
     unlearn("erase", "run.evaluate_after=false")
     folder = unlearn("erase", "run.batch_size_eval=4")
     assert (folder / "results.json").is_file()
+
+
+@pytest.fixture(scope="module")
+def straight(trained_world, tmp_path_factory):
+    """An undisturbed run of three epochs, which kept all of its checkpoints."""
+    output = tmp_path_factory.mktemp("straight")
+    start = trained_world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
+    keys = [f"run.output_dir={output}", f"run.resume_ckpt_path={start}", *THREE]
+    unlearn_entry(str(trained_world.config), keys, "clip", "salmu_retrieval", {"method": "erase", "df_size": 16})
+    return output / "unlearn-erase" / "clip" / "salmu_retrieval" / "16"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("run.feature_cache_gb=0.5",),
+        ("run.relearn={steps: [0, 5], fraction: 0.5, lr: 1e-3, batch_size: 4, seed: 1}",),
+        ("run.imagenet=/no/where",),
+        ("run.num_beams=5", "run.num_ans_candidates=7", "run.inference_method=generate", "run.k_test=3"),
+        ("run.alpha=0.9",),
+        ("run.salmubench={acs_features: product, idzsc_prompt: photo, retfail_own_caption: keep, seed: 1}",),
+        ("run.salmubench.distractors=5", "run.dr_max_ratio=1", "run.merge_equal_captions=false"),
+        ("run.num_workers=1", "run.log_freq=1", "run.keep_last=1", "run.save_freq_steps=1"),
+        ("datasets.salmu.image_cache=memory", "datasets.salmu.image_cache_gb=1", "run.feature_cache=null"),
+        ("model.grad_checkpointing=true",),
+        ("datasets.salmu.vis_processor.eval.image_size=20", "run.test_splits=[]"),
+    ],
+    ids=lambda changes: changes[0].split("=")[0],
+)
+def test_what_affects_no_weight_may_change_in_the_middle(unlearn, straight, tmp_path, heard, changes):
+    folder = tmp_path / "out" / "unlearn-erase" / "clip" / "salmu_retrieval" / "16"
+    folder.mkdir(parents=True)
+    shutil.copy(straight / "checkpoint_0.pth", folder)
+    assert unlearn("erase", *THREE, *changes) == folder
+    assert "Resumed from" in heard.text and "epoch 1, step 0" in heard.text
+    assert same(folder, straight)
 
 
 def test_two_runs_in_one_folder_are_refused(unlearn, tmp_path):
