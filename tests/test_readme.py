@@ -47,7 +47,10 @@ def flag(words: list[str], name: str) -> str:
 
 
 def option_words(words: list[str]) -> list[str]:
-    return words[words.index("--options") + 1 :] if "--options" in words else []
+    """The options of a command, without the metrics that only the examples register."""
+    given = words[words.index("--options") + 1 :] if "--options" in words else []
+    metrics = re.findall(r'register_metric\("(\w+)"\)', "".join(examples().values()))
+    return [re.sub(rf",({'|'.join(metrics)})\b", "", word) for word in given]
 
 
 def entry_commands() -> list[str]:

@@ -38,8 +38,8 @@ def changes(former: Plain, now: Plain, least: Affects) -> list[Change]:
     found: list[Change] = []
     model = registry.get_model_class(now["model"]["arch"]).config_class
     for prefix, section in (("run", RunConfig), ("model", model)):
-        found += _of_section(section, former[prefix], now[prefix], prefix, now["run"])
-    found += _between_data(former["datasets"], now["datasets"], now["run"])
+        found += _of_section(section, former.get(prefix, {}), now[prefix], prefix, now["run"])
+    found += _between_data(former.get("datasets", {}), now["datasets"], now["run"])
     return [change for change in found if change.affects >= least]
 
 

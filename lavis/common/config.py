@@ -59,7 +59,7 @@ class Config:
         return self.datasets[self.dataset_name]
 
     def unread(self) -> list[str]:
-        """A sentence on every setting that was given and that nothing reads in this run."""
+        """A sentence for each setting that was given and that nothing in this run reads."""
         run = dataclasses.asdict(self.run)
         sections = {"model": self.model, f"datasets.{self.dataset_name}": self.dataset, "run": self.run}
         return [
@@ -104,7 +104,7 @@ def load_config(cfg_path: str | Path, options: Sequence[str] = (), job: Sequence
     datasets = _compose_datasets(sources)
     run = _compose_run(sources, job, given)
     config = Config(model, datasets, run, path, _job_name(datasets, run, path), frozenset(given))
-    with _said_of(f"{path} with --options" if options else path):
+    with _naming(f"{path} with --options" if options else path):
         _check_names(config)
         _check_training(config, job)
     return config
@@ -142,8 +142,10 @@ def _check_sections(content: dict[str, Any], source: str) -> None:
 
 
 def _compose_model(sources: Sequence[Layer]) -> ModelConfig:
-    arch = _last(sources, "model", "arch", ModelConfig.arch)
-    section = registry.get_model_class(arch).config_class
+    given = [(name, content["model"]["arch"]) for name, content in sources if "arch" in content.get("model", {})]
+    source, arch = given[-1] if given else ("defaults", ModelConfig.arch)
+    with _naming(f"{source}: model.arch"):
+        section = registry.get_model_class(arch).config_class
     layers = _package_defaults("models", f"{arch}.yaml")
     layers += [(name, content.get("model", {})) for name, content in sources]
     return _merged(section, layers, "model")
@@ -155,7 +157,7 @@ def _compose_datasets(sources: Sequence[Layer]) -> dict[str, DatasetConfig]:
     if len(names) != 1:
         raise ConfigError(f"{sources[0][0]}: 'datasets' must name exactly one data set, found {names or 'none'}")
     (name,) = names
-    return {name: compose_dataset(name, [(source, _filled(datasets.get(name))) for source, datasets in given])}
+    return {name: compose_dataset(name, [(source, _or_empty(datasets.get(name))) for source, datasets in given])}
 
 
 def compose_dataset(name: str, sources: Sequence[Layer] = ()) -> DatasetConfig:
@@ -163,7 +165,7 @@ def compose_dataset(name: str, sources: Sequence[Layer] = ()) -> DatasetConfig:
     builder = registry.get_builder_class(name)
     layers = [*_package_defaults("datasets", f"{name}/defaults.yaml"), *sources]
     dataset = _merged(builder.config_class, layers, f"datasets.{name}")
-    with _said_of(_latest(layers)):
+    with _naming(_latest(layers)):
         builder.check(dataset)
     return dataset
 
@@ -181,17 +183,20 @@ def _compose_run(sources: Sequence[Layer], job: Sequence[str], flags: dict[str, 
 
 def _job_layers(source: str, content: dict[str, Any], job: Sequence[str]) -> list[Layer]:
     """The sections `run.jobs.<name>` that apply; all of them are checked. Raises ConfigError."""
-    with _said_of(source):
+    with _naming(source):
         jobs = read(RunConfig, {"jobs": content.get("run", {}).get("jobs", {})}, "run")["jobs"]
         known = [*REFERENCE_JOBS, *registry.names("trainer")]
         for name, section in jobs.items():
             if name not in known:
                 raise ConfigError(f"unknown job 'run.jobs.{name}'; {suggest(name, known)}")
-            read(RunConfig, _filled(section), f"run.jobs.{name}")
-    return [(f"{source}: run.jobs.{name}", _filled(jobs[name])) for name in job if name in jobs]
+            given = read(RunConfig, _or_empty(section), f"run.jobs.{name}")
+            if name in registry.names("trainer"):
+                arguments = registry.get_trainer_class(name).params_class
+                read(arguments, given.get("method_args", {}), f"run.jobs.{name}.method_args")
+    return [(f"{source}: run.jobs.{name}", _or_empty(jobs[name])) for name in job if name in jobs]
 
 
-def _filled(section: Any) -> Any:
+def _or_empty(section: Any) -> Any:
     """A section that the file leaves empty (`salmu:`) has no settings."""
     return {} if section is None else section
 
@@ -204,25 +209,20 @@ def _package_defaults(room: str, name: str, section: str | None = None) -> list[
     return [(f"lavis/configs/{room}/{name}", content.get(section, {}) if section else content)]
 
 
-def _last(sources: Sequence[Layer], section: str, key: str, default: Any) -> Any:
-    values = [content[section][key] for _, content in sources if key in content.get(section, {})]
-    return values[-1] if values else default
-
-
 def _merged(section: type[T], layers: Sequence[Layer], prefix: str) -> T:
-    """A section from its layers, each checked under the name of where it comes from. Raises ConfigError."""
+    """A section from its layers, later ones winning. Raises ConfigError that names the layer at fault."""
     values: dict[str, Any] = {}
     for source, layer in layers:
-        with _said_of(source):
-            values = _laid_over(values, read(section, layer, prefix))
-    with _said_of(_latest(layers)):
+        with _naming(source):
+            values = _overlaid(values, read(section, layer, prefix))
+    with _naming(_latest(layers)):
         return make(section, values)
 
 
-def _laid_over(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
-    """Both mappings as one: mappings in both are laid over one another, of anything else `high` has the say."""
+def _overlaid(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    """Both mappings as one. Where both have a key, `high` wins; where both have a mapping there, those become one."""
     nested = {
-        key: _laid_over(low[key], value)
+        key: _overlaid(low[key], value)
         for key, value in high.items()
         if isinstance(value, dict) and isinstance(low.get(key), dict)
     }
@@ -230,13 +230,13 @@ def _laid_over(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
 
 
 def _latest(layers: Sequence[Layer]) -> str:
-    """The last source that says anything: what several settings together do wrong is most likely its doing."""
+    """The last source that has any settings: where several contradict each other, it most likely brought that about."""
     return next((source for source, layer in reversed(layers) if layer), "defaults")
 
 
 @contextlib.contextmanager
-def _said_of(source: str | Path) -> Iterator[None]:
-    """Put the source before the message of a ConfigError."""
+def _naming(source: str | Path) -> Iterator[None]:
+    """Begin the message of a ConfigError with where the settings come from."""
     try:
         yield
     except ConfigError as error:
@@ -253,17 +253,19 @@ def _job_name(datasets: dict[str, DatasetConfig], run: RunConfig, path: Path) ->
 
 
 def _check_names(config: Config) -> None:
-    """What only the registered classes can check."""
+    """Registered names, and what the task cannot follow. Raises ConfigError."""
     run = config.run
-    registry.get_runner_class(run.runner)
-    registry.get_lr_scheduler_class(run.lr_sched)
+    names = {"runner": ("runner", run.runner), "lr_sched": ("lr_scheduler", run.lr_sched)}
     if run.method is not None and "method" not in config.flags:
-        registry.get_trainer_class(run.method)
+        names["method"] = ("trainer", run.method)
+    for key, (kind, name) in names.items():
+        with _naming(f"run.{key}"):
+            registry.get(kind, name)
     registry.get_task_class(run.task).check(config)
 
 
 def _check_training(config: Config, job: Sequence[str]) -> None:
-    """What the method and the runner have to say, where the configuration is one to train with."""
+    """What method and runner cannot do, where the configuration is one to train with. Raises ConfigError."""
     methods = [name for name in job if name in registry.names("trainer")]
     if methods:
         model = registry.get_model_class(config.model.arch)

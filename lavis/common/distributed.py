@@ -43,15 +43,16 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         mps = torch.backends.mps.is_available()
         name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    kind = name.split(":", 1)[0]
-    if kind not in ("cpu", "cuda", "mps"):
-        raise ConfigError(f"run.device is '{name}'; valid: auto, cpu, cuda, cuda:<n>, mps")
+    kind, _, index = name.partition(":")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"run.device is '{name}' but torch sees no CUDA device; use run.device=cpu or auto")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("run.device is 'mps' but torch sees none; use run.device=cpu or auto")
+    there = torch.cuda.device_count() if kind == "cuda" else 0
+    if index and int(index) >= there:
+        raise ConfigError(f"run.device is '{name}', but torch sees {there} CUDA devices, from cuda:0")
     if name == "cuda" and launched():
-        local, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        local = int(os.environ.get("LOCAL_RANK", 0))
         if local >= there:
             raise ConfigError(f"--nproc_per_node asks for more processes than the {there} CUDA devices of this machine")
         return torch.device("cuda", local)

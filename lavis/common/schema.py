@@ -163,6 +163,7 @@ class RunConfig(Section):
     max_epoch: int = setting(10, "epochs", least=1)
     max_steps_per_epoch: int | None = setting(None, "stop every epoch after so many steps; null: never", least=1)
     batch_size_train: int = setting(32, "rows in a batch; unlearning takes half from Df, half from Dr", least=1)
+    # Results: an answer that is generated as published depends on the other rows of its batch.
     batch_size_eval: int = setting(128, "rows in a batch when nothing is trained", least=1, affects=RESULTS)
     accum_grad_iters: int = setting(1, "batches in an optimiser step", least=1)
     max_grad_norm: float | None = setting(None, "clip gradients to this norm; null: never", above=0)

@@ -23,12 +23,12 @@ class _Unfit(Exception):  # noqa: N818 - never leaves this module
 
 
 def build(section: type[T], given: Any, prefix: str) -> T:
-    """The dataclass with the given settings, defaults elsewhere. Raises ConfigError as `read` and the class do."""
+    """The dataclass with these settings and its defaults. Raises ConfigError as `read` and the class itself do."""
     return make(section, read(section, given, prefix))
 
 
 def make(section: type[T], values: Mapping[str, Any]) -> T:
-    """The dataclass from values that `read` has passed, sections within it included."""
+    """The dataclass, and those within it, from values that `read` has returned."""
     known = declared(section)
     return section(**{name: _made(value, known[name].hint) for name, value in values.items()})
 
@@ -41,10 +41,10 @@ def _made(value: Any, hint: Any) -> Any:
 
 
 def read(section: type, given: Any, prefix: str) -> dict[str, Any]:
-    """The given settings as plain values of the declared types; whole numbers become numbers where those are declared.
+    """The given settings as plain values of the declared types: `3` becomes 3.0 where a float is declared.
 
-    Raises ConfigError, naming the key below `prefix`, for an unknown key (with the closest that exist) and for a value
-    of another type, outside of its range, not finite, or not among its choices.
+    Raises ConfigError that names the full key: it is unknown (the closest that exist are named), or its value is of
+    another type, out of range, not finite, or not among its choices.
     """
     known = declared(section)
     for key in _mapping(given, prefix):
@@ -106,7 +106,7 @@ def _plain(value: Any) -> Any:
 
 
 def _scalar(value: Any, kind: type, about: Setting) -> Any:
-    """A truth value, number or text. In Python truth values are numbers, too; in a configuration they are not."""
+    """A truth value, number or text. Python counts True as a number, a configuration does not."""
     if (kind is bool) != isinstance(value, bool):
         raise _Unfit
     if kind is bool:

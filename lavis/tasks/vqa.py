@@ -8,6 +8,7 @@ import torch
 
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
+from lavis.datasets.vqa import VqaBuilder
 from lavis.evaluation.vqa import question_accuracy
 from lavis.models.base import Inputs
 from lavis.tasks.rowwise import RowwiseTask
@@ -20,6 +21,8 @@ class VqaTask(RowwiseTask):
     run.inference_method: rank (the run.num_ans_candidates answers of the data set's list that begin likeliest, by
     their likelihood) or generate (run.num_beams beams).
     """
+
+    builder: VqaBuilder
 
     def measure(self, model: Any, inputs: Inputs, entries: list[Entry]) -> torch.Tensor:
         predictions = self._answers(model, inputs)

@@ -127,7 +127,10 @@ def test_plain_content_takes_what_was_found_out(write):
         (["run.train_on_holdout=true", "run.read_holdouts=false"], "run.train_on_holdout=true needs"),
         (["run.jobs.vlul.seed=-1"], "run.jobs.vlul.seed must be at least 0"),
         (["run.jobs=3"], "run.jobs must be a mapping"),
-        (["run.method=nothing"], "unknown trainer 'nothing'"),
+        (["run.jobs.cpd.method_args.held=0"], "run.jobs.cpd.method_args.held must be at least 1"),
+        (["run.method=nothing"], "run.method: unknown trainer 'nothing'"),
+        (["run.lr_sched=cosine"], "run.lr_sched: unknown lr_scheduler 'cosine'"),
+        (["model.arch=clop"], "^--options: model.arch: unknown model 'clop'; closest: 'clip'"),
     ],
 )
 def test_bad_values_are_named(write, options, message):

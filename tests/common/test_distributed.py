@@ -9,8 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from lavis.common.distributed import gather_chunks
+from lavis.common.distributed import gather_chunks, resolve_device
+from lavis.common.errors import ConfigError
 from tests.small import run
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "found"), [("cuda:1", 2, "cuda:1"), ("cuda:2", 2, None), ("cuda", 0, None), ("cpu", 0, "cpu")]
+)
+def test_a_device_that_is_not_there_is_refused(monkeypatch, name: str, there: int, found: str | None) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    if found is None:
+        with pytest.raises(ConfigError, match=f"run.device is '{name}'"):
+            resolve_device(name)
+    else:
+        assert str(resolve_device(name)) == found
+
 
 SCRIPT = """
 import torch, torch.distributed as dist

@@ -15,12 +15,8 @@ from lavis.common.validation import build, read
 from tests.common.sections import Leaf, all_leaves, distinct, sections
 
 LEAVES = all_leaves()
-NUMBERS = {"run.warmup_lr"}  # -1 is LAVIS's word for init_lr
-UNBOUNDED = {  # no bound, as people write it who want none
-    "run.max_grad_norm",
-    "run.feature_cache_gb",
-    "image_cache_gb",
-}
+SAME_AS_INIT_LR = {"run.warmup_lr"}  # LAVIS writes -1 for that
+UNLIMITED = {"max_grad_norm", "feature_cache_gb", "image_cache_gb"}  # however much: no clipping, no bound of a cache
 
 
 def kind(leaf: Leaf) -> Any:
@@ -39,26 +35,30 @@ def is_mapping(leaf: Leaf) -> bool:
     return typing.get_origin(kind(leaf)) is dict
 
 
+def free_text(leaf: Leaf) -> bool:
+    return (takes(leaf, str) and not leaf.item.about.choices) or leaf.item.about.lone
+
+
 def zero_makes_sense(leaf: Leaf) -> bool:
     about = leaf.item.about
     return takes(leaf, int, float) and about.least == 0 and about.above is None
 
 
 SENSELESS: list[tuple[Any, Callable[[Leaf], bool]]] = [
-    (-1, lambda leaf: leaf.key in NUMBERS),
+    (-1, lambda leaf: leaf.key in SAME_AS_INIT_LR),
     (-0.5, lambda leaf: False),
     (0, zero_makes_sense),
     (math.nan, lambda leaf: False),
     (math.inf, lambda leaf: False),
     (-math.inf, lambda leaf: False),
-    (1e20, lambda leaf: leaf.key in UNBOUNDED or leaf.path[-1] in UNBOUNDED),
-    (10**20, lambda leaf: leaf.key in UNBOUNDED or leaf.path[-1] in UNBOUNDED),
+    (1e20, lambda leaf: leaf.path[-1] in UNLIMITED),
+    (10**20, lambda leaf: leaf.path[-1] in UNLIMITED),
     (10**400, lambda leaf: False),
     (None, lambda leaf: without_none(leaf.item.hint)[1]),
     (True, lambda leaf: takes(leaf, bool)),
-    ("some text", lambda leaf: takes(leaf, str) and not leaf.item.about.choices or leaf.item.about.lone),
+    ("some text", free_text),
     ("a\0b", lambda leaf: False),
-    ("false", lambda leaf: takes(leaf, str) and not leaf.item.about.choices or leaf.item.about.lone),
+    ("false", free_text),
     ([], is_list),
     ([math.nan], lambda leaf: False),
     ([{}], lambda leaf: False),

@@ -10,6 +10,7 @@ import torch
 from lavis.common.checkpoint import load_checkpoint
 from lavis.common.errors import ConfigError, DataError, TrainingError
 from lavis.common.results import read_results
+from lavis.tasks.entry import train
 
 FAST = ("run.evaluate_after=false",)
 
@@ -138,3 +139,19 @@ def test_validation_chooses_the_best_epoch(unlearn, trained_world):
 def test_settings_that_cannot_work_are_refused(unlearn, options, error, message):
     with pytest.raises(error, match=message):
         unlearn("vlul", *options)
+
+
+def test_what_nothing_reads_is_named_once(unlearn, heard):
+    """`--alpha` is given with the value that it has anyway; the other key is LAVIS's."""
+    unlearn("erase", *FAST, "run.max_epoch=1", "run.use_dist_eval_sampler=true")
+    told = [message for message in heard.messages if "is accepted and changes nothing here" in message]
+    assert [message.split(" ", 1)[0] for message in told] == ["run.alpha", "run.use_dist_eval_sampler"]
+
+
+def test_the_real_size_of_the_forget_set_is_recorded(trained_world, tmp_path):
+    """The configuration says nothing of it; records and folder have the length of the list."""
+    result = train(str(trained_world.config), [f"run.output_dir={tmp_path}", "run.reference=retrained", *FAST])
+    assert result.folder == tmp_path / "retrained" / "clip" / "salmu_retrieval" / "16"
+    results = read_results(result.folder / "results.json")
+    assert results["df_size"] == results["config"]["run"]["df_size"] == 16
+    assert lines(result.folder / "log.txt")[0]["config"]["run"]["df_size"] == 16

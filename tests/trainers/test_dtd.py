@@ -9,6 +9,7 @@ import torch
 
 from lavis.common.checkpoint import load_checkpoint
 from lavis.common.errors import ConfigError
+from lavis.common.results import read_results
 from lavis.trainers.dtd import noise_scale
 from tests.trainers.methods import log_records, stepped_trainer
 
@@ -62,6 +63,8 @@ def test_a_run_adds_noise_once_and_repeats_by_seed(unlearn, trained_world):
     assert torch.equal(found[name], weights(again)[name]) and not torch.equal(found[name], weights(other)[name])
     assert torch.equal(found["logit_scale"], original["logit_scale"])
     assert {p.name for p in folder.glob("checkpoint_*.pth")} == {"checkpoint_0.pth", "checkpoint_best.pth"}
+    configured, taken = log_records(folder)[0]["config"], read_results(folder / "results.json")["config"]
+    assert (configured["run"]["max_epoch"], taken["run"]["max_epoch"]) == (2, 1)
 
 
 def test_the_same_command_again_adds_nothing(unlearn):
