@@ -15,6 +15,9 @@ class ModelConfig:
     pretrained: str | None = None  # file, local-dir:<folder>, hf-hub:<name>, or a tag the backbone's library knows
     image_size: int | None = None  # None: the architecture's own
     grad_checkpointing: bool = False  # trade compute for activation memory
+    fast_towers: str = (
+        "auto"  # auto | true | false: attention and MLPs rewritten for speed and memory, or the library's own
+    )
     args: dict[str, Any] = field(default_factory=dict)  # further arguments of the architecture
 
 
