@@ -34,6 +34,12 @@ class ModelConfig(Section):
     grad_checkpointing: bool = setting(
         False, "compute activations again in the backward pass, to save memory", affects=NOTHING
     )
+    fast_towers: str = setting(
+        "auto",
+        "attention and MLPs rewritten for speed and memory (true), or the library's own (false); auto: where proved",
+        choices=("auto", "true", "false"),
+        affects=NOTHING,
+    )
     args: dict[str, Any] = setting({}, "further arguments of the architecture")
 
 

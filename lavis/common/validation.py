@@ -107,6 +107,8 @@ def _plain(value: Any) -> Any:
 
 def _scalar(value: Any, kind: type, about: Setting) -> Any:
     """A truth value, number or text. Python counts True as a number, a configuration does not."""
+    if kind is str and isinstance(value, bool) and str(value).lower() in about.choices:
+        return str(value).lower()  # YAML reads `true` as a truth value where it is one of a setting's words
     if (kind is bool) != isinstance(value, bool):
         raise _Unfit
     if kind is bool:

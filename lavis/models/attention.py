@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import CustomResidualAttentionBlock, ResidualAttentionBlock, VisionTransformer
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
 from torch.autograd.function import once_differentiable
 
@@ -43,8 +43,9 @@ class SelfAttention(nn.MultiheadAttention):
         same = key is value and self._qkv_same_embed_dim and self.batch_first and query.ndim == 3
         plain = self.bias_k is None and not self.add_zero_attn and not (self.training and self.dropout)
         part = query is not key
+        shared = attn_mask is None or (attn_mask.ndim == 2 and not part)
         asked = need_weights or key_padding_mask is not None or options.get("is_causal")
-        if asked or not (same and plain) or (part and attn_mask is not None):
+        if asked or not (same and plain and shared):
             return super().forward(query, key, value, key_padding_mask, need_weights, attn_mask, **options)
         if part:
             return self._of_part(query, key), None
@@ -96,8 +97,7 @@ def compute_first_token(visual: nn.Module) -> bool:
 
 def pack_attention(tower: nn.Module) -> int:
     """Give the self-attention of every transformer block of open_clip's in `tower` this form; returns how many."""
-    kinds = (ResidualAttentionBlock, CustomResidualAttentionBlock)
-    blocks = [part for part in tower.modules() if isinstance(part, kinds)]
+    blocks = [part for part in tower.modules() if isinstance(part, ResidualAttentionBlock)]
     found = [block.attn for block in blocks if type(block.attn) is nn.MultiheadAttention]
     for attention in found:
         attention.__class__ = SelfAttention

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import torch
 from torch import nn
 
@@ -24,10 +25,10 @@ from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.common.schema import ModelConfig
 from lavis.losses.contrastive import contrastive_loss
-from lavis.models.attention import compute_first_token, pack_attention
 from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep
-from lavis.models.recompute import recompute_mlps
+from lavis.models.towers import SHORT_CAPTIONS, encode_short, use_fast_paths
 
+log = logging.getLogger(__name__)
 HUB, FOLDER = "hf-hub:", "local-dir:"
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 MAX_LOG_SCALE = math.log(100.0)
@@ -40,9 +41,9 @@ class ClipModel(BaseModel):
     family = "clip"
     shards = True
 
-    def __init__(self, clip: nn.Module, tokenizer: Any, model_type: str) -> None:
+    def __init__(self, clip: nn.Module, tokenizer: Any, model_type: str, *, short_captions: bool = False) -> None:
         super().__init__()
-        self.model_type = model_type
+        self.model_type, self.short_captions = model_type, short_captions
         self.clip = clip
         self._tokenizer = tokenizer
         self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0])
@@ -55,10 +56,9 @@ class ClipModel(BaseModel):
         """Build `config.model_type`; weights of `config.pretrained` are loaded strictly unless told not to."""
         name = resolve_architecture(config.model_type, config.pretrained)
         clip, tokenizer = _create(name, config)
-        model = cls(clip, tokenizer, name)
-        recompute_mlps(clip)
-        pack_attention(clip)
-        compute_first_token(clip.visual)
+        image, text = use_fast_paths(clip, config.fast_towers, name)
+        log.info("fast paths of %s: image tower: %s; text tower: %s", name, image, text)
+        model = cls(clip, tokenizer, name, short_captions=SHORT_CAPTIONS in text.paths)
         if config.grad_checkpointing:
             clip.set_grad_checkpointing(True)
         if load_pretrained and config.pretrained:
@@ -80,9 +80,9 @@ class ClipModel(BaseModel):
             return {"contrastive": contrastive_loss(pairs, self.scale, groups)}
 
     def tokenize(self, captions: list[str]) -> torch.Tensor:
-        """Token ids; a causal tower's are cut after the longest caption (what follows cannot reach the output)."""
+        """Token ids; cut after the longest caption where `encode_text` takes short ones."""
         tokens = self._tokenizer(captions)
-        if not self._causal:
+        if not self.short_captions:
             return tokens
         return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
 
@@ -90,27 +90,7 @@ class ClipModel(BaseModel):
         return self.clip.encode_image(self.normalise(images))
 
     def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self._encode_short(tokens) if self._causal else self.clip.encode_text(tokens)
-
-    @property
-    def _causal(self) -> bool:
-        """open_clip's plain CLIP class: a causal text tower that reads the end-of-text token, the highest id."""
-        import open_clip
-
-        plain = type(self.clip) is open_clip.CLIP
-        return plain and self.clip.attn_mask is not None and self.clip.text_pool_type == "argmax"
-
-    def _encode_short(self, tokens: torch.Tensor) -> torch.Tensor:
-        """open_clip's CLIP.encode_text for any number of positions up to its context length."""
-        clip, length = self.clip, tokens.shape[1]
-        kind = clip.transformer.get_cast_dtype()
-        hidden = clip.token_embedding(tokens).to(kind) + clip.positional_embedding[:length].to(kind)
-        hidden = clip.ln_final(clip.transformer(hidden, attn_mask=clip.attn_mask[:length, :length]))
-        ends = hidden[torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=-1)]
-        projection = clip.text_projection
-        if projection is None:
-            return ends
-        return projection(ends) if isinstance(projection, nn.Linear) else ends @ projection
+        return encode_short(self.clip, tokens) if self.short_captions else self.clip.encode_text(tokens)
 
     @property
     def scale(self) -> torch.Tensor:
@@ -147,8 +127,6 @@ def resolve_architecture(model_type: str, pretrained: str | None = None) -> str:
 
     Raises ConfigError with the closest names, MissingFile for a JSON file or hub folder that is not there.
     """
-    import open_clip
-
     if not model_type and pretrained and pretrained.startswith((HUB, FOLDER)):
         return pretrained
     if model_type.endswith(".json"):
@@ -163,8 +141,6 @@ def resolve_architecture(model_type: str, pretrained: str | None = None) -> str:
 
 
 def _register_json(path: Path) -> str:
-    import open_clip
-
     packaged = Path(__file__).resolve().parents[1] / "configs" / "models" / path
     path = path if path.is_file() else packaged
     if not path.is_file():
@@ -181,16 +157,12 @@ def _register_json(path: Path) -> str:
 
 
 def _create(name: str, config: ModelConfig) -> tuple[nn.Module, Any]:
-    import open_clip
-
-    extra = dict(config.args)
-    if config.image_size:
-        extra["force_image_size"] = config.image_size
+    extra = {**config.args, **({"force_image_size": config.image_size} if config.image_size else {})}
     try:
         with _quiet():
             clip = open_clip.create_model(name, pretrained=None, load_weights=False, **extra)
         return clip, open_clip.get_tokenizer(name)
-    except (RuntimeError, TypeError, FileNotFoundError, OSError) as error:
+    except (RuntimeError, TypeError, ImportError, OSError) as error:
         raise ConfigError(f"model: open_clip could not build '{name}': {str(error).splitlines()[0]}") from error
 
 
@@ -269,9 +241,7 @@ def _converted(clip: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, tor
     scale = state.get("logit_scale")
     if scale is not None and scale.shape != clip.logit_scale.shape and scale.numel() == 1:
         state["logit_scale"] = scale.reshape(clip.logit_scale.shape)
-    try:
+    with contextlib.suppress(RuntimeError, AssertionError, AttributeError):
         resize_pos_embed(state, clip)
         resize_text_pos_embed(state, clip)
-    except (RuntimeError, AssertionError, AttributeError):
-        return state
     return state

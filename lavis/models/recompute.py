@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Any
 
 import torch
-from open_clip.transformer import CustomResidualAttentionBlock, ResidualAttentionBlock
+from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -29,8 +29,7 @@ class RecomputedMlp(nn.Sequential):
 
 def recompute_mlps(tower: nn.Module) -> int:
     """Replace the MLP of every transformer block of open_clip's in `tower`; returns how many were found."""
-    kinds = (ResidualAttentionBlock, CustomResidualAttentionBlock)
-    blocks = [part for part in tower.modules() if isinstance(part, kinds)]
+    blocks = [part for part in tower.modules() if isinstance(part, ResidualAttentionBlock)]
     for block in blocks:
         block.mlp = RecomputedMlp(OrderedDict(block.mlp.named_children()))
     return len(blocks)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
-from timm.models.vision_transformer import Attention
+from timm.models.vision_transformer import Attention, VisionTransformer
 
+from lavis.common.errors import ConfigError
 from lavis.models.fused.config import FusedConfig
 from lavis.models.fused.vision import TokenAttention, build_vision
 
+SIZES = {"vision_width": 24, "vision_depth": 2, "vision_heads": 3, "patch_size": 4}
 
-def encoders(image_size: int):
-    sizes = {"vision_width": 24, "vision_depth": 2, "vision_heads": 3, "patch_size": 4}
-    torch.manual_seed(0)
-    own = build_vision(FusedConfig(image_size=image_size, **sizes)).double()
-    plain = copy.deepcopy(own)
-    for block in plain.blocks:
-        assert type(block.attn) is TokenAttention
-        block.attn.__class__ = Attention
-    return own, plain
+
+def encoders(image_size: int) -> list[VisionTransformer]:
+    """The encoder with the rewritten attention, and the same weights with timm's own."""
+    found = []
+    for fast, attention in (("auto", TokenAttention), ("false", Attention)):
+        torch.manual_seed(0)
+        found.append(build_vision(FusedConfig(image_size=image_size, fast_towers=fast, **SIZES)).double())
+        assert {type(block.attn) for block in found[-1].blocks} == {attention}
+    assert list(found[0].state_dict()) == list(found[1].state_dict())
+    return found
 
 
 @pytest.mark.parametrize("image_size", [8, 48])  # 5 and 145 tokens: torch's kernel, and the project's
@@ -40,3 +41,8 @@ def test_a_mask_goes_to_timm():
     rows, mask = torch.randn(2, 5, 24, dtype=torch.float64), torch.ones(5, 5, dtype=torch.bool).tril()
     torch.testing.assert_close(own.blocks[0].attn(rows, attn_mask=mask), plain.blocks[0].attn(rows, attn_mask=mask))
     assert not torch.equal(own.blocks[0].attn(rows), own.blocks[0].attn(rows, attn_mask=mask))
+
+
+def test_an_unknown_choice_is_named():
+    with pytest.raises(ConfigError, match="model.fast_towers is 'none'"):
+        build_vision(FusedConfig(image_size=8, fast_towers="none", **SIZES))

@@ -6,6 +6,7 @@ Pre-norm, fused qkv with bias, exact GELU, LayerNorm eps 1e-6, the final norm on
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 import torch
@@ -15,6 +16,9 @@ from torch import nn
 
 from lavis.models.attention import attend
 from lavis.models.fused.config import FusedConfig
+from lavis.models.towers import fast_towers
+
+log = logging.getLogger(__name__)
 
 
 class TokenAttention(Attention):
@@ -42,7 +46,9 @@ def build_vision(config: FusedConfig) -> VisionTransformer:
         act_layer=nn.GELU,
     )
     encoder.set_grad_checkpointing(config.grad_checkpointing)
-    for block in encoder.blocks:  # built without dropout, gates and norms of queries, so this form is the same
+    fast = fast_towers(config.fast_towers) != "false"
+    log.info("fast paths of %s: %s", config.arch, "image encoder: attention" if fast else "none")
+    for block in encoder.blocks if fast else ():  # no dropout, gates and norms of queries, so this form is the same
         block.attn.__class__ = TokenAttention
     return encoder
 

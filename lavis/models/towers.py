@@ -1,0 +1,97 @@
+"""`model.fast_towers`: which of open_clip's towers take the rewritten paths, and giving these to them.
+
+The paths: packed self-attention and a last block that computes the first token alone (attention.py), MLPs recomputed in
+the backward pass (recompute.py), captions without padding (`encode_short`). A tower takes them where its classes are
+those that tests/models/test_families.py proves them for; parameters, their names and all values stay open_clip's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transformer import ResidualAttentionBlock, TextTransformer, VisionTransformer, text_global_pool
+from torch import nn
+
+from lavis.common.errors import ConfigError, suggest
+from lavis.models.attention import compute_first_token, pack_attention
+from lavis.models.recompute import recompute_mlps
+
+CHOICES = ("auto", "true", "false")
+BLOCKS = ("attention", "MLPs")
+SHORT_CAPTIONS = "short captions"
+
+
+@dataclass(frozen=True)
+class Tower:
+    """What a tower takes: the names of its rewritten paths, or `why` it has none."""
+
+    paths: tuple[str, ...] = ()
+    why: str = ""
+
+    def __str__(self) -> str:
+        return ", ".join(self.paths) or f"none ({self.why})"
+
+
+def fast_towers(value: object) -> str:
+    """`model.fast_towers` as one of CHOICES; YAML's true and false count. Raises ConfigError."""
+    choice = str(value).lower()
+    if choice not in CHOICES:
+        raise ConfigError(f"model.fast_towers is '{value}'; {suggest(choice, CHOICES)}")
+    return choice
+
+
+def use_fast_paths(clip: Any, value: object, name: str) -> tuple[Tower, Tower]:
+    """Give the towers of `clip`, an open_clip model called `name`, the paths that `model.fast_towers` asks for.
+
+    "auto" takes every path that is proved for a tower; "true" also insists that both towers have one, and raises
+    ConfigError where one has not; "false" leaves open_clip's code alone. Returns the image and the text tower's.
+    """
+    choice = fast_towers(value)
+    if choice == "false":
+        return (Tower(why="model.fast_towers is false"),) * 2
+    text_tower = clip if type(clip) is open_clip.CLIP else clip.text
+    image, text = _obstacle(clip.visual), _obstacle(text_tower)
+    if choice == "true" and (image or text):
+        found = " and ".join(f"its {kind} tower {why}" for kind, why in (("image", image), ("text", text)) if why)
+        raise ConfigError(f"model.fast_towers is true, but no rewritten path is proved for {name}: {found}; try 'auto'")
+    return _sped_up(clip.visual, image), _sped_up(text_tower, text)
+
+
+def _obstacle(tower: Any) -> str:
+    """What speaks against the rewritten paths; empty where nothing does. A plain CLIP is its own text tower."""
+    if type(tower) not in (VisionTransformer, TextTransformer, open_clip.CLIP):
+        return f"is a {type(tower).__name__}"
+    if type(tower) is TextTransformer and (tower.cls_emb is not None or tower.use_pad_mask):
+        return "gives every caption a mask of its own"
+    for block in tower.transformer.resblocks:
+        if type(block) is not ResidualAttentionBlock:
+            return f"has blocks of class {type(block).__name__}"
+    return ""
+
+
+def _sped_up(tower: Any, why: str) -> Tower:
+    if why:
+        return Tower(why=why)
+    recompute_mlps(tower.transformer)
+    pack_attention(tower.transformer)
+    if compute_first_token(tower):
+        return Tower((*BLOCKS, "first token"))
+    # A causal text tower reads the end-of-text token, the highest id: what follows cannot reach its output.
+    if type(tower) is open_clip.CLIP and tower.attn_mask is not None and tower.text_pool_type == "argmax":
+        return Tower((*BLOCKS, SHORT_CAPTIONS))
+    return Tower(BLOCKS)
+
+
+def encode_short(clip: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """open_clip's CLIP.encode_text for any number of positions up to its context length: (B, L) ids to (B, D)."""
+    length, kind = tokens.shape[1], clip.transformer.get_cast_dtype()
+    hidden = clip.token_embedding(tokens).to(kind) + clip.positional_embedding[:length].to(kind)
+    hidden = clip.ln_final(clip.transformer(hidden, attn_mask=clip.attn_mask[:length, :length]))
+    ends = text_global_pool(hidden, tokens, clip.text_pool_type)
+    projection = clip.text_projection
+    if projection is None:
+        return ends
+    return projection(ends) if isinstance(projection, nn.Linear) else ends @ projection

@@ -1,0 +1,247 @@
+"""`model.fast_towers` on one architecture of every family of open_clip's, at a reduced size with random weights.
+
+Text towers of the hub are built from a small configuration of their kind; every tokenizer is CLIP's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import timm
+import torch
+import transformers
+
+from lavis.common.errors import ConfigError
+from lavis.common.schema import ModelConfig
+from lavis.models.clip import ClipModel
+from lavis.models.towers import use_fast_paths
+
+CAPTIONS = ["a photo of a red star", "write to ana", "two words more than that"]
+ARCHITECTURES = open_clip.list_models()
+VIT = {"img_size": 32, "depth": 2, "embed_dim": 48, "num_heads": 3}
+SMALLER = {  # arguments for timm, by the first word of its model's name
+    "vit": VIT,
+    "eva02": VIT,
+    "eva": VIT | {"img_size": 28},
+    "convnext": {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)},
+    "swin": {"img_size": 56, "depths": (1, 1, 1, 1), "embed_dim": 12, "num_heads": (1, 1, 2, 2)},
+    "fastvit": {"layers": (1, 1, 1, 1), "embed_dims": (64, 64, 64, 64)},
+    "vitamin": {"img_size": 64, "depth": 1},
+}
+CONVOLUTIONAL_STEM = {"img_size": 64, "depth": 1}  # of vit_base_mci_224; its width is fixed
+SIDES = {"eva": 28, "swin": 56}
+SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+ENCODER = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 2}
+ENCODER |= {"decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+VOCABULARY = {"vocab_size": 49408, "max_position_embeddings": 96}
+HUB: dict[str, Callable[[], transformers.PretrainedConfig]] = {
+    "roberta": lambda: transformers.RobertaConfig(**SIZES, **VOCABULARY),
+    "xlm": lambda: transformers.XLMRobertaConfig(**SIZES, **VOCABULARY),
+    "mt5": lambda: transformers.MT5Config(d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, vocab_size=49408),
+    "nllb": lambda: transformers.M2M100Config(**ENCODER, **VOCABULARY),
+}
+
+PLAIN, FIRST, SHORT = "attention, MLPs", "attention, MLPs, first token", "attention, MLPs, short captions"
+NONE = ""
+FAMILIES = {  # one architecture each: the paths of its image tower and of its text tower
+    "ViT-B-16": (FIRST, SHORT),
+    "ViT-B-16-quickgelu": (FIRST, SHORT),
+    "ViT-M-16-alt": (FIRST, SHORT),
+    "ViT-H-14-worldwide": (FIRST, PLAIN),
+    "ViT-H-14-worldwide-quickgelu": (FIRST, PLAIN),
+    "ViT-H-14-CLIPA": (PLAIN, PLAIN),
+    "roberta-ViT-B-32": (FIRST, NONE),
+    "xlm-roberta-base-ViT-B-32": (FIRST, NONE),
+    "mt5-base-ViT-B-32": (FIRST, NONE),
+    "nllb-clip-base": (FIRST, NONE),
+    "coca_base": (PLAIN, NONE),
+    "coca_ViT-B-32": (PLAIN, NONE),
+    "coca_roberta-ViT-B-32": (PLAIN, NONE),
+    "RN50": (NONE, SHORT),
+    "RN50-quickgelu": (NONE, SHORT),
+    "convnext_base": (NONE, SHORT),
+    "convnext_large_d": (NONE, SHORT),
+    "swin_base_patch4_window7_224": (NONE, SHORT),
+    "vit_medium_patch16_gap_256": (NONE, SHORT),
+    "EVA01-g-14": (NONE, PLAIN),
+    "EVA02-B-16": (NONE, PLAIN),
+    "MobileCLIP-S1": (NONE, PLAIN),
+    "MobileCLIP-B": (NONE, PLAIN),
+    "MobileCLIP2-L-14": (NONE, PLAIN),
+    "PE-Core-B-16": (NONE, PLAIN),
+    "ViT-B-16-SigLIP2": (NONE, PLAIN),
+    "ViT-SO400M-16-SigLIP-i18n-256": (NONE, PLAIN),
+    "nllb-clip-base-siglip": (NONE, NONE),
+    "ViTamin-B": (NONE, PLAIN),
+}
+
+
+def first_word(name: str) -> str:
+    return name.rsplit("/", 1)[-1].split("-")[0].split("_")[0]
+
+
+def structure(content: dict[str, Any]) -> tuple[object, ...]:
+    """What tells one family's configuration from another's, sizes aside."""
+    vision, text = content["vision_cfg"], content["text_cfg"]
+    resnet = isinstance(vision.get("layers"), list)
+    image = [first_word(vision.get("timm_model_name", "")), vision.get("timm_pool"), vision.get("timm_proj"), resnet]
+    image += [vision.get(key) for key in ("ls_init_value", "attentional_pool", "pool_type", "output_tokens")]
+    words = [first_word(text.get("hf_model_name", "")), text.get("no_causal_mask"), text.get("pool_type")]
+    words += [text.get(key) for key in ("embed_cls", "proj_type", "proj_bias")]
+    model = [bool(content.get(key)) for key in ("custom_text", "multimodal_cfg", "quick_gelu")]
+    return (*image, *words, *model)
+
+
+def reduced(name: str, folder: Path) -> Path:
+    """The architecture's file with small towers."""
+    content = open_clip.get_model_config(name)
+    content["embed_dim"] = 16
+    _reduce_image(content["vision_cfg"])
+    _reduce_text(content["text_cfg"], folder)
+    if "multimodal_cfg" in content:
+        content["multimodal_cfg"] |= {"width": 16, "heads": 2, "layers": 1}
+    path = folder / f"family_{list(FAMILIES).index(name)}.json"  # open_clip chooses tokenizers by parts of names
+    path.write_text(json.dumps(content))
+    return path
+
+
+def _reduce_image(vision: dict[str, Any]) -> None:
+    if "timm_model_name" in vision:
+        kind = first_word(vision["timm_model_name"])
+        stem = vision["timm_model_name"] == "vit_base_mci_224"
+        vision["image_size"] = 64 if stem else SIDES.get(kind) or SMALLER[kind].get("img_size", 64)
+    elif isinstance(vision["layers"], list):
+        vision |= {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "image_size": 64}
+    else:
+        vision |= {"layers": 2, "width": 24, "head_width": 8, "patch_size": 8, "image_size": 32}
+        vision |= {key: 2 for key in ("attn_pooler_heads",) if key in vision}
+
+
+def _reduce_text(text: dict[str, Any], folder: Path) -> None:
+    text.pop("hf_tokenizer_name", None)
+    text.pop("tokenizer_kwargs", None)
+    text |= {"width": 16, "heads": 2, "layers": 2, "vocab_size": 49408, "eos_id": 49407}
+    if "hf_model_name" in text:
+        HUB[first_word(text["hf_model_name"])]().save_pretrained(folder)
+        text["hf_model_name"] = str(folder)
+
+
+@pytest.fixture(autouse=True)
+def small_timm(monkeypatch):
+    """timm's models, smaller."""
+    create = timm.create_model
+
+    def smaller(name: str, **options: Any) -> torch.nn.Module:
+        sizes = CONVOLUTIONAL_STEM if name == "vit_base_mci_224" else SMALLER[first_word(name)]
+        return create(name, **sizes, **options)
+
+    monkeypatch.setattr(timm, "create_model", smaller)
+
+
+def build(path: Path, fast: object, **arguments: Any) -> ClipModel:
+    torch.manual_seed(0)
+    arguments |= {"pretrained_text": False}
+    return ClipModel.from_config(ModelConfig(model_type=str(path), fast_towers=fast, args=arguments)).train()
+
+
+def pixels(model: ClipModel) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(1)
+    side = open_clip.model.to_2tuple(model.clip.visual.image_size)
+    return torch.randint(0, 256, (3, 3, *side), dtype=torch.uint8, generator=draw)
+
+
+def outcome(clip: torch.nn.Module, image: Callable, text: Callable) -> dict[str, torch.Tensor]:
+    """Both embeddings, and the gradient of a fixed scalar for every parameter of `clip`."""
+    torch.manual_seed(2)
+    found = {"image": image(), "text": text()}
+    sum((out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum() for out in found.values()).backward()
+    grads = {name: parameter.grad for name, parameter in clip.named_parameters() if parameter.grad is not None}
+    return {**{name: out.detach() for name, out in found.items()}, **grads}
+
+
+def of_model(model: ClipModel) -> dict[str, torch.Tensor]:
+    tokens = model.tokenize(CAPTIONS)
+    return outcome(model.clip, partial(model.encode_image, pixels(model)), partial(model.encode_text, tokens))
+
+
+def of_open_clip(name: str, model: ClipModel, **arguments: Any) -> dict[str, torch.Tensor]:
+    """open_clip's own model through its own functions; `model` normalises the pixels."""
+    torch.manual_seed(0)
+    clip = open_clip.create_model(name, pretrained_text=False, **arguments).train()
+    images, tokens = model.normalise(pixels(model)), open_clip.get_tokenizer(name)(CAPTIONS)
+    return outcome(clip, partial(clip.encode_image, images), partial(clip.encode_text, tokens))
+
+
+def assert_equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    """To 1e-5 of each tensor's largest entry; where that is nothing but rounding, of the largest of all, less."""
+    assert ours.keys() == theirs.keys()
+    largest = max(value.abs().max().item() for value in theirs.values())
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=0, atol=1e-5 * value.abs().max().item() + 1e-7 * largest)
+
+
+def test_every_architecture_belongs_to_a_family():
+    known = {structure(open_clip.get_model_config(name)) for name in FAMILIES}
+    assert [name for name in ARCHITECTURES if structure(open_clip.get_model_config(name)) not in known] == []
+    assert len(known) == len(FAMILIES)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rewritten_paths_give_what_open_clip_gives(name, tmp_path, caplog):
+    path = reduced(name, tmp_path)
+    with caplog.at_level("INFO", logger="lavis"):
+        own, plain = build(path, "auto"), build(path, False)
+    image, text = FAMILIES[name]
+    logged = f"fast paths of {path.stem}: image tower: {image or 'none'}; text tower: {text or 'none'}"
+    assert own.short_captions == (text == SHORT) and _without_reasons(caplog.messages[0]) == logged
+    assert list(own.state_dict()) == list(plain.state_dict())
+    assert not {type(part) for part in plain.clip.modules() if type(part).__module__.split(".")[0] == "lavis"}
+    expected = of_open_clip(path.stem, own)
+    assert_equal(of_model(own), expected)
+    assert_equal(of_model(plain), expected)
+
+
+def _without_reasons(message: str) -> str:
+    return "; ".join(part.split(" (")[0] for part in message.split("; "))
+
+
+def test_dropped_patches_are_the_same_ones(tmp_path):
+    path = reduced("ViT-B-16", tmp_path)
+    own = build(path, "true", force_patch_dropout=0.5)
+    assert_equal(of_model(own), of_open_clip(path.stem, own, force_patch_dropout=0.5))
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("RN50", "no rewritten path is proved for family_13: its image tower is a ModifiedResNet; try 'auto'"),
+        ("roberta-ViT-B-32", "its text tower is a HFTextEncoder"),
+        ("coca_base", "its text tower gives every caption a mask of its own"),
+        ("nllb-clip-base-siglip", "its image tower is a TimmModel and its text tower is a HFTextEncoder"),
+    ],
+)
+def test_insisting_where_a_tower_has_no_path_is_an_error(name, said, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        build(reduced(name, tmp_path), "true")
+
+
+def test_blocks_of_another_kind_are_left_alone(tmp_path):
+    content = json.loads(reduced("ViT-B-16", tmp_path).read_text())
+    content["vision_cfg"]["qk_norm"] = True
+    path = tmp_path / "normalised_queries.json"
+    path.write_text(json.dumps(content))
+    own = build(path, "auto")
+    image, _ = use_fast_paths(build(path, "false").clip, "auto", "it")
+    assert image.paths == () and "blocks of class CustomResidualAttentionBlock" in str(image)
+    assert_equal(of_model(own), of_open_clip(path.stem, own))
+
+
+def test_an_unknown_choice_is_named():
+    with pytest.raises(ConfigError, match="model.fast_towers is 'yes'; .*auto, false, true"):
+        use_fast_paths(torch.nn.Identity(), "yes", "it")
