@@ -36,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.common import finish, say, where  # noqa: E402
 from lavis.datasets.annotations import Entry  # noqa: E402
-from lavis.models.attention import compute_first_token, pack_attention  # noqa: E402
+from lavis.towers.attention import compute_first_token, pack_attention  # noqa: E402
 
 MODELS = ("ViT-B-16", "ViT-L-14", "ViT-H-14", "ViT-bigG-14")
 DEVICES = (1, 8, 64, 512)

@@ -34,8 +34,8 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 from benchmarks.common import alternate, child, finish, peak_mib, say, spread, where  # noqa: E402
 from benchmarks.world import options, write_world  # noqa: E402
 from lavis.common.memory import own_large_blocks  # noqa: E402
-from lavis.models.attention import FirstTokenBlock, SelfAttention  # noqa: E402
-from lavis.models.recompute import RecomputedMlp  # noqa: E402
+from lavis.towers.attention import FirstTokenBlock, SelfAttention  # noqa: E402
+from lavis.towers.recompute import RecomputedMlp  # noqa: E402
 
 METHODS = ("vlul", "erase", "delete")
 WAYS = ("plain", "ours", "ours-bf16")
@@ -168,11 +168,11 @@ def plain_loss(method: str, forget: Any, retain: Any, old_forget: Any, old_retai
 
 def _prepared(args: argparse.Namespace) -> tuple[Any, list[Any], float]:
     """The project's runner on the drawn data, its first batches, and how long the stored teacher took."""
-    from lavis.common.config import load_config
     from lavis.common.registry import registry
     from lavis.runners.epoch import EpochRunner
     from lavis.runners.feed import Feed
     from lavis.runners.teaching import build_teacher
+    from lavis.settings.config import load_config
     from lavis.tasks.entry import jobs_of
 
     folder = Path(args.folder)
@@ -222,8 +222,8 @@ def _options(args: argparse.Namespace, folder: Path) -> list[str]:
 
 
 def _save_original(folder: Path, name: str) -> None:
-    from lavis.common.schema import ModelConfig
     from lavis.models.clip import ClipModel
+    from lavis.settings.schema import ModelConfig
 
     torch.manual_seed(0)
     weights = ClipModel.from_config(ModelConfig(model_type=name)).checkpoint_state()

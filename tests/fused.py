@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import yaml
 
-from lavis.common.config import load_config
 from lavis.common.registry import registry
+from lavis.settings.config import load_config
 from lavis.synthetic.scenes.layout import ensure
 from lavis.tasks.entry import train, unlearn
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lavis.common.schema import DatasetConfig, RunConfig
-from lavis.common.validation import build
+from lavis.settings.schema import DatasetConfig, RunConfig
+from lavis.settings.validation import build
 
 SIZE = 12
 

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lavis.common.checkpoint import load_checkpoint, load_file, save_checkpoint, weights_of
-from lavis.common.config import load_config
 from lavis.common.errors import UserFault
 from lavis.common.forget_list import read_forget_list
 from lavis.common.results import read_results
-from lavis.common.schema import DatasetConfig, ModelConfig, RunConfig
 from lavis.datasets.annotations import Entry, read_annotations
 from lavis.datasets.partition import split_forget
 from lavis.images.store import ImageStore
+from lavis.settings.config import load_config
+from lavis.settings.schema import DatasetConfig, ModelConfig, RunConfig
 
 CASES = int(os.environ.get("LAVIS_FUZZ", "60"))
 fuzz = settings(

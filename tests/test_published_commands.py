@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lavis.common.schema import ModelConfig
 from lavis.models.clip import ClipModel
+from lavis.settings.schema import ModelConfig
 from tests.small import ROOT, free_port
 
 FORGET, RETAIN = 30_468, 64

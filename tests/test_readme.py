@@ -15,8 +15,8 @@ import pytest
 import torch
 import yaml
 
-from lavis.common.config import load_config
 from lavis.common.registry import registry
+from lavis.settings.config import load_config
 from tests.small import write_world
 
 ROOT = Path(__file__).resolve().parent.parent

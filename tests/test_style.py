@@ -134,7 +134,7 @@ def test_no_unfinished_marks() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=label)
 def test_configuration_composes(path: Path) -> None:
-    from lavis.common.config import load_config
+    from lavis.settings.config import load_config
 
     config = load_config(path)
     assert config.job_name
@@ -156,8 +156,8 @@ def test_sweep_expands(path: Path) -> None:
 
 @pytest.mark.parametrize("path", METHOD_DEFAULTS, ids=label)
 def test_method_defaults_belong_to_a_method(path: Path) -> None:
-    from lavis.common.config import load_config
     from lavis.common.registry import registry
+    from lavis.settings.config import load_config
 
     assert path.stem in registry.names("trainer")
     load_config(ROOT / "configs" / "clip" / "retrieval_salmu_tiny.yaml", job=[path.stem])

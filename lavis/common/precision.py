@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lavis.common.schema import RunConfig
-
 KERNELS = {"math": SDPBackend.MATH, "flash": SDPBackend.FLASH_ATTENTION, "efficient": SDPBackend.EFFICIENT_ATTENTION}
 
 
-def amp_dtype(run: RunConfig, device: torch.device) -> torch.dtype | None:
+class Arithmetic(Protocol):
+    """The settings of `run:` that are read here."""
+
+    @property
+    def amp(self) -> bool: ...
+
+    @property
+    def amp_dtype(self) -> str: ...
+
+    @property
+    def attention(self) -> str: ...
+
+
+def amp_dtype(run: Arithmetic, device: torch.device) -> torch.dtype | None:
     """The half-precision type of `run.amp_dtype`.
 
     auto: bf16 where the device computes in it; otherwise fp16 on a GPU, and None (single precision) on a CPU, where
@@ -29,7 +41,7 @@ def amp_dtype(run: RunConfig, device: torch.device) -> torch.dtype | None:
 
 
 @contextlib.contextmanager
-def computing(run: RunConfig, device: torch.device) -> Iterator[None]:
+def computing(run: Arithmetic, device: torch.device) -> Iterator[None]:
     """The run's precision and attention kernel, for a forward pass."""
     kind = amp_dtype(run, device)
     on = run.amp and kind is not None

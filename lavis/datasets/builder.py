@@ -14,7 +14,6 @@ import numpy as np
 
 from lavis.common.errors import ConfigError, DataError, MissingFile, suggest
 from lavis.common.forget_list import read_forget_list
-from lavis.common.schema import REFERENCES, DatasetConfig, RunConfig
 from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry, Parse, pair_entry, read_annotations
 from lavis.datasets.pairs import PairDataset
@@ -23,6 +22,7 @@ from lavis.images.pixel_cache import Caching
 from lavis.images.store import ImageStore
 from lavis.images.tars import TarStore, tar_files
 from lavis.processors.base import build_processor
+from lavis.settings.schema import REFERENCES, DatasetConfig, RunConfig
 
 log = logging.getLogger(__name__)
 

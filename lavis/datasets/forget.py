@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lavis.common.config import compose_dataset
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.common.forget_list import FORGET_SEEDS, draw_pool, list_path, read_forget_list, write_forget_list
 from lavis.common.registry import registry
-from lavis.common.schema import RunConfig
 from lavis.datasets.builder import PairBuilder
+from lavis.settings.config import compose_dataset
+from lavis.settings.schema import RunConfig
 
 BUILDERS = {
     "coco": "coco_retrieval",

@@ -15,17 +15,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lavis.common.conditions import chooses_epoch
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.files import read_json
 from lavis.common.registry import registry
-from lavis.common.schema import DatasetConfig
-from lavis.common.settings import NOTHING, RESULTS, setting
 from lavis.datasets.annotations import Entry, Parse, checked_text
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.formats import question_entry, with_answers
 from lavis.datasets.pairs import PairDataset
 from lavis.datasets.rows import QuestionDataset
+from lavis.settings.conditions import chooses_epoch
+from lavis.settings.declaration import NOTHING, RESULTS, setting
+from lavis.settings.schema import DatasetConfig
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ import torch
 from lavis.common import distributed
 from lavis.common.checkpoint import weights_digest
 from lavis.common.errors import DataError
-from lavis.common.schema import RunConfig
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.pairs import PairDataset
@@ -24,6 +23,7 @@ from lavis.embedding.embed import (
     split_features,
 )
 from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
+from lavis.settings.schema import RunConfig
 
 AUTO = "auto"
 

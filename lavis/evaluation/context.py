@@ -13,7 +13,6 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from lavis.common.logger import get_logger
-from lavis.common.schema import RunConfig
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.pairs import PairDataset
@@ -22,6 +21,7 @@ from lavis.embedding.embed import SplitFeatures
 from lavis.evaluation.inputs import embedding_fault
 from lavis.evaluation.partition_embed import embed_partitions, partitions_fault
 from lavis.evaluation.partitions import SplitPartition
+from lavis.settings.schema import RunConfig
 
 T = TypeVar("T")
 Splits = dict[str, list[Entry]]

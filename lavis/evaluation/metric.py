@@ -19,9 +19,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lavis.common.schema import RunConfig
 from lavis.datasets.annotations import Entry
 from lavis.evaluation.context import Context
+from lavis.settings.schema import RunConfig
 
 DOWN, UP, TARGET = "↓", "↑", "→"
 DIRECTIONS = {

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from lavis.common import distributed
-from lavis.common.schema import RunConfig
 from lavis.datasets.loaders import eval_loader
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import SplitFeatures, evaluating
 from lavis.evaluation.ranking import MISSED
 from lavis.evaluation.recall import recall_summary
+from lavis.settings.schema import RunConfig
 
 Match = Callable[[int, torch.Tensor], torch.Tensor]  # query, candidates (k,) to match logits (k,)
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lavis.common.features import Features, FusedFeatures, PairFeatures
-from lavis.common.schema import ModelConfig
+from lavis.settings.schema import ModelConfig
 
 Inputs = dict[str, Any]
 

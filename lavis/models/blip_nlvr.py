@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import torch
 
 from lavis.common.registry import registry
-from lavis.common.settings import NOTHING, setting
 from lavis.models.fused.blip import VOCABULARY, MarkedTexts
 from lavis.models.fused.blip_twin import doubled, twin_encoder
 from lavis.models.fused.classification import FusedClassifier
 from lavis.models.fused.config import ClassifierConfig
 from lavis.models.fused.text import TextEncoder, TextSizes
 from lavis.models.fused.tokens import Tokens
+from lavis.settings.declaration import NOTHING, setting
 
 
 @dataclass(frozen=True)

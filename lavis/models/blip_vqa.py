@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import torch
 
-from lavis.common.conditions import chooses_epoch
 from lavis.common.registry import registry
-from lavis.common.settings import RESULTS, setting
 from lavis.models.fused.blip import VOCABULARY, MarkedTexts
 from lavis.models.fused.config import VqaConfig
 from lavis.models.fused.tokens import DECODE
 from lavis.models.fused.vqa import FusedVqa
+from lavis.settings.conditions import chooses_epoch
+from lavis.settings.declaration import RESULTS, setting
 
 
 @dataclass(frozen=True)

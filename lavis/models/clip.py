@@ -23,10 +23,10 @@ from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
 from lavis.common.errors import CheckpointError, ConfigError, MissingFile, suggest
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
-from lavis.common.schema import ModelConfig
 from lavis.losses.contrastive import contrastive_loss
 from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep
-from lavis.models.towers import SHORT_CAPTIONS, encode_short, use_fast_paths
+from lavis.settings.schema import ModelConfig
+from lavis.towers.fast import SHORT_CAPTIONS, encode_short, use_fast_paths
 
 log = logging.getLogger(__name__)
 HUB, FOLDER = "hf-hub:", "local-dir:"

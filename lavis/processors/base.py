@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
-from lavis.common.validation import make, read
+from lavis.settings.validation import make, read
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from lavis.common.registry import registry
-from lavis.common.settings import setting
 from lavis.processors.image import ClipImageTrain, ImageProcessor, crop_box, to_pixels
+from lavis.settings.declaration import setting
 
 GREY = [128.0, 128.0, 128.0]  # where a moved picture leaves the frame bare
 OPERATIONS, CHANCE = 2, 0.5  # operations drawn for a picture, and how likely each drawn one is applied

@@ -13,8 +13,8 @@ from torchvision.transforms import functional as F
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
-from lavis.common.settings import setting
 from lavis.processors.base import Processor
+from lavis.settings.declaration import setting
 
 RATIO = (3 / 4, 4 / 3)  # aspect ratios of a random crop, as in torchvision's RandomResizedCrop
 ATTEMPTS = 10  # draws before the crop falls back to the image's centre

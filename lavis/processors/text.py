@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lavis.common.registry import registry
-from lavis.common.settings import setting
 from lavis.processors.base import Processor
+from lavis.settings.declaration import setting
 
 MARKS = '.!"()*#:;~'
 STRIPPED = str.maketrans(dict.fromkeys(MARKS, " "))  # BLIP's recipe for captions turns them into blanks

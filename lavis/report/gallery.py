@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from lavis.common.config import Config
 from lavis.common.distributed import resolve_device
 from lavis.common.files import write_json
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
 from lavis.embedding.embed import embed_captions, embed_images
+from lavis.settings.config import Config
 
 SECRET, FACT, NEAR, KEPT, FORGOTTEN = "secret", "fact", "near", "kept", "forgotten"
 POOL, THUMBNAIL, NEAR_RANK = 2000, 192, 10

@@ -16,15 +16,15 @@ from lavis.common import distributed
 from lavis.common.checkpoint import discard_all, weights_digest
 from lavis.common.logger import RunLog, get_logger
 from lavis.common.registry import registry
-from lavis.common.run_dir import RESULTS
-from lavis.common.schema import RunConfig
 from lavis.models.base import BaseModel
 from lavis.runners import fsdp
 from lavis.runners.feed import Feed
 from lavis.runners.loop import TrainingLoop
 from lavis.runners.meters import Timed
+from lavis.runners.run_dir import RESULTS
 from lavis.runners.saving import Saver, TrainingState
 from lavis.runners.stop import StopFlag, Stopped
+from lavis.settings.schema import RunConfig
 from lavis.trainers.base import BaseTrainer
 
 Validate = Callable[[int], dict[str, float]]

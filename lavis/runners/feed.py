@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
-from lavis.common.schema import RunConfig
 from lavis.datasets.loaders import BatchPlan, SinglePlan, steps_per_epoch, training_loader
 from lavis.datasets.pairs import PairDataset
 from lavis.models.base import BaseModel, TrainingStep
+from lavis.settings.schema import RunConfig
 from lavis.trainers.base import Batch
 
 

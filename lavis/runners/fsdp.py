@@ -19,8 +19,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from lavis.common import distributed
 from lavis.common.errors import ConfigError
-from lavis.common.schema import RunConfig
 from lavis.models.base import BaseModel
+from lavis.settings.schema import RunConfig
 
 
 def check_parallel(run: RunConfig, model: type[BaseModel] | BaseModel) -> None:

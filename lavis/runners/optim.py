@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
-from lavis.common.schema import RunConfig
+from lavis.settings.schema import RunConfig
 
 
 def decays(name: str, parameter: torch.Tensor) -> bool:

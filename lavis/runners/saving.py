@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
-from lavis.common.changes import changes
 from lavis.common.checkpoint import (
     FORMAT,
     checkpoint_name,
@@ -21,11 +20,12 @@ from lavis.common.checkpoint import (
 )
 from lavis.common.errors import CheckpointError, ConfigError
 from lavis.common.logger import get_logger
-from lavis.common.run_dir import git_commit
 from lavis.common.seed import random_states, restore_random_states
-from lavis.common.settings import WEIGHTS
 from lavis.models.base import BaseModel
 from lavis.runners.fsdp import cut_states, put, whole
+from lavis.runners.run_dir import git_commit
+from lavis.settings.changes import changes
+from lavis.settings.declaration import WEIGHTS
 
 
 @dataclass

@@ -24,7 +24,6 @@ from lavis.common.features import PairFeatures
 from lavis.common.files import write_json
 from lavis.common.precision import attention
 from lavis.common.registry import registry
-from lavis.common.schema import RelearnConfig, RunConfig
 from lavis.common.seed import derived_seed, generator
 from lavis.datasets.annotations import Entry
 from lavis.datasets.pairs import PairDataset
@@ -36,6 +35,7 @@ from lavis.runners.loop import TrainingLoop
 from lavis.salmubench.data import BenchmarkData
 from lavis.salmubench.identity_mrr import caption_pool, pool_ranks
 from lavis.salmubench.splits import identity_of
+from lavis.settings.schema import RelearnConfig, RunConfig
 from lavis.trainers.batch import Batch
 from lavis.trainers.original import Original
 

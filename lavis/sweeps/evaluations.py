@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.checkpoint import BEST
-from lavis.common.config import Config
 from lavis.common.files import file_digest, replacing
-from lavis.common.schema import RunConfig
+from lavis.settings.config import Config
+from lavis.settings.schema import RunConfig
 from lavis.sweeps.jobs import RESULTS, Job, read_results
 from lavis.sweeps.plan import Setting, command, log_path, seed_options
 from lavis.sweeps.references import published, reference_config, reference_folder

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lavis.common.changes import changes
-from lavis.common.config import SECTIONS
 from lavis.common.files import locked
-from lavis.common.run_dir import LOCK
-from lavis.common.settings import Affects
+from lavis.runners.run_dir import LOCK
+from lavis.settings.changes import changes
+from lavis.settings.config import SECTIONS
+from lavis.settings.declaration import Affects
 
 RESULTS = "results.json"
 TAIL_BYTES = 16_384

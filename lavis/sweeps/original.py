@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lavis.common.cli import run_main
 from lavis.common.logger import setup_logging
-from lavis.common.schema import REFERENCES
+from lavis.settings.schema import REFERENCES
 from lavis.sweeps.console import list_jobs, run_jobs
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.lanes import make_lanes

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lavis.common.config import Config, check_backbone, load_config
 from lavis.common.errors import ConfigError, suggest
 from lavis.common.registry import registry
-from lavis.common.run_dir import original_checkpoint, run_folder
-from lavis.common.schema import RunConfig
+from lavis.runners.run_dir import original_checkpoint, run_folder
+from lavis.settings.config import Config, check_backbone, load_config
+from lavis.settings.schema import RunConfig
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.schema import SweepConfig
 from lavis.sweeps.variants import Variant, setting_options, variants

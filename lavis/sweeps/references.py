@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lavis.common.config import Config
 from lavis.common.registry import registry
-from lavis.common.run_dir import run_folder
-from lavis.common.schema import REFERENCES
+from lavis.runners.run_dir import run_folder
+from lavis.settings.config import Config
+from lavis.settings.schema import REFERENCES
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.plan import Setting, command, compose, log_path, reference_seeds, start_of
 from lavis.sweeps.schema import SweepConfig

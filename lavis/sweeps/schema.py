@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from lavis.common.errors import ConfigError, MissingFile, suggest
-from lavis.common.schema import REFERENCES
 from lavis.report.verdicts import VerdictRules
+from lavis.settings.schema import REFERENCES
 
 REFERENCE_SEEDS = ("configured", "each")
 LAUNCHERS = ("local", "slurm")

@@ -13,12 +13,9 @@ import torch
 
 from lavis.common import distributed
 from lavis.common.checkpoint import BEST, load_file, weights_of
-from lavis.common.config import Config
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
-from lavis.common.run_dir import RESULTS, folder_lock, original_checkpoint, run_folder
-from lavis.common.schema import RunConfig
 from lavis.common.seed import random_states, restore_random_states, seed_everything
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
@@ -29,7 +26,10 @@ from lavis.models.base import BaseModel
 from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
 from lavis.runners.fsdp import is_sharded, put, whole
+from lavis.runners.run_dir import RESULTS, folder_lock, original_checkpoint, run_folder
 from lavis.runners.teaching import build_teacher
+from lavis.settings.config import Config
+from lavis.settings.schema import RunConfig
 from lavis.tasks.run_result import RunResult, write_run_result
 from lavis.trainers.base import BaseTrainer
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from lavis.common import distributed
-from lavis.common.config import Config
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.datasets.metadata import read_identities
@@ -15,6 +14,7 @@ from lavis.evaluation.measure import selected
 from lavis.models.base import BaseModel
 from lavis.salmubench.layout import write_public_layout
 from lavis.salmubench.metric import SUITE
+from lavis.settings.config import Config
 from lavis.synthetic.fictitious import Fiction
 from lavis.tasks.base import BaseTask, Splits
 from lavis.trainers.base import BaseTrainer

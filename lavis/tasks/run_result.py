@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lavis.common.config import Config
 from lavis.common.logger import json_line
 from lavis.common.results import FILE_NAME, SCHEMA, write_results
-from lavis.common.run_dir import command_line, git_commit
 from lavis.evaluation.measure import all_columns, all_metrics
 from lavis.evaluation.metric import Column
+from lavis.runners.run_dir import command_line, git_commit
+from lavis.settings.config import Config
 
 WIDTH = 22
 

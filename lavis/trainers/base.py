@@ -15,10 +15,10 @@ from lavis.common import distributed
 from lavis.common.errors import ConfigError, TrainingError, suggest
 from lavis.common.features import Features, PairFeatures
 from lavis.common.precision import computing
-from lavis.common.schema import RunConfig
 from lavis.common.seed import derived_seed
-from lavis.common.validation import build
 from lavis.models.base import BaseModel, join
+from lavis.settings.schema import RunConfig
+from lavis.settings.validation import build
 from lavis.trainers.batch import Batch
 from lavis.trainers.teacher import Teacher
 

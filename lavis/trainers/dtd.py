@@ -26,10 +26,10 @@ import torch
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
-from lavis.common.schema import RunConfig
 from lavis.common.seed import generator
-from lavis.common.settings import setting
 from lavis.models.base import BaseModel
+from lavis.settings.declaration import setting
+from lavis.settings.schema import RunConfig
 from lavis.trainers.base import BaseTrainer
 
 

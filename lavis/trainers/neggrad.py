@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 
 from lavis.common.registry import registry
-from lavis.common.settings import setting
+from lavis.settings.declaration import setting
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures, with_parts
 
 

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from lavis.common.errors import ConfigError
-from lavis.common.schema import RunConfig
 from lavis.common.seed import derived_seed
-from lavis.common.settings import setting
 from lavis.models.base import BaseModel
+from lavis.settings.declaration import setting
+from lavis.settings.schema import RunConfig
 from lavis.trainers.base import BaseTrainer, Batch
 from lavis.trainers.teacher import FrozenModel
 

@@ -24,8 +24,8 @@ import torch
 
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
-from lavis.common.settings import setting
 from lavis.losses.contrastive import contrastive_loss
+from lavis.settings.declaration import setting
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 Groups = torch.Tensor | None

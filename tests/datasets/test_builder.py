@@ -8,8 +8,8 @@ import json
 import pytest
 
 from lavis.common.errors import ConfigError, DataError, MissingFile
-from lavis.common.schema import StageProcessors
 from lavis.datasets.builder import PairBuilder, evenly, in_folder
+from lavis.settings.schema import StageProcessors
 
 
 def images(entries):

@@ -9,11 +9,11 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import lavis.importing
-from lavis.common.config import compose_dataset
 from lavis.common.errors import DataError, MissingFile
 from lavis.common.registry import registry
-from lavis.common.schema import RunConfig
 from lavis.datasets.salmu import SalmuBuilder, main
+from lavis.settings.config import compose_dataset
+from lavis.settings.schema import RunConfig
 
 DEFAULTS = Path(lavis.datasets.__file__).parent.parent / "configs" / "datasets" / "salmu" / "defaults.yaml"
 

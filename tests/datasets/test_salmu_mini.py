@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lavis.common.config import compose_dataset
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.common.registry import registry
-from lavis.common.schema import RunConfig
 from lavis.datasets.annotations import read_annotations
 from lavis.datasets.builder import in_folder
 from lavis.datasets.salmu_mini import main
+from lavis.settings.config import compose_dataset
+from lavis.settings.schema import RunConfig
 from lavis.synthetic.mini import layout
 from lavis.synthetic.mini.layout import ensure
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from lavis.common.errors import DataError
-from lavis.common.schema import DatasetConfig, RunConfig, StageProcessors
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.bank import FeatureBank, cache_folder
 from lavis.embedding.embed import embed_entries
 from lavis.images.store import ImageStore
 from lavis.processors.image import ClipImageEval
 from lavis.processors.text import ClipCaption
+from lavis.settings.schema import DatasetConfig, RunConfig, StageProcessors
 from tests.evaluation.world import SIZE, FakeModel, pictures
 
 CAPTIONS = [("red", "blue"), ("green",), ("red",), ("x", "y", "red"), ("blue",)]

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lavis.common.errors import ConfigError
-from lavis.common.schema import RunConfig
 from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.membership import mia_auc
 from lavis.evaluation.retrieval import retrieval_metrics
+from lavis.settings.schema import RunConfig
 from tests.evaluation.world import FakeModel, metrics_of, splits
 
 

@@ -12,10 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lavis.common.config import load_config
 from lavis.common.errors import ConfigError
 from lavis.evaluation.partitions import cosines_from_partition, partition_plan, ranks_from_partition
 from lavis.evaluation.ranking import ranks_from_features
+from lavis.settings.config import load_config
 from lavis.tasks.retrieval import RetrievalTask
 from tests.small import run, write_world
 

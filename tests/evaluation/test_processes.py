@@ -9,9 +9,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from lavis.common import distributed
-from lavis.common.schema import RunConfig
 from lavis.embedding.embed import embed_entries
 from lavis.evaluation.ranking import ranks_from_features
+from lavis.settings.schema import RunConfig
 from tests.evaluation.world import FakeModel, metrics_of, splits
 
 

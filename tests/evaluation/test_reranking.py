@@ -10,11 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lavis.common.schema import RunConfig
 from lavis.embedding.embed import split_features
 from lavis.evaluation.ranking import MISSED
 from lavis.evaluation.reranking import Owners, matched_recall, rank_of
 from lavis.evaluation.retrieval import retrieval_metrics
+from lavis.settings.schema import RunConfig
 
 CPU = torch.device("cpu")
 COUNTS = (2, 1, 3, 2, 1)

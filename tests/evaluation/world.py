@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from lavis.common.features import PairFeatures
-from lavis.common.schema import RunConfig
 from lavis.datasets.annotations import Entry
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import SplitFeatures
@@ -18,6 +17,7 @@ from lavis.evaluation.context import PairContext
 from lavis.evaluation.measure import measure
 from lavis.processors.image import ClipImageEval
 from lavis.processors.text import ClipCaption
+from lavis.settings.schema import RunConfig
 
 SIZE = 8
 

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 import lavis.datasets
-from lavis.common.config import compose_dataset
-from lavis.common.schema import RunConfig
 from lavis.datasets.salmu import SalmuBuilder
 from lavis.importing import salmu as salmu_import
 from lavis.importing.salmu import STATE
 from lavis.importing.salmu_parquet import Shard, iter_images
+from lavis.settings.config import compose_dataset
+from lavis.settings.schema import RunConfig
 from tests.importing.salmu_source import COUNTS, Importer, entries, images, write_json, write_shard, write_split
 
 DEFAULTS = Path(lavis.datasets.__file__).parent.parent / "configs" / "datasets" / "salmu" / "defaults.yaml"

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from lavis.common.checkpoint import save_checkpoint
 from lavis.common.errors import CheckpointError, ConfigError, MissingFile
-from lavis.common.schema import ModelConfig
 from lavis.models.clip import ClipModel
 from lavis.processors.image import ClipImageEval
+from lavis.settings.schema import ModelConfig
 from tests.small import ARCH
 
 CAPTIONS = ["write to ana.garcia73@example.org", "a photo of a red star"]

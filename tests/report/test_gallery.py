@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from lavis.common.config import load_config
 from lavis.datasets.annotations import Entry
 from lavis.report.gallery import (
     FACT,
@@ -24,6 +23,7 @@ from lavis.report.gallery import (
     judge,
     pool_entries,
 )
+from lavis.settings.config import load_config
 from lavis.tasks.base import load_model
 from tests.report.rows import gallery
 

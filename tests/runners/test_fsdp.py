@@ -11,10 +11,10 @@ from torch import nn
 
 from lavis.common.checkpoint import load_checkpoint
 from lavis.common.errors import ConfigError
-from lavis.common.schema import RunConfig
 from lavis.models.albef_retrieval import AlbefRetrieval
 from lavis.models.clip import ClipModel
 from lavis.runners.fsdp import blocks, check_parallel
+from lavis.settings.schema import RunConfig
 from tests.small import run, write_world
 
 # Adam turns rounding of gradients near zero into whole steps, hence the large epsilon.
@@ -93,7 +93,7 @@ def test_a_process_holds_its_part_of_weights_gradients_and_states(tmp_path):
         "import torch, torch.distributed as dist\n"
         "from torch import nn\n"
         "from lavis.runners.optim import build_optimizer\n"
-        "from lavis.common.schema import RunConfig\n"
+        "from lavis.settings.schema import RunConfig\n"
         "from lavis.runners.fsdp import blocks, is_sharded, shard, state_bytes, total_norm, whole\n"
         "dist.init_process_group('gloo')\n"
         "class Tower(nn.Module):\n"

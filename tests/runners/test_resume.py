@@ -15,7 +15,7 @@ import torch
 from lavis.common.checkpoint import all_checkpoints, load_checkpoint
 from lavis.common.errors import ConfigError
 from lavis.common.files import release_in_child
-from lavis.common.run_dir import folder_lock
+from lavis.runners.run_dir import folder_lock
 from lavis.tasks.entry import unlearn as unlearn_entry
 from tests.small import ROOT, run, write_world
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import evaluate
-from lavis.common.config import load_config
 from lavis.common.registry import registry
 from lavis.common.results import read_results
 from lavis.datasets.salmu import main as import_salmu
 from lavis.salmubench.fictitious_values import FakerValues
 from lavis.salmubench.value_auc import ValueAuc
+from lavis.settings.config import load_config
 from tests.salmubench.published import PAIRS, PARTIAL, WHOLE, write_published
 from tests.salmubench.rows import Projection, benchmark_of, salmubench_metrics
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lavis.common.config import load_config
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.registry import registry
 from lavis.common.results import read_results
-from lavis.common.schema import RelearnConfig
-from lavis.common.validation import build
 from lavis.datasets.annotations import Entry
 from lavis.evaluation.context import PairContext
 from lavis.evaluation.measure import measure as measured
 from lavis.salmubench.relearning import draw, mean_height
+from lavis.settings.config import load_config
+from lavis.settings.schema import RelearnConfig
+from lavis.settings.validation import build
 from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import evaluate
 

@@ -9,11 +9,11 @@ import math
 import pytest
 import torch
 
-from lavis.common.config import load_config
 from lavis.common.errors import DataError
 from lavis.datasets.salmu_mini import SalmuTinyBuilder
 from lavis.salmubench.gen_know import ImageNetAccuracy
 from lavis.salmubench.layout import public_layout
+from lavis.settings.config import load_config
 from lavis.synthetic.mini.layout import ensure
 from tests.datasets.test_imagenet import write_folders
 from tests.salmubench.rows import Projection, benchmark_of, cosine, salmubench_metrics

@@ -8,10 +8,10 @@ import math
 import pytest
 import torch
 
-from lavis.common.config import load_config
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.registry import registry
 from lavis.common.results import read_results
+from lavis.settings.config import load_config
 from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import evaluate
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from lavis.common.registry import registry
-from lavis.common.schema import ModelConfig, RunConfig
 from lavis.common.seed import seed_everything
 from lavis.models.clip import ClipModel
 from lavis.runners.optim import build_optimizer
+from lavis.settings.schema import ModelConfig, RunConfig
 from lavis.trainers.base import Batch
 from lavis.trainers.teacher import FrozenModel, Teacher, Towers
 from tests.small import ARCH

@@ -10,9 +10,9 @@ from lavis.common.errors import ConfigError
 from lavis.common.features import PairFeatures
 from lavis.common.precision import amp_dtype
 from lavis.common.registry import registry
-from lavis.common.schema import RunConfig
 from lavis.losses.contrastive import contrastive_loss
 from lavis.models.base import BaseModel
+from lavis.settings.schema import RunConfig
 from lavis.trainers.base import Batch, Student
 from lavis.trainers.teacher import FrozenModel, Teacher, Towers
 

@@ -14,9 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 from lavis.common.errors import ConfigError
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
-from lavis.common.schema import RunConfig
 from lavis.losses.contrastive import contrastive_loss
 from lavis.runners.loop import MicroBatchLoss
+from lavis.settings.schema import RunConfig
 from lavis.trainers.base import Batch
 from lavis.trainers.teacher import FrozenModel, Teacher, Towers
 from tests.trainers.test_base import CPU, Toy

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from lavis.common.checkpoint import load_checkpoint
-from lavis.common.config import load_config
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
-from lavis.common.schema import RunConfig
+from lavis.settings.config import load_config
+from lavis.settings.schema import RunConfig
 from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import unlearn
 from lavis.trainers.erase_hold import similarity_terms

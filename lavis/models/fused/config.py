@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lavis.common.conditions import chooses_epoch
 from lavis.common.errors import ConfigError
-from lavis.common.schema import ModelConfig
-from lavis.common.settings import NOTHING, RESULTS, setting
+from lavis.settings.conditions import chooses_epoch
+from lavis.settings.declaration import NOTHING, RESULTS, setting
+from lavis.settings.schema import ModelConfig
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, VisionTransformer
 from torch import nn
 
-from lavis.models.attention import attend
 from lavis.models.fused.config import FusedConfig
-from lavis.models.towers import fast_towers
+from lavis.towers.attention import attend
+from lavis.towers.fast import fast_towers
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from lavis.common.config import DEFAULTS, compose_dataset
 from lavis.common.registry import registry
-from lavis.common.schema import RunConfig
+from lavis.settings.config import DEFAULTS, compose_dataset
+from lavis.settings.schema import RunConfig
 from lavis.synthetic.scenes.layout import ensure
 from lavis.synthetic.scenes.plan import MAKERS
 

@@ -18,9 +18,9 @@ import torch
 import transformers
 
 from lavis.common.errors import ConfigError
-from lavis.common.schema import ModelConfig
 from lavis.models.clip import ClipModel
-from lavis.models.towers import use_fast_paths
+from lavis.settings.schema import ModelConfig
+from lavis.towers.fast import use_fast_paths
 
 CAPTIONS = ["a photo of a red star", "write to ana", "two words more than that"]
 ARCHITECTURES = open_clip.list_models()

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lavis.common.conditions import ORIGINAL, chooses_epoch, read_by_method, trained_or_chosen_on
 from lavis.common.errors import ConfigError
-from lavis.common.metric_schema import RelearnConfig, SalmubenchConfig
-from lavis.common.settings import NOTHING, RESULTS, SEED, Section, setting
+from lavis.settings.conditions import ORIGINAL, chooses_epoch, read_by_method, trained_or_chosen_on
+from lavis.settings.declaration import NOTHING, RESULTS, SEED, Section, setting
+from lavis.settings.metric_schema import RelearnConfig, SalmubenchConfig
 
 REFERENCES = ("compromised", "clean", "retrained")
 REFERENCE_JOBS = (ORIGINAL, *REFERENCES)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from lavis.common.changes import changes
 from lavis.common.registry import registry
-from lavis.common.schema import RunConfig
-from lavis.common.settings import NOTHING, RESULTS, WEIGHTS, without_none
-from lavis.common.validation import read
+from lavis.settings.changes import changes
+from lavis.settings.declaration import NOTHING, RESULTS, WEIGHTS, without_none
+from lavis.settings.schema import RunConfig
+from lavis.settings.validation import read
 from lavis.sweeps.jobs import config_changes
-from tests.common.sections import Leaf, leaves, plain
+from tests.settings.sections import Leaf, leaves, plain
 
 MODELS, BUILDERS, METHODS = (registry.names(kind) for kind in ("model", "builder", "trainer"))
 FREE = (  # keys that a resumed run used to be refused for, although none can change a weight

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lavis.common.conditions import trainer_of
 from lavis.common.registry import registry
-from lavis.common.schema import RunConfig
-from lavis.common.settings import WEIGHTS, Affects, Declared, declared, section_of
+from lavis.settings.conditions import trainer_of
+from lavis.settings.declaration import WEIGHTS, Affects, Declared, declared, section_of
+from lavis.settings.schema import RunConfig
 
 Plain = Mapping[str, Any]
 METHOD_ARGS = "run.method_args"  # declared by the method

@@ -20,9 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lavis.common.errors import ConfigError, MissingFile, suggest
 from lavis.common.registry import registry
-from lavis.common.schema import REFERENCE_JOBS, DatasetConfig, ModelConfig, RunConfig
-from lavis.common.settings import NOTHING, declared
-from lavis.common.validation import make, read
+from lavis.settings.declaration import NOTHING, declared
+from lavis.settings.schema import REFERENCE_JOBS, DatasetConfig, ModelConfig, RunConfig
+from lavis.settings.validation import make, read
 
 SECTIONS = ("model", "datasets", "run")
 DEFAULTS = Path(__file__).resolve().parent.parent / "configs"

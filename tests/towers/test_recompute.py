@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from lavis.common.schema import ModelConfig
 from lavis.models.clip import ClipModel
-from lavis.models.recompute import RecomputedMlp, recompute_mlps
+from lavis.settings.schema import ModelConfig
+from lavis.towers.recompute import RecomputedMlp, recompute_mlps
 from tests.small import ARCH
 
 WIDTH, ROWS = 32, 24
@@ -68,7 +68,7 @@ def test_the_wide_activation_is_not_held():
 
 def test_without_gradients_nothing_is_wrapped(monkeypatch):
     _, lean = towers()
-    monkeypatch.setattr("lavis.models.recompute.checkpoint", lambda *_, **__: pytest.fail("it was wrapped"))
+    monkeypatch.setattr("lavis.towers.recompute.checkpoint", lambda *_, **__: pytest.fail("it was wrapped"))
     with torch.no_grad():
         lean(torch.randn(1, ROWS, WIDTH))
 

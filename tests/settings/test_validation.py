@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lavis.common.errors import ConfigError
-from lavis.common.settings import without_none
-from lavis.common.validation import build, read
-from tests.common.sections import Leaf, all_leaves, distinct, sections
+from lavis.settings.declaration import without_none
+from lavis.settings.validation import build, read
+from tests.settings.sections import Leaf, all_leaves, distinct, sections
 
 LEAVES = all_leaves()
 SAME_AS_INIT_LR = {"run.warmup_lr"}  # LAVIS writes -1 for that
@@ -55,10 +55,10 @@ SENSELESS: list[tuple[Any, Callable[[Leaf], bool]]] = [
     (10**20, lambda leaf: leaf.path[-1] in UNLIMITED),
     (10**400, lambda leaf: False),
     (None, lambda leaf: without_none(leaf.item.hint)[1]),
-    (True, lambda leaf: takes(leaf, bool)),
+    (True, lambda leaf: takes(leaf, bool) or "true" in leaf.item.about.choices),
     ("some text", free_text),
     ("a\0b", lambda leaf: False),
-    ("false", free_text),
+    ("false", lambda leaf: free_text(leaf) or "false" in leaf.item.about.choices),
     ([], is_list),
     ([math.nan], lambda leaf: False),
     ([{}], lambda leaf: False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lavis.common.errors import ConfigError
-from lavis.common.settings import RESULTS, SEED, Section, setting
+from lavis.settings.declaration import RESULTS, SEED, Section, setting
 
 
 @dataclass(frozen=True)

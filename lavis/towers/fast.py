@@ -2,7 +2,7 @@
 
 The paths: packed self-attention and a last block that computes the first token alone (attention.py), MLPs recomputed in
 the backward pass (recompute.py), captions without padding (`encode_short`). A tower takes them where its classes are
-those that tests/models/test_families.py proves them for; parameters, their names and all values stay open_clip's.
+those that tests/towers/test_families.py proves them for; parameters, their names and all values stay open_clip's.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from open_clip.transformer import ResidualAttentionBlock, TextTransformer, Visio
 from torch import nn
 
 from lavis.common.errors import ConfigError, suggest
-from lavis.models.attention import compute_first_token, pack_attention
-from lavis.models.recompute import recompute_mlps
+from lavis.towers.attention import compute_first_token, pack_attention
+from lavis.towers.recompute import recompute_mlps
 
 CHOICES = ("auto", "true", "false")
 BLOCKS = ("attention", "MLPs")

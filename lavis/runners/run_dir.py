@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lavis.common.errors import ConfigError
 from lavis.common.files import Locked, lock, remove_leftovers
-from lavis.common.schema import RunConfig
+from lavis.settings.schema import RunConfig
 
 RESULTS = "results.json"
 LOCK = ".lock"

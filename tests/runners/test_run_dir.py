@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from lavis.common.errors import ConfigError
-from lavis.common.run_dir import run_folder
-from lavis.common.schema import RunConfig
+from lavis.runners.run_dir import run_folder
+from lavis.settings.schema import RunConfig
 
 RUN = RunConfig(method="vlul", df_size=5, seed=7, output_dir="out")
 

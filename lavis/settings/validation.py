@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from lavis.common.errors import ConfigError, suggest
-from lavis.common.settings import Setting, declared, section_of, without_none
+from lavis.settings.declaration import Setting, declared, section_of, without_none
 
 T = TypeVar("T")
 MOST = 2**31 - 1  # of whole numbers that declare no bound of their own

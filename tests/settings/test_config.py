@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import yaml
 
-from lavis.common.config import load_config
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.registry import registry
-from lavis.common.schema import DatasetConfig, ModelConfig, RunConfig
-from tests.common.sections import leaves
+from lavis.settings.config import load_config
+from lavis.settings.schema import DatasetConfig, ModelConfig, RunConfig
+from tests.settings.sections import leaves
 
 BASE = {"model": {"arch": "clip", "model_type": "ViT-B-16"}, "datasets": {"salmu": {}}, "run": {}}
 

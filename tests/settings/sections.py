@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lavis.common.registry import registry
-from lavis.common.schema import RunConfig
-from lavis.common.settings import Declared, declared, section_of
+from lavis.settings.declaration import Declared, declared, section_of
+from lavis.settings.schema import RunConfig
 
 
 @dataclass(frozen=True)

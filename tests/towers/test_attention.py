@@ -11,7 +11,7 @@ from torch import nn
 
 from lavis.common.precision import attention as kernel
 from lavis.models import attention as module
-from lavis.models.attention import CpuAttention, SelfAttention, attend, compute_first_token, pack_attention
+from lavis.towers.attention import CpuAttention, SelfAttention, attend, compute_first_token, pack_attention
 
 CAUSAL = torch.full((150, 150), float("-inf")).triu(1)
 
