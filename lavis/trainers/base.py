@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from lavis.common.features import Features, PairFeatures
 from lavis.common.precision import computing
 from lavis.common.seed import derived_seed
 from lavis.models.base import BaseModel, join
+from lavis.settings.declaration import setting
 from lavis.settings.schema import RunConfig
 from lavis.settings.validation import build
 from lavis.trainers.batch import Batch
@@ -105,6 +107,20 @@ class Student(BatchFeatures):
             return self.trainer.model.objective(inputs, self.batch.progress)
 
 
+@dataclass(frozen=True)
+class NoParams:
+    """The hyper-parameters of a method that has none beyond the weights of its terms."""
+
+
+@dataclass(frozen=True)
+class EqualCaptions:
+    """The hyper-parameter of objectives with in-batch negatives."""
+
+    share_equal: bool = setting(
+        True, "rows with the same caption count as each other's right partner, not as negatives of each other"
+    )
+
+
 class BaseTrainer:
     """A method: which sides it needs, its named terms, their weights.
 
@@ -121,7 +137,7 @@ class BaseTrainer:
     Raises ConfigError for a weight or hyper-parameter that the method does not have.
     """
 
-    params_class: ClassVar[type]
+    params_class: ClassVar[type] = NoParams
     all_terms: ClassVar[tuple[str, ...]]
     sets: ClassVar[tuple[str, ...]] = SIDES
     needs_teacher: ClassVar[bool] = True

@@ -20,23 +20,13 @@ Yang et al., "CLIPErase: Efficient Unlearning of Visual-Textual Associations in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.contrastive import contrastive_loss
 from lavis.losses.distillation import kl_both_ways
-from lavis.settings.declaration import setting
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
-
-
-@dataclass(frozen=True)
-class Params:
-    """What the objective takes for equal."""
-
-    share_equal: bool = setting(True, "rows with the same caption share the target of the retention term")
+from lavis.trainers.base import BaseTrainer, Batch, EqualCaptions, Student, TeacherFeatures
 
 
 def cliperase_terms(
@@ -58,7 +48,7 @@ def cliperase_terms(
 class ClipErase(BaseTrainer):
     """CLIPErase in the paper's form."""
 
-    params_class = Params
+    params_class = EqualCaptions
     all_terms = ("forget", "retain", "consist")
     teacher_sets = ("dr",)
     needs_pairs = True

@@ -16,19 +16,12 @@ CVPR 2025, arXiv 2503.23751; the fork replaces the paper's masked distillation b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.terms import similarity_mse, similarity_to_zero
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
-
-
-@dataclass(frozen=True)
-class Params:
-    """delete has no hyper-parameters beyond the weights of its terms."""
 
 
 def delete_terms(
@@ -45,7 +38,6 @@ def delete_terms(
 class Delete(BaseTrainer):
     """DELETE in the fork's form."""
 
-    params_class = Params
     all_terms = ("forget", "retain")
     teacher_sets = ("dr",)
     needs_pairs = True

@@ -17,19 +17,12 @@ arXiv 2410.23330; the fork replaces the paper's three modules by MSEs (the paper
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.terms import similarity_mse, similarity_to_zero, unimodal_mse
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
-
-
-@dataclass(frozen=True)
-class Params:
-    """erase has no hyper-parameters beyond the weights of its terms."""
 
 
 def erase_terms(
@@ -47,7 +40,6 @@ def erase_terms(
 class Erase(BaseTrainer):
     """CLIPErase in the fork's form."""
 
-    params_class = Params
     all_terms = ("forget", "retain", "consist")
     teacher_sets = ("dr",)
     needs_pairs = True

@@ -17,29 +17,17 @@ the forget batches that set this pace do not go through the model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from lavis.common.registry import registry
-from lavis.settings.declaration import setting
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures, with_parts
-
-
-@dataclass(frozen=True)
-class Params:
-    """What the objective takes for equal."""
-
-    share_equal: bool = setting(
-        True, "rows with the same caption are no negatives of each other, where the objective has negatives"
-    )
+from lavis.trainers.base import BaseTrainer, Batch, EqualCaptions, Student, TeacherFeatures, with_parts
 
 
 @registry.register_trainer("ft")
 class FineTuning(BaseTrainer):
     """Fine-tuning on the retain set."""
 
-    params_class = Params
+    params_class = EqualCaptions
     all_terms = ("retain",)
     needs_teacher = False
     trains_scale = True

@@ -19,7 +19,6 @@ Baseline of Selvas-Sala, Kang and Gomez, "SALMUBench", CVPR 2026, arXiv 2603.263
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,11 +30,6 @@ from lavis.losses.contrastive import contrastive_loss
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 FIELD = "generic_caption"
-
-
-@dataclass(frozen=True)
-class Params:
-    """generic has no hyper-parameters beyond the weights of its terms."""
 
 
 def generic_terms(
@@ -68,7 +62,6 @@ def with_generic_captions(entries: list[Any]) -> list[Any]:
 class GenericCaptions(BaseTrainer):
     """Contrastive training on forget images with generic captions and on true retain pairs."""
 
-    params_class = Params
     all_terms = ("forget", "retain")
     needs_pairs = True
     needs_teacher = False

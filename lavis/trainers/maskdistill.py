@@ -18,8 +18,6 @@ arXiv 2503.23751 (the fork's form is `delete`). The paper masks the true class; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from lavis.common.features import PairFeatures
@@ -28,11 +26,6 @@ from lavis.losses.distillation import kl_both_ways
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 MASKED = -1e10
-
-
-@dataclass(frozen=True)
-class Params:
-    """maskdistill has no hyper-parameters beyond the weight of its term."""
 
 
 def maskdistill_terms(
@@ -48,7 +41,6 @@ def maskdistill_terms(
 class MaskedDistillation(BaseTrainer):
     """DELETE in the paper's form."""
 
-    params_class = Params
     all_terms = ("forget",)
     teacher_sets = ("df",)
     needs_pairs = True

@@ -16,22 +16,10 @@ Nothing holds the rest of the model: a learning rate that is too high destroys i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from lavis.common.registry import registry
-from lavis.settings.declaration import setting
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures, with_parts
-
-
-@dataclass(frozen=True)
-class Params:
-    """What the objective takes for equal."""
-
-    share_equal: bool = setting(
-        True, "rows with the same caption are no negatives of each other, where the objective has negatives"
-    )
+from lavis.trainers.base import BaseTrainer, Batch, EqualCaptions, Student, TeacherFeatures, with_parts
 
 
 def neggrad_terms(objective: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -44,7 +32,7 @@ def neggrad_terms(objective: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
 class NegativeGradient(BaseTrainer):
     """Gradient ascent on the forget set."""
 
-    params_class = Params
+    params_class = EqualCaptions
     all_terms = ("forget",)
     sets = ("df",)
     needs_teacher = False

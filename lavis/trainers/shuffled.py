@@ -18,24 +18,14 @@ Baseline of Selvas-Sala, Kang and Gomez, "SALMUBench", CVPR 2026, arXiv 2603.263
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.losses.contrastive import contrastive_loss
-from lavis.settings.declaration import setting
-from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
+from lavis.trainers.base import BaseTrainer, Batch, EqualCaptions, Student, TeacherFeatures
 
 Groups = torch.Tensor | None
-
-
-@dataclass(frozen=True)
-class Params:
-    """What the objective takes for equal."""
-
-    share_equal: bool = setting(True, "rows with the same caption share the target of the cross-entropy")
 
 
 def shuffled_terms(
@@ -56,7 +46,7 @@ def shuffled_terms(
 class ShuffledCaptions(BaseTrainer):
     """Contrastive training on wrong forget pairs and true retain pairs."""
 
-    params_class = Params
+    params_class = EqualCaptions
     all_terms = ("forget", "retain")
     needs_pairs = True
     needs_teacher = False

@@ -15,18 +15,11 @@ The least value is -1, far below what a retrained model gives: it over-generalis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
-
-
-@dataclass(frozen=True)
-class Params:
-    """simmin has no hyper-parameters beyond the weight of its term."""
 
 
 def simmin_terms(student_df: PairFeatures) -> dict[str, torch.Tensor]:
@@ -38,7 +31,6 @@ def simmin_terms(student_df: PairFeatures) -> dict[str, torch.Tensor]:
 class SimilarityMinimisation(BaseTrainer):
     """Mean paired cosine on the forget set, minimised."""
 
-    params_class = Params
     all_terms = ("forget",)
     needs_pairs = True
     sets = ("df",)

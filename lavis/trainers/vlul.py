@@ -26,8 +26,6 @@ Which of these holds is for the features to say (lavis/common/features.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from lavis.common.features import Features
@@ -37,11 +35,6 @@ from lavis.trainers.base import BaseTrainer, Batch, Student, TeacherFeatures
 
 TERMS = ("md", "multi", "uni")
 ABLATIONS = ("vlul-md", "vlul-multi", "vlul-uni", "vlul-md-multi", "vlul-md-uni", "vlul-multi-uni")
-
-
-@dataclass(frozen=True)
-class Params:
-    """vlul has no hyper-parameters beyond the weights of its terms."""
 
 
 def vlul_terms(
@@ -60,7 +53,6 @@ def vlul_terms(
 class MultiDelete(BaseTrainer):
     """MultiDelete (`vlul`) and its ablations."""
 
-    params_class = Params
     all_terms = TERMS
     joint_of_teacher = ("dr",)
 
