@@ -45,7 +45,7 @@ class ClipModel(BaseModel):
         super().__init__()
         self.model_type, self.short_captions = model_type, short_captions
         self.clip = clip
-        self._tokenizer = tokenizer
+        self._tokenizer = lambda captions: tokenizer(captions)  # copies of the model share it, with its 50,000 merges
         self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0])
         mean, std = clip.visual.image_mean, clip.visual.image_std
         self.register_buffer("image_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
