@@ -18,7 +18,6 @@ COMMANDS = [*ENTRY_SCRIPTS, *sorted((ROOT / "bash").glob("*.py")), *sorted((ROOT
 SHIPPED_SUFFIXES = {".py", ".sh", ".yaml", ".yml", ".toml", ".cff", ".md", ".json"}
 SHIPPED_ROOMS = ("lavis", "configs", "bash", "benchmarks", "docs", "tests", ".ci")
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.yaml") if p.parent != ROOT / "configs" / "sweep")
-SWEEPS = sorted((ROOT / "configs" / "sweep").glob("*.yaml"))
 METHOD_DEFAULTS = sorted((ROOT / "lavis" / "configs" / "methods").glob("*.yaml"))
 
 MEDIAN_FUNCTION, MAX_ENTRY = 12, 30
@@ -80,6 +79,17 @@ def forbidden(module: ast.Module) -> Iterator[str]:
                 yield f"line {node.value.lineno}: weights_only other than True"
 
 
+def imported_tests(module: ast.Module) -> Iterator[str]:
+    """Test modules that are imported, at any depth, in sources that are written as text too."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"^\s*(?:from|import) (tests\.\S*\btest_\w+)", node.value, re.MULTILINE)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            prefix = f"{node.module}." if isinstance(node, ast.ImportFrom) and node.module else ""
+            names = [prefix + alias.name for alias in node.names]
+            yield from (name for name in names if any(part.startswith("test_") for part in name.split(".")))
+
+
 def shipped_files() -> list[Path]:
     rooms = [p for room in SHIPPED_ROOMS for p in (ROOT / room).rglob("*")]
     return [p for p in [*rooms, *ROOT.glob("*")] if p.is_file() and p.suffix in SHIPPED_SUFFIXES]
@@ -127,6 +137,12 @@ def test_no_path_of_one_machine() -> None:
     assert hits == []
 
 
+def test_no_test_module_imports_another() -> None:
+    """What tests share lies in modules without tests of their own, or in fixtures."""
+    others = [path for path in sorted((ROOT / "tests").rglob("*.py")) if path != Path(__file__)]
+    assert offences(others, lambda path: list(imported_tests(tree(path)))) == {}
+
+
 def test_no_unfinished_marks() -> None:
     marks = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
     assert [label(p) for p in shipped_files() if p.suffix == ".py" and marks.search(p.read_text("utf-8"))] == []
@@ -142,16 +158,6 @@ def test_configuration_composes(path: Path) -> None:
         composed = load_config(path, job=[job]).to_dict()["run"]
         plain = {key: value for key, value in (keys or {}).items() if not isinstance(value, dict)}
         assert {key: composed[key] for key in plain} == plain
-
-
-@pytest.mark.parametrize("path", SWEEPS, ids=label)
-def test_sweep_expands(path: Path) -> None:
-    from lavis.sweeps.plan import expand
-    from lavis.sweeps.schema import load_sweep
-
-    sweep = load_sweep(path)
-    sweep.df_sizes = sweep.df_sizes[:1]  # composing a cell takes 60 ms
-    assert len(expand(sweep)) >= len(sweep.methods)
 
 
 @pytest.mark.parametrize("path", METHOD_DEFAULTS, ids=label)
@@ -181,3 +187,17 @@ def test_substring_check_itself(source: str, bad: bool) -> None:
 @pytest.mark.parametrize("source", ["from os import *", "print(1)", "load(f, weights_only=False)", "os.system('ls')"])
 def test_construct_check_itself(source: str) -> None:
     assert len(list(forbidden(ast.parse(source)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("from tests.room.test_one import a, b", 2),
+        ("def f():\n    import tests.test_one", 1),
+        ("from tests.room import test_one", 1),
+        ("SCRIPT = 'import os\\nfrom tests.room.test_one import a'", 1),
+        ("from tests.small import write_world", 0),
+    ],
+)
+def test_import_check_itself(source: str, count: int) -> None:
+    assert len(list(imported_tests(ast.parse(source)))) == count

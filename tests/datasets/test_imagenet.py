@@ -5,7 +5,6 @@ import io
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pyarrow
 import pytest
 import torch
@@ -15,23 +14,7 @@ from pyarrow import parquet
 from lavis.common.errors import DataError, MissingFile
 from lavis.datasets.imagenet import ImageNet, wnids
 from lavis.processors.image import ClipImageEval
-
-LABELS = [0, 7, 7, 999, 340]
-
-
-def picture(number: int) -> bytes:
-    pixels = np.random.default_rng(number).integers(0, 256, (12, 9, 3), dtype=np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG" if number % 2 else "PNG")
-    return stream.getvalue()
-
-
-def write_folders(root: Path, labels=LABELS) -> Path:
-    for number, label in enumerate(labels):
-        file = root / wnids()[label] / f"ILSVRC2012_val_{number:08d}.{'JPEG' if number % 2 else 'png'}"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(picture(number))
-    return root
+from tests.datasets.imagenet_files import LABELS, picture, write_folders
 
 
 def write_tar(path: Path, numbers, labels=LABELS, silent=()) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from lavis.settings.config import compose_dataset
 from lavis.settings.schema import RunConfig
 from lavis.synthetic.mini import layout
 from lavis.synthetic.mini.layout import ensure
+from tests.processes import start
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = {"train": 580, "val": 30, "test": 120, "holdout_identity": 40, "holdout_association": 20}
@@ -183,9 +183,7 @@ def test_a_call_killed_between_the_two_renames_of_force_is_mended(copied, drawn)
 def test_processes_started_at_once_write_it_once(tmp_path, drawn):
     code = "import sys; from pathlib import Path; from lavis.synthetic.mini.layout import ensure; "
     code += "r = Path(sys.argv[1]); sys.exit(10 + ensure(r / 'set', r / 'Df', 'tiny', 42))"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    running = [subprocess.Popen(command, env=environment) for _ in range(3)]
+    running = [start([sys.executable, "-c", code, str(tmp_path)]) for _ in range(3)]
     assert sorted(process.wait(timeout=120) for process in running) == [10, 10, 11]
     assert snapshot(tmp_path / "set") == snapshot(drawn[0])
 

@@ -6,7 +6,9 @@ import gzip
 import io
 import json
 import multiprocessing
+import pickle
 import random
+import sys
 import tarfile
 from pathlib import Path
 
@@ -24,7 +26,8 @@ from lavis.images.pixel_cache import Caching
 from lavis.images.store import ImageStore
 from lavis.images.tars import TarStore, members, samples, tar_files
 from lavis.processors.base import build_processor
-from tests.small import run, write_world
+from tests.processes import run
+from tests.small import write_world
 
 EVAL = {"name": "clip_image_eval", "image_size": 16}
 
@@ -97,15 +100,22 @@ def _images_of(dataset: PairDataset, out) -> None:
     out.put(dataset.images([3, 7, 11]).sum().item())
 
 
-@pytest.mark.parametrize("way", ["fork", "spawn"])
-def test_other_processes_read_the_same(world, way):
+def test_a_forked_process_reads_the_same(world):
     dataset = data_set(world, store_of(world))
-    context = multiprocessing.get_context(way)
+    context = multiprocessing.get_context("fork")
     out = context.Queue()
     worker = context.Process(target=_images_of, args=(dataset, out))
     worker.start()
     assert out.get(timeout=120) == dataset.images([3, 7, 11]).sum().item()
     worker.join()
+
+
+def test_a_process_that_was_sent_the_data_set_reads_the_same(world):
+    dataset = data_set(world, store_of(world))
+    (world / "sent").write_bytes(pickle.dumps(dataset))
+    code = "import pickle, sys; data = pickle.load(open(sys.argv[1], 'rb')); print(int(data.images([3, 7, 11]).sum()))"
+    done = run([sys.executable, "-c", code, str(world / "sent")])
+    assert done.stdout == f"{dataset.images([3, 7, 11]).sum().item()}\n", done.stderr
 
 
 def test_storage_may_be_a_folder_a_file_a_pattern_or_a_range(world):

@@ -15,7 +15,7 @@ from lavis.salmubench.gen_know import ImageNetAccuracy
 from lavis.salmubench.layout import public_layout
 from lavis.settings.config import load_config
 from lavis.synthetic.mini.layout import ensure
-from tests.datasets.test_imagenet import write_folders
+from tests.datasets.imagenet_files import write_folders
 from tests.salmubench.rows import Projection, benchmark_of, cosine, salmubench_metrics
 
 TEN = "retfail_r1 retfail_mrr assoc_str acs idzsc core_assoc gen_know inter_id_sim intra_id_sim vis_id_int frag_sim"

@@ -13,7 +13,8 @@ import evaluate
 import train
 import unlearn
 from lavis.common.cli import run_main
-from tests.small import run, write_world
+from tests.processes import run
+from tests.small import write_world
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ def test_references_see_what_their_names_say(world, outcome):
 
 
 def test_a_real_process_ends_with_code_2_and_no_traceback(world):
-    done = run(world.unlearn("vlull"))
+    done = run(world.unlearn("vlull"), fresh=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: unknown trainer 'vlull'; closest: 'vlul'")
     assert "Traceback" not in done.stderr
