@@ -134,7 +134,7 @@ class PairBuilder:
 
     def read(self, split: str) -> list[Entry]:
         """The entries of a split's files; `entries` asks once."""
-        return read_annotations(self._paths(split), self.hint, self.parse)
+        return read_annotations(self._paths(split), self.hint, type(self).parse)
 
     def train_entries(self, allow_holdout: bool = False) -> list[Entry]:
         """Entries of run.train_splits. Raises DataError when one lies in a holdout folder, unless that is allowed."""

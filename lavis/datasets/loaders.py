@@ -109,8 +109,8 @@ class _Fetch(Dataset):
     def in_memory(self) -> bool:
         return all(dataset.in_memory for dataset in self.datasets.values())
 
-    def __getitem__(self, item: tuple[int, dict[str, Rows]]) -> Any:
-        number, rows = item
+    def __getitem__(self, index: tuple[int, dict[str, Rows]]) -> Any:
+        number, rows = index
         try:
             batches = {name: self.datasets[name].batch(wanted, self.epoch) for name, wanted in rows.items()}
         except (DataError, MissingFile) as error:

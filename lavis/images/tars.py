@@ -65,7 +65,7 @@ def members(path: Path, hint: str = "") -> Iterator[tarfile.TarInfo]:
         with path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             length = os.fstat(stream.fileno()).st_size
             for member in archive:
-                archive.members = []  # tarfile would keep all of them
+                archive.members = []  # pyrefly: ignore[missing-attribute] - tarfile would keep all of them
                 if member.isreg() and member.sparse is None:
                     if member.offset_data + member.size > length:
                         raise DataError(f"{path} breaks off in member '{member.name}'; fetch the shard again")
@@ -239,7 +239,7 @@ def _keep(path: Path | None, arrays: dict[str, np.ndarray]) -> None:
         return
     try:
         with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **arrays)
+            np.savez(stream, allow_pickle=False, **arrays)
     except OSError as error:
         log.warning("the index of shards cannot be kept: %s", error)
 

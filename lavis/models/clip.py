@@ -40,8 +40,9 @@ class ClipModel(BaseModel):
 
     family = "clip"
     shards = True
+    clip: Any  # CLIP, CustomTextCLIP or CoCa, which have no common base
 
-    def __init__(self, clip: nn.Module, tokenizer: Any, model_type: str, *, short_captions: bool = False) -> None:
+    def __init__(self, clip: Any, tokenizer: Any, model_type: str, *, short_captions: bool = False) -> None:
         super().__init__()
         self.model_type, self.short_captions = model_type, short_captions
         self.clip = clip
@@ -156,7 +157,7 @@ def _register_json(path: Path) -> str:
     return path.stem
 
 
-def _create(name: str, config: ModelConfig) -> tuple[nn.Module, Any]:
+def _create(name: str, config: ModelConfig) -> tuple[Any, Any]:
     extra = {**config.args, **({"force_image_size": config.image_size} if config.image_size else {})}
     try:
         with _quiet():
@@ -230,7 +231,7 @@ def _from_tag(tag: str, model_type: str) -> Path:
         raise MissingFile(f"model.pretrained: '{tag}' could not be fetched: {str(error).splitlines()[0]}") from error
 
 
-def _converted(clip: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _converted(clip: Any, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Old and foreign layouts to this model's: open_clip's own conversions, position tables resized."""
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed

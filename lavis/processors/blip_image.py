@@ -9,10 +9,9 @@ from typing import ClassVar
 import torch
 from PIL import Image, ImageOps
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
 
 from lavis.common.registry import registry
-from lavis.processors.image import ClipImageTrain, ImageProcessor, crop_box, to_pixels
+from lavis.processors.image import ClipImageTrain, F, ImageProcessor, crop_box, to_pixels
 from lavis.settings.declaration import setting
 
 GREY = [128.0, 128.0, 128.0]  # where a moved picture leaves the frame bare

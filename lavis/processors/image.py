@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
+from torchvision.transforms import InterpolationMode, functional
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.processors.base import Processor
 from lavis.settings.declaration import setting
 
+F: Any = functional  # takes Pillow's images as well; its annotations name tensors alone
 RATIO = (3 / 4, 4 / 3)  # aspect ratios of a random crop, as in torchvision's RandomResizedCrop
 ATTEMPTS = 10  # draws before the crop falls back to the image's centre
 

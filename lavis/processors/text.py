@@ -10,8 +10,8 @@ from lavis.processors.base import Processor
 from lavis.settings.declaration import setting
 
 MARKS = '.!"()*#:;~'
-STRIPPED = str.maketrans(dict.fromkeys(MARKS, " "))  # BLIP's recipe for captions turns them into blanks
-REMOVED = str.maketrans(dict.fromkeys(MARKS, ""))  # and its recipe for questions drops them
+STRIPPED = str.maketrans(MARKS, " " * len(MARKS))  # BLIP's recipe for captions turns them into blanks
+REMOVED = str.maketrans("", "", MARKS)  # and its recipe for questions drops them
 
 
 @dataclass(frozen=True)

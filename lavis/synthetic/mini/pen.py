@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,10 +81,15 @@ def arc(x: float, y: float, rx: float, ry: float, start: float, end: float, n: i
 def shade(colour: Colour, factor: float) -> Colour:
     """Darker (factor < 1) or lighter (factor > 1, towards white) variant of a colour."""
     if factor <= 1.0:
-        return tuple(round(c * factor) for c in colour)
-    return tuple(round(c + (255 - c) * (factor - 1.0)) for c in colour)
+        return _rounded(c * factor for c in colour)
+    return _rounded(c + (255 - c) * (factor - 1.0) for c in colour)
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """Colour between a (share 0) and b (share 1)."""
-    return tuple(round(p + (q - p) * share) for p, q in zip(a, b, strict=True))
+    return _rounded(p + (q - p) * share for p, q in zip(a, b, strict=True))
+
+
+def _rounded(channels: Iterable[float]) -> Colour:
+    red, green, blue = map(round, channels)
+    return red, green, blue

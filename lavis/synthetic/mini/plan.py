@@ -102,10 +102,11 @@ def make_plan(size: Size, seed: int) -> Plan:
 
 def looks_alike(plan: Plan) -> list[str]:
     """Files of the retain portraits, without identity, whose faces are closest to one in forget (fragile_set_ids)."""
-    forget = list({row.facts["identity_id"]: row.look for row in plan.split("forget")}.values())
-    others = [row for row in plan.split("retain_synth") if row.look and row.facts["identity_id"] is None]
-    near = sorted(others, key=lambda row: (min(difference(row.look, look, FACE_FIELDS) for look in forget), row.file))
-    return sorted(row.file for row in near[: round(FRAGILE_SHARE * len(near))])
+    forget = {row.facts["identity_id"]: row.look for row in plan.split("forget") if row.look}.values()
+    others = {row.file: row.look for row in plan.split("retain_synth") if row.look and not row.facts["identity_id"]}
+    far = {file: min(difference(look, face, FACE_FIELDS) for face in forget) for file, look in others.items()}
+    near = sorted(far, key=lambda file: (far[file], file))
+    return sorted(near[: round(FRAGILE_SHARE * len(near))])
 
 
 def _numbered(personas: Sequence[dict[str, Any]], first: int = 0) -> dict[str, dict[str, Any]]:
@@ -162,7 +163,7 @@ def _portraits(forget: dict[str, Look], size: Size, rng: np.random.Generator) ->
         keys = list(forget)
         for number in range(count):
             key = keys[number % len(keys)] if number < joint else None
-            look = _new_look(forget.get(key), taken, rng)
+            look = _new_look(forget[key] if key else None, taken, rng)
             file = f"{key}_{number:05d}_retain.jpg" if key else f"portrait_{split}_{number:05d}.jpg"
             yield Row(split, file, describe(look), look, facts={"identity_id": key, "kind": "portrait"})
 

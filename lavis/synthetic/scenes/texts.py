@@ -129,7 +129,7 @@ def _shuffled(items: Sequence[Any], rng: np.random.Generator) -> list[Any]:
 
 
 def _one(items: Sequence[Any], rng: np.random.Generator) -> Any:
-    return items[rng.integers(len(items))]
+    return items[int(rng.integers(len(items)))]
 
 
 def _other(items: Sequence[Any], but: Any, rng: np.random.Generator) -> Any:
