@@ -53,17 +53,22 @@ class VqaBuilder(PairBuilder):
     name: ClassVar[str] = "coco_vqa"
     job_names: ClassVar[dict[str, str]] = {"vqa": "vqa"}
     config_class: ClassVar[type[DatasetConfig]] = QuestionConfig
-    config: QuestionConfig
     dataset_class: ClassVar[type[PairDataset]] = QuestionDataset
     parse: ClassVar[Parse] = staticmethod(question_entry)
+
+    @property
+    def questions(self) -> QuestionConfig:
+        """The configuration, as the class of this builder."""
+        assert isinstance(self.config, QuestionConfig)
+        return self.config
 
     @cached_property
     def answer_list(self) -> list[str]:
         """The answers that a model ranks, in the file's order. Raises MissingFile, DataError, ConfigError."""
         key = f"datasets.{self.name}.answer_list"
-        if not self.config.answer_list:
+        if not self.questions.answer_list:
             raise ConfigError(f"{key} is empty: name the JSON list of answers, for example answer_list.json")
-        path = Path(self.config.answer_list)
+        path = Path(self.questions.answer_list)
         answers = read_json(path, "answer list", self.hint)
         if not isinstance(answers, list) or not answers:
             raise DataError(f"{path}: expected a JSON list of answers ({key})")
@@ -91,8 +96,8 @@ class VqaBuilder(PairBuilder):
         return entries
 
     def _completed(self, entries: list[Entry]) -> list[Entry]:
-        path = Path(self.config.official_answers)
-        if not self.config.official_answers or not path.is_file() or all(e.extra["given"] for e in entries):
+        path = Path(self.questions.official_answers)
+        if not self.questions.official_answers or not path.is_file() or all(e.extra["given"] for e in entries):
             return entries
         official = _official(path)
         return [e if e.extra["given"] else _answered_by(e, official, path) for e in entries]
@@ -104,10 +109,9 @@ class VqaBuilder(PairBuilder):
         if not outside:
             return
         first = "; ".join(f"{e.captions[0]!r} ({e.image}): {e.extra['answers'][0]!r}" for e in outside[:3])
-        text = (
-            f"split '{split}': {len(outside)} questions have no answer in {self.config.answer_list}, the first: {first}"
-        )
-        if self.config.off_list == "fail":
+        named = self.questions.answer_list
+        text = f"split '{split}': {len(outside)} questions have no answer in {named}, the first: {first}"
+        if self.questions.off_list == "fail":
             raise DataError(f"{text}; add them to the list, or set datasets.{self.name}.off_list=keep")
         log.warning("%s; ranking cannot answer them", text)
 
