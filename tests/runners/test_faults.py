@@ -18,7 +18,7 @@ from lavis.trainers.base import BaseTrainer
 from tests.processes import Started, launched, run, start
 from tests.small import SmallWorld
 
-LONG = ("run.max_epoch=40", "run.save_freq_steps=3", "run.evaluate_after=false", "run.accum_grad_iters=1")
+LONG = ("run.max_epoch=20", "run.save_freq_steps=3", "run.evaluate_after=false", "run.accum_grad_iters=1")
 BEST = "checkpoint_best.pth"
 
 

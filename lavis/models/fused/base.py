@@ -141,9 +141,8 @@ class FusedModel(BaseModel):
 
     def read_state(self, source: str | Path) -> dict[str, torch.Tensor]:
         """A file's state dict, its position tables resized to this model's images."""
-        if str(source).startswith(("http://", "https://")):
-            raise MissingFile(f"{source} is an address; download the file and give its path")
-        state = weights_of(load_file(source), source)
+        path = _downloaded(str(source)) if str(source).startswith(("http://", "https://")) else source
+        state = weights_of(load_file(path), path)
         for name, own in self.state_dict().items():
             if name.rsplit(".", 1)[-1] == "pos_embed" and name in state and state[name].ndim == own.ndim:
                 state[name] = resize_positions(state[name], own.shape[1])
@@ -155,3 +154,14 @@ class FusedModel(BaseModel):
         for name, parameter in self.named_parameters(remove_duplicate=False):
             groups.setdefault(id(parameter), []).append(name)
         return sorted(sorted(names) for names in groups.values() if len(names) > 1)
+
+
+def _downloaded(address: str) -> Path:
+    """The file of an address in the folder where torch keeps its own downloads. Raises MissingFile."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / address.rsplit("/", 1)[-1]
+    if not path.is_file():
+        raise MissingFile(
+            f"{address} is an address, and {path} does not exist: download it there "
+            f"(curl -L --create-dirs -o {path} {address}), or give the path of a file"
+        )
+    return path
