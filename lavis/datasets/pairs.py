@@ -154,7 +154,7 @@ class PairDataset(Dataset):
         names = [name for entry in entries for name in entry.images]
         self.store.check(names)
         if policy == "skip":
-            faults = self.store.faults(names)
+            faults = self.store.unusable(names)
             for reason in list(faults.values())[:3]:
                 log.warning("skipped: %s", reason)
             entries = [entry for entry in entries if not any(name in faults for name in entry.images)]

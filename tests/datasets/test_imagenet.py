@@ -116,11 +116,11 @@ def test_what_is_wrong_is_named(tmp_path):
     with pytest.raises(DataError, match="must hold a class number, found b'cat'"):
         opened(write_tar(tmp_path / "cat.tar", [0], labels=["cat"]))
     (tmp_path / "no.tar").write_bytes(b"nothing" * 200)
-    with pytest.raises(DataError, match="no.tar is no plain tar file"):
+    with pytest.raises(DataError, match="no.tar is not a plain tar file"):
         opened(tmp_path / "no.tar")
     write_tar(tmp_path / "plain.tar", [0])
     (tmp_path / "squeezed.tar").write_bytes(gzip.compress((tmp_path / "plain.tar").read_bytes()))
-    with pytest.raises(DataError, match="squeezed.tar is no plain tar file"):
+    with pytest.raises(DataError, match="squeezed.tar is not a plain tar file"):
         opened(tmp_path / "squeezed.tar")
     (tmp_path / "no.parquet").write_bytes(b"nothing")
     with pytest.raises(DataError, match="no.parquet is no parquet file"):
