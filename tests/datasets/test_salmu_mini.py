@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_bytes(drawn, tmp_path):
 
 
 def test_a_second_call_touches_nothing(copied, monkeypatch):
-    monkeypatch.setattr(layout, "picture_bytes", lambda *_: pytest.fail("drew again"))
+    monkeypatch.setattr(layout, "image_bytes", lambda *_: pytest.fail("drew again"))
     before = snapshot(copied[0])
     assert not ensure(*copied, "tiny", 42)
     assert snapshot(copied[0]) == before
@@ -155,14 +155,14 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 
 def test_an_interrupted_call_leaves_nothing_half_done(tmp_path, monkeypatch, drawn):
-    drawing, count = layout.picture_bytes, iter(range(100))
+    drawing, count = layout.image_bytes, iter(range(100))
 
     def breaks(*args):
         if next(count, None) is None:
             raise KeyboardInterrupt
         return drawing(*args)
 
-    monkeypatch.setattr(layout, "picture_bytes", breaks)
+    monkeypatch.setattr(layout, "image_bytes", breaks)
     with pytest.raises(KeyboardInterrupt):
         ensure(tmp_path / "set", tmp_path / "Df", "tiny", 42)
     assert not (tmp_path / "set").exists() and not (tmp_path / "Df").exists()
