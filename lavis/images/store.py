@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from lavis.common.errors import DataError, MissingFile
+from lavis.common.errors import DataError, MissingFile, first_few, missing_file
 from lavis.common.files import encodable
 
 ADVICE = "replace it, or set run.on_bad_image=skip"
@@ -53,10 +53,10 @@ class ImageStore:
         for image in wanted:
             folders.setdefault(_parent(image), []).append(image)
         if wanted and not self.root.is_dir():
-            raise MissingFile(self._with_hint(f"image root {self.root} does not exist"))
+            raise missing_file("image root", self.root, self.hint)
         missing = {image for folder, members in folders.items() for image in self._missing(folder, members)}
         if missing:
-            first = ", ".join([image for image in wanted if image in missing][:3])
+            first = first_few([image for image in wanted if image in missing])
             text = f"{len(missing)} of {len(wanted)} images do not exist under {self.root}, the first: {first}"
             raise MissingFile(self._with_hint(text))
         self._checked.update(wanted)
@@ -74,7 +74,7 @@ class ImageStore:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise DataError(f"image {path} is too large ({error}); {ADVICE}") from error
         except FileNotFoundError as error:
-            raise MissingFile(self._with_hint(f"image {path} does not exist")) from error
+            raise missing_file("image", path, self.hint) from error
         except DataError:
             raise
         except BROKEN as error:

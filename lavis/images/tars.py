@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from lavis.common.errors import DataError, MissingFile
+from lavis.common.errors import DataError, MissingFile, first_few, missing_file
 from lavis.common.files import replacing
 from lavis.images.store import ADVICE, ImageStore
 
@@ -47,13 +47,19 @@ def tar_files(storage: str | Path) -> list[Path]:
         return sorted(Path(text).glob("*.tar"))
     if not text.endswith(".tar"):
         return []
-    if match := RANGE.search(text):
-        first, last = match.groups()
-        return [Path(text.replace(match[0], str(n).zfill(len(first)))) for n in range(int(first), int(last) + 1)]
-    if any(sign in text for sign in "*?["):
+    if not RANGE.search(text) and any(sign in text for sign in "*?["):
         path = Path(text)
         return sorted(path.parent.glob(path.name)) or [path]
-    return [Path(text)]
+    return expanded(text)
+
+
+def expanded(text: str) -> list[Path]:
+    """The files of a range in WebDataset's notation, `…/{000..063}.tar`; without a range the one file it names."""
+    match = RANGE.search(text)
+    if match is None:
+        return [Path(text)]
+    first, last = match.groups()
+    return [Path(text.replace(match[0], str(n).zfill(len(first)))) for n in range(int(first), int(last) + 1)]
 
 
 def members(path: Path, hint: str = "") -> Iterator[tarfile.TarInfo]:
@@ -72,7 +78,7 @@ def members(path: Path, hint: str = "") -> Iterator[tarfile.TarInfo]:
                     yield member
             _check_end(path, stream, archive.offset)
     except FileNotFoundError as error:
-        raise MissingFile(f"shard {path} does not exist" + (f"; {hint}" if hint else "")) from error
+        raise missing_file("shard", path, hint) from error
     except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError) as error:
         raise DataError(f"{path} is not a plain tar file ({error}); {_advice(path)}") from error
 
@@ -124,7 +130,7 @@ class TarStore(ImageStore):
         missing = [image for image in names if self.index.find(image) is None]
         if missing:
             text = f"{len(missing)} of {len(names)} images are in no shard of {self.root}, the first: "
-            raise MissingFile(self._with_hint(text + ", ".join(missing[:3])))
+            raise MissingFile(self._with_hint(text + first_few(missing)))
 
     def stamp(self, image: str) -> tuple[int, int]:
         """(bytes, hash of the shard's modification time and the image's position); a cache compares it."""
@@ -182,10 +188,9 @@ def _index(files: list[Path], hint: str, folder: Path | None) -> Index:
 def _facts(path: Path, hint: str) -> tuple[int, int]:
     """(bytes, modification time in ns) of a shard."""
     try:
-        status = path.stat()
+        return (status := path.stat()).st_size, status.st_mtime_ns
     except OSError as error:
-        raise MissingFile(f"shard {path} does not exist" + (f"; {hint}" if hint else "")) from error
-    return status.st_size, status.st_mtime_ns
+        raise missing_file("shard", path, hint) from error
 
 
 def _scan(files: list[Path], hint: str) -> dict[str, np.ndarray]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from lavis.common.errors import ConfigError, DataError
+from lavis.common.errors import ConfigError, DataError, first_few
 from lavis.common.files import encodable, read_json
 from lavis.common.seed import derived_seed
-from lavis.importing.salmu_parquet import SENSITIVE, Row, first
+from lavis.importing.salmu_parquet import SENSITIVE, Row
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def check_metadata(rows: Sequence[Row], metadata: Metadata, allow_unmatched: boo
         if not missing or name not in metadata.paths:
             continue
         message = f"{metadata.paths[name]} does not match the shards: {len(missing)} sensitive rows are not in it, "
-        message += f"the first: {first(missing)}"
+        message += f"the first: {first_few(missing)}"
         if not allow_unmatched:
             advice = "use the file of the same release, or --allow-unmatched to leave out its fields for these rows"
             raise DataError(f"{message}; {advice}")
@@ -75,7 +75,7 @@ def check_metadata(rows: Sequence[Row], metadata: Metadata, allow_unmatched: boo
     retained = {row.file for row in rows if row.split not in SENSITIVE}
     unknown = [str(name) for name in metadata.of(FRAGILE) if name not in retained]
     if unknown:
-        log.warning("%d ids of %s are not retain rows, the first: %s", len(unknown), FRAGILE, first(unknown))
+        log.warning("%d ids of %s are not retain rows, the first: %s", len(unknown), FRAGILE, first_few(unknown))
 
 
 def annotate(rows: Sequence[Row], metadata: Metadata) -> dict[str, dict[str, Any]]:
@@ -89,7 +89,7 @@ def annotate(rows: Sequence[Row], metadata: Metadata) -> dict[str, dict[str, Any
     if silent:
         where = "does not contain them" if CAPTIONS in metadata.paths else "was not found"
         raise DataError(
-            f"{len(silent)} rows have no caption, the first: {first(silent)}; expected a column text, caption or "
+            f"{len(silent)} rows have no caption, the first: {first_few(silent)}; expected a column text, caption or "
             f"captions in the shards or, for sensitive rows, an entry in {CAPTIONS}, which {where} (searched in "
             "each --parquet folder, its parent, and the metadata/ of both)"
         )
@@ -102,7 +102,7 @@ def annotate(rows: Sequence[Row], metadata: Metadata) -> dict[str, dict[str, Any
     ]
     if differing:
         message = "%d captions of %s differ from those in the shards, which are used; the first: %s"
-        log.warning(message, len(differing), CAPTIONS, first(differing))
+        log.warning(message, len(differing), CAPTIONS, first_few(differing))
     return entries
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from lavis.common.errors import DataError, MissingFile
+from lavis.common.errors import DataError, MissingFile, first_few
 
 log = logging.getLogger(__name__)
 
@@ -97,12 +97,12 @@ def _check_series(split: str, shards: list[Shard], folder: Path) -> None:
     """Check that each shard number from 0 to total-1 occurs exactly once."""
     totals = {shard.total for shard in shards}
     if len(totals) > 1 or len({shard.number for shard in shards}) < len(shards):
-        names = ", ".join(shard.path.name for shard in shards[:3])
+        names = first_few([shard.path.name for shard in shards])
         raise DataError(f"{folder}: split {split} has shards of different series ({names} ...); keep only one series")
     total = totals.pop()
     missing = sorted(set(range(total or 0)) - {shard.number for shard in shards})
     if missing:
-        names = first([f"{split}-{number:05d}-of-{total:05d}.parquet" for number in missing])
+        names = first_few([f"{split}-{number:05d}-of-{total:05d}.parquet" for number in missing])
         raise MissingFile(
             f"{folder}: {len(missing)} of {total} shards of {split} are missing, the first: {names}; download them"
         )
@@ -234,7 +234,8 @@ def check_names(rows: Sequence[Row]) -> None:
     for what, names in reversed(groups):
         repeated = [name for name, times in Counter(names).items() if times > 1]
         if repeated:
-            raise DataError(f"{what}: {len(repeated)} file names occur more than once, the first: {first(repeated)}")
+            count = len(repeated)
+            raise DataError(f"{what}: {count} file names occur more than once, the first: {first_few(repeated)}")
 
 
 def check_duplicates(duplicates: Iterable[Shard], rows: Sequence[Row]) -> None:
@@ -250,11 +251,6 @@ def check_duplicates(duplicates: Iterable[Shard], rows: Sequence[Row]) -> None:
         if extra:
             splits = ", ".join(SENSITIVE) if shard.split == UNION else shard.split
             raise DataError(
-                f"{shard.path}: {len(extra)} rows are not among those of {splits}, the first: {first(extra)}; the "
+                f"{shard.path}: {len(extra)} rows are not among those of {splits}, the first: {first_few(extra)}; the "
                 "folders of --parquet must be complete and of the same release"
             )
-
-
-def first(names: Sequence[str]) -> str:
-    """The first three names, for messages."""
-    return ", ".join(names[:3])
