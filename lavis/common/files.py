@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from lavis.common.errors import DataError, MissingFile
+from lavis.common.errors import DataError, missing_file
 
 log = logging.getLogger(__name__)
 HELD_ELSEWHERE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
@@ -89,7 +89,7 @@ def read_json(path: Path, what: str, hint: str = "") -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingFile(f"{what} {path} does not exist" + (f"; {hint}" if hint else "")) from error
+        raise missing_file(what, path, hint) from error
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise DataError(f"{path} is not valid JSON: {reason}; fix the file or write it again") from error

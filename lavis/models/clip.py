@@ -158,7 +158,7 @@ def _register_json(path: Path) -> str:
 
 
 def _create(name: str, config: ModelConfig) -> tuple[Any, Any]:
-    extra = {**config.args, **({"force_image_size": config.image_size} if config.image_size else {})}
+    extra: dict[str, Any] = {**config.args, **({"force_image_size": config.image_size} if config.image_size else {})}
     try:
         with _quiet():
             clip = open_clip.create_model(name, pretrained=None, load_weights=False, **extra)

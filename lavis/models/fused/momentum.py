@@ -14,6 +14,7 @@ from lavis.common.distributed import gather_rows
 from lavis.losses.itc import distillation_weight
 from lavis.models.base import TrainingStep
 from lavis.models.fused.base import FusedModel
+from lavis.models.fused.config import MomentumConfig
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
@@ -34,6 +35,7 @@ def follow(pairs: Iterable[tuple[nn.Module, nn.Module]], decay: float) -> None:
 class MomentumModel(FusedModel):
     """A fused encoder with momentum copies `<name>_m` of some of its parts."""
 
+    config: MomentumConfig
     _followed: tuple[str, ...] = ()
     _step: tuple[int, int] | None = None
 
