@@ -1,4 +1,4 @@
-"""A few drawn pictures as ImageNet's validation set in class folders."""
+"""A few drawn images as ImageNet's validation set in class folders."""
 
 from __future__ import annotations
 
