@@ -110,11 +110,11 @@ def test_a_forked_process_reads_the_same(world):
     worker.join()
 
 
-def test_a_process_that_was_sent_the_data_set_reads_the_same(world):
+def test_a_process_that_unpickles_the_data_set_reads_the_same(world):
     dataset = data_set(world, store_of(world))
-    (world / "sent").write_bytes(pickle.dumps(dataset))
+    (world / "pickled").write_bytes(pickle.dumps(dataset))
     code = "import pickle, sys; data = pickle.load(open(sys.argv[1], 'rb')); print(int(data.images([3, 7, 11]).sum()))"
-    done = run([sys.executable, "-c", code, str(world / "sent")])
+    done = run([sys.executable, "-c", code, str(world / "pickled")])
     assert done.stdout == f"{dataset.images([3, 7, 11]).sum().item()}\n", done.stderr
 
 

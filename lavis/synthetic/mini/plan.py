@@ -104,9 +104,9 @@ def similar_faces(plan: Plan) -> list[str]:
     """Files of the anonymous retain portraits whose faces are most like one in forget (fragile_set_ids.json)."""
     forget = {row.facts["identity_id"]: row.look for row in plan.split("forget") if row.look}.values()
     others = {row.file: row.look for row in plan.split("retain_synth") if row.look and not row.facts["identity_id"]}
-    far = {file: min(difference(look, face, FACE_FIELDS) for face in forget) for file, look in others.items()}
-    near = sorted(far, key=lambda file: (far[file], file))
-    return sorted(near[: round(FRAGILE_SHARE * len(near))])
+    gaps = {file: min(difference(look, face, FACE_FIELDS) for face in forget) for file, look in others.items()}
+    nearest = sorted(gaps, key=lambda file: (gaps[file], file))
+    return sorted(nearest[: round(FRAGILE_SHARE * len(nearest))])
 
 
 def _numbered(personas: Sequence[dict[str, Any]], first: int = 0) -> dict[str, dict[str, Any]]:
