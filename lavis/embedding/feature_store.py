@@ -7,7 +7,6 @@ consists of a hash of the weights and a hash of architecture, processors, precis
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from lavis.common.errors import DataError
-from lavis.common.files import replacing
+from lavis.common.files import beyond_limit, replacing
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +88,16 @@ class FeatureStore:
             return
         try:
             _write(self.path, self.rows)
-            _prune(self.path, self.limit)
+            self._prune(self.path)
             self._saved = len(self.rows)
         except OSError as error:
             log.warning("%s could not be written (%s); the embeddings are not stored", self.path, error)
+
+    def _prune(self, path: Path) -> None:
+        """Delete the least recently used other files of the folder until all fit."""
+        others = (other for other in path.parent.glob(f"*{SUFFIX}") if other != path)
+        for other in beyond_limit(others, self.limit - path.stat().st_size):
+            other.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Packed:
@@ -117,20 +122,6 @@ def _write(path: Path, rows: dict[bytes, torch.Tensor]) -> None:
     values = torch.stack(list(rows.values()))
     with replacing(path) as temporary:
         save_file({"keys": keys, "rows": values}, temporary, metadata={"digest": _digest(keys, values)})
-
-
-def _prune(newest: Path, limit: float) -> None:
-    """Delete the least recently used files of the folder until all fit, but never `newest`."""
-    others = []
-    for path in newest.parent.glob(f"*{SUFFIX}"):
-        with contextlib.suppress(FileNotFoundError):  # another evaluation may have deleted it
-            if path != newest:
-                others.append((path.stat(), path))
-    used = newest.stat().st_size
-    for status, path in sorted(others, key=lambda other: other[0].st_mtime, reverse=True):
-        used += status.st_size
-        if used > limit:
-            path.unlink(missing_ok=True)
 
 
 def _digest(keys: torch.Tensor, rows: torch.Tensor) -> str:

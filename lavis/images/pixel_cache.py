@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from lavis.common.errors import ConfigError
+from lavis.common.files import beyond_limit
 from lavis.images.store import ImageCache, ImageStore
 from lavis.processors.image import ImageProcessor
 
@@ -175,15 +176,9 @@ class DiskCache:
         if not self.path.parent.is_dir():
             return
         others = [part for part in self.path.parent.iterdir() if part != self.path and (part / ABOUT).is_file()]
-        others.sort(key=_last_used)
-        room = max_bytes - self.capacity * (self.row_bytes + 8 * FIELDS)
-        sizes = {part: _size_of(part) for part in others}
-        for part in others:
-            if sum(sizes.values()) <= room:
-                return
+        for part in beyond_limit(others, max_bytes - self.capacity * (self.row_bytes + 8 * FIELDS)):
             log.info("deleting image cache %s: all caches together may take %.1f GiB", part, max_bytes / GIB)
             shutil.rmtree(part, ignore_errors=True)
-            del sizes[part]
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_pixels", "_rows")}
@@ -207,19 +202,3 @@ def cache_key(root: Path, images: Iterable[str], processor: str, size: int) -> s
     for part in (str(Path(root).resolve()), processor, str(size), *images):
         digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()
-
-
-def _last_used(path: Path) -> float:
-    """Modification time of a folder, in s; 0 if another process has just deleted it."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
-def _size_of(folder: Path) -> int:
-    """Bytes of a folder's files; 0 if another process has just deleted it."""
-    try:
-        return sum(file.stat().st_size for file in folder.iterdir())
-    except FileNotFoundError:
-        return 0
