@@ -14,12 +14,12 @@ from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.models.fused.albef import AlbefModel, AlbefText, renamed
 from lavis.models.fused.classification import DistilledClassifier
-from lavis.models.fused.config import AlbefConfig, ClassifierConfig, MomentumConfig
+from lavis.models.fused.config import AlbefConfig, DistilledConfig
 from lavis.models.fused.text import TextEncoder
 
 
 @dataclass(frozen=True)
-class AlbefNlvrConfig(ClassifierConfig, MomentumConfig, AlbefConfig):
+class AlbefNlvrConfig(DistilledConfig, AlbefConfig):
     arch: str = "albef_nlvr"
     text_depth: int = 18
     num_classes: int = 2

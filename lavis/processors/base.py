@@ -1,4 +1,4 @@
-"""What image and text processors share: arguments that are validated before anything is read."""
+"""The base class of image and text processors. Arguments are validated before any data is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lavis.settings.validation import make, read
 class Processor:
     """A callable whose dataclass fields are its arguments in the configuration.
 
-    `kind` is "image" or "text"; `deterministic` says whether equal input always gives equal output.
+    `kind` is "image" or "text"; `deterministic` is False if the output depends on a random generator.
     """
 
     kind: ClassVar[str] = ""
@@ -25,8 +25,8 @@ class Processor:
     def from_config(cls, config: Mapping[str, Any] | None = None, where: str = "processor") -> Self:
         """Build from {argument: value}; the key `name` is ignored.
 
-        Raises ConfigError for an argument that does not exist or has another type or range; `where` is the key named
-        in it.
+        Raises ConfigError for an unknown argument, a wrong type or a value out of range; `where` is the configuration
+        key for the message.
         """
         values = read(cls, {key: value for key, value in (config or {}).items() if key != "name"}, where)
         try:
@@ -36,18 +36,18 @@ class Processor:
 
 
 def build_processor(config: Mapping[str, Any], kind: str, where: str) -> Any:
-    """The processor that {name: registered name, <argument>: value} describes.
+    """Build a processor from {name: registered name, <argument>: value}.
 
     Args:
-        kind: "image" or "text"; a processor of the other kind is refused.
-        where: the configuration key, for messages ("datasets.salmu.vis_processor.train").
+        kind: "image" or "text", the kind that this key needs.
+        where: the configuration key for messages, such as "datasets.salmu.vis_processor.train".
 
-    Raises ConfigError (no name, unknown name, wrong kind, bad argument).
+    Raises ConfigError for a missing or unknown name, the wrong kind or a bad argument.
     """
     name = config.get("name") if isinstance(config, Mapping) else None
     if not isinstance(name, str):
         raise ConfigError(f"{where} needs the name of a processor, for example {{name: clip_{kind}_eval}}")
-    found = registry.get_processor_class(name)
-    if found.kind != kind:
-        raise ConfigError(f"{where}.name: '{name}' processes {found.kind}s; this key needs a processor of {kind}s")
-    return found.from_config(config, where)
+    processor = registry.get_processor_class(name)
+    if processor.kind != kind:
+        raise ConfigError(f"{where}.name: '{name}' processes {processor.kind}s; use a processor for {kind}s")
+    return processor.from_config(config, where)

@@ -1,4 +1,4 @@
-"""Image processors: a Pillow image to a uint8 tensor (3, S, S). Models normalise on their device."""
+"""Image processors turn a Pillow image into a uint8 tensor (3, S, S). Models normalise it on their device."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from lavis.settings.declaration import setting
 
 F: Any = functional  # takes Pillow's images as well; its annotations name tensors alone
 RATIO = (3 / 4, 4 / 3)  # aspect ratios of a random crop, as in torchvision's RandomResizedCrop
-ATTEMPTS = 10  # draws before the crop falls back to the image's centre
+ATTEMPTS = 10  # draws before the crop falls back to the centre, as there
 
 
 @dataclass(frozen=True)
 class ImageProcessor(Processor):
-    """Base of processors that end in a square image of `image_size` pixels a side."""
+    """Base class: the result is a square of `image_size` pixels per side."""
 
     kind: ClassVar[str] = "image"
     image_size: int = setting(224, "pixels along each side of the result", least=1, most=8192)
 
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
-        """A decoded image to uint8 (3, S, S), RGB, values 0 to 255; `generator` feeds random transforms."""
+        """Turn a decoded image into uint8 (3, S, S), RGB, 0 to 255. Random transforms draw from `generator`."""
         raise NotImplementedError
 
 
 @registry.register_processor("clip_image_eval")
 @dataclass(frozen=True)
 class ClipImageEval(ImageProcessor):
-    """Shorter side to S (bicubic), centre crop S x S, RGB: the pixels of open_clip's evaluation transform."""
+    """Resize the shorter side to S (bicubic), crop the centre S x S, RGB: open_clip's evaluation transform."""
 
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
         resized = F.resize(image, self.image_size, InterpolationMode.BICUBIC)
@@ -62,16 +62,17 @@ class ClipImageTrain(ImageProcessor):
 
 
 def to_pixels(image: Image.Image) -> torch.Tensor:
-    """uint8 (3, H, W) of an image of any mode."""
+    """Convert an image of any mode to RGB, uint8 (3, H, W)."""
     return F.pil_to_tensor(image.convert("RGB"))
 
 
 def crop_box(
     width: int, height: int, scale: tuple[float, float], generator: torch.Generator | None
 ) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of a random crop in pixels: area share uniform in `scale`, aspect ratio log-uniform.
+    """Draw a random crop (top, left, height, width) in pixels: area share uniform in `scale`, aspect log-uniform.
 
-    The distribution of torchvision's RandomResizedCrop, drawn from `generator` alone (from torch's global one if None).
+    The distribution is that of torchvision's RandomResizedCrop, which takes no generator of its own; this one draws
+    from `generator` (None: torch's global one).
     """
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
     draws = torch.rand(ATTEMPTS, 4, generator=generator, dtype=torch.float64).tolist()

@@ -158,7 +158,7 @@ def test_side_files_that_do_not_fit_are_named(builder, tmp_path, caplog):
         assert "does not match the rows: it lacks" in caplog.text
         assert not {"salmubench_idzsc", "salmubench_core_assoc"} & set(metrics) and "salmubench_x_mrr" in metrics
         (metadata / "identities_metadata.json").write_text(json.dumps(people | {first: {"name": ""}}))
-        with pytest.raises(DataError, match="1 identities have no 'name'"):
+        with pytest.raises(DataError, match="1 identities lack a 'name'"):
             salmubench_metrics(Projection(), builder)
     finally:
         (metadata / "identities_metadata.json").write_bytes(kept)

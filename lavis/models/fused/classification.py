@@ -13,7 +13,7 @@ from lavis.common.features import FusedFeatures
 from lavis.losses.itc import distilled_cross_entropy
 from lavis.models.base import Inputs, TrainingStep
 from lavis.models.fused.base import FusedModel
-from lavis.models.fused.config import ClassifierConfig, MomentumConfig
+from lavis.models.fused.config import ClassifierConfig, DistilledConfig, MomentumConfig
 from lavis.models.fused.momentum import MomentumModel
 from lavis.models.fused.text import TextEncoder, classification_head
 
@@ -55,12 +55,13 @@ class FusedClassifier(FusedModel):
 class DistilledClassifier(FusedClassifier, MomentumModel):
     """A classifier that also learns from its momentum copy's logits, their share growing over `ramp_epochs` epochs."""
 
+    config: DistilledConfig
     ramp_epochs: ClassVar[int] = 1
     visual_encoder_m: nn.Module
     text_encoder_m: TextEncoder
     cls_head_m: nn.Module
 
-    def __init__(self, config: ClassifierConfig) -> None:
+    def __init__(self, config: DistilledConfig) -> None:
         super().__init__(config)
         self.add_momentum("visual_encoder", "text_encoder", "cls_head")
 

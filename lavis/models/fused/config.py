@@ -99,6 +99,11 @@ class ClassifierConfig(FusedConfig):
 
 
 @dataclass(frozen=True)
+class DistilledConfig(ClassifierConfig, MomentumConfig):
+    """Classes learned with momentum distillation."""
+
+
+@dataclass(frozen=True)
 class VqaConfig(FusedConfig):
     """Questions go through the encoder, answers through a decoder."""
 

@@ -35,6 +35,7 @@ def follow(pairs: Iterable[tuple[nn.Module, nn.Module]], decay: float) -> None:
 class MomentumModel(FusedModel):
     """A fused encoder with momentum copies `<name>_m` of some of its parts."""
 
+    config: MomentumConfig
     _followed: tuple[str, ...] = ()
     _step: tuple[int, int] | None = None
 
