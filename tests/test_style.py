@@ -28,6 +28,39 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DECLARATIONS = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.ClassDef, ast.If, ast.Try, *FUNCTIONS)
 
 
+# Rooms written in plain English so far; add a room when its prose is done.
+PLAIN_ROOMS = (
+    *("lavis/processors", "lavis/losses", "lavis/images", "lavis/importing", "lavis/synthetic", "lavis/datasets"),
+    *("lavis/embedding", "lavis/configs", "configs", "bash", "data/README.md", "docs/scaling.md"),
+    *("tests/processors", "tests/losses", "tests/images", "tests/importing", "tests/synthetic", "tests/datasets"),
+    "tests/embedding",
+)
+COUNTED = (
+    r"(image|picture|pair|row|line|member|step|second|side|shard|device|process|job|seed|host|caption|split|file)\b"
+)
+UNITS = r"(images|pictures|pairs|rows|captions|pixels|bytes|numbers|batches|seconds|ms|[KMGT]i?B|[GT]FLOP|files|jobs)"
+LINKS = "of|in|on|for|to|from|with|by|at|as|or|and|is"
+WORDS = {  # what to look for: what to write instead
+    r"\banew\b|\b(made|run|written) again\b": "a verb with re-, such as rebuilt, recomputed, rewritten",
+    r"\bmend(s|ed|ing)?\b": "fix",
+    r"\b(is|are|was|were|be|been) told\b": "logged or reported; the message says",
+    r"\btold apart\b|\btells? (it|them) apart\b": "distinguished",
+    r"\bsaid so\b": "logged; the message says",
+    r"\basked about\b": "evaluated",
+    r"\bbeside (?!s\b)": "next to, with, compared with",
+    r"\bfaults?\b": "bug, failure or error",
+    r"\bleft aside\b|\bpassed over\b": "ignored, skipped",
+    r"\bside files?\b": "metadata files",
+    r"\bbears? (one|the same|no|a) \w+": "has",
+    r"\bbreaks? off\b": "is truncated",
+    r"\b(Outcome|Progress)\b": "RunResult, TrainingState",
+    r"(?<![\"'])\bpictures\b(?![\"'])|\b(the|each|every|this|which|one|same|whole|real) picture\b": "image",
+    rf"\b{UNITS} an? {COUNTED}|\b(an?|one|two|three|\d+) (?!({LINKS})\b)[\w-]+ an? {COUNTED}": "per",
+    r"\bis no (JSON|plain|parquet|folder|list|path|string|image)\b": "is not",
+    r"\b(what|which) [\w ]{1,20} holds\b": "contains",
+}
+
+
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -143,6 +176,21 @@ def test_no_test_module_imports_another() -> None:
     assert offences(others, lambda path: list(imported_tests(tree(path)))) == {}
 
 
+def odd_words(text: str) -> list[str]:
+    """What WORDS finds in a text, each with its line and what to write instead."""
+    numbered = enumerate(text.splitlines(), start=1)
+    hits = (
+        (n, hit[0], better) for n, line in numbered for word, better in WORDS.items() for hit in re.finditer(word, line)
+    )
+    return [f"line {n}: '{found}'; better: {better}" for n, found, better in hits]
+
+
+def test_plain_words() -> None:
+    paths = [p for p in (*shipped_files(), ROOT / "data" / "README.md") if label(p).startswith(PLAIN_ROOMS)]
+    assert len(paths) > 100
+    assert offences(paths, lambda path: odd_words(path.read_text(encoding="utf-8"))) == {}
+
+
 def test_no_unfinished_marks() -> None:
     marks = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
     assert [label(p) for p in shipped_files() if p.suffix == ".py" and marks.search(p.read_text("utf-8"))] == []
@@ -201,3 +249,19 @@ def test_construct_check_itself(source: str) -> None:
 )
 def test_import_check_itself(source: str, count: int) -> None:
     assert len(list(imported_tests(ast.parse(source)))) == count
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "the index is made anew",
+        "the user is told",
+        "a file a side",
+        "3.4 TFLOP a step",
+        "pictures in a folder",
+        "mended",
+    ],
+)
+def test_word_check_itself(line: str) -> None:
+    assert len(odd_words(f"plain\n{line}")) == 1 and odd_words(f"plain\n{line}")[0].startswith("line 2: ")
+    assert odd_words("the data set draws a seed; one row per image; a fixed bug; images next to captions") == []

@@ -17,7 +17,7 @@ from lavis.images.store import ImageStore
 from lavis.processors.image import ClipImageEval
 from lavis.processors.text import ClipCaption
 from lavis.settings.schema import DatasetConfig, RunConfig, StageProcessors
-from tests.evaluation.world import SIZE, FakeModel, pictures
+from tests.evaluation.world import SIZE, FakeModel, noise_pairs
 
 CAPTIONS = [("red", "blue"), ("green",), ("red",), ("x", "y", "red"), ("blue",)]
 RUN = RunConfig(batch_size_eval=2, num_workers=0, feature_cache_gb=1.0)
@@ -27,7 +27,7 @@ RUN = RunConfig(batch_size_eval=2, num_workers=0, feature_cache_gb=1.0)
 def world(tmp_path):
     """A stand-in for a builder over one folder of images, with what a bank needs of it, and the entries."""
     (tmp_path / "images").mkdir()
-    entries = pictures(tmp_path / "images", CAPTIONS).entries
+    entries = noise_pairs(tmp_path / "images", CAPTIONS).entries
     config = DatasetConfig(vis_processor=StageProcessors(eval={"name": "clip_image_eval", "image_size": SIZE}))
 
     def dataset(entries, stage):

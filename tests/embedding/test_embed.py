@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 
 from lavis.embedding.embed import embed_captions, embed_entries
-from tests.evaluation.world import FakeModel, pictures
+from tests.evaluation.world import FakeModel, noise_pairs
 
 CAPTIONS = [("red", "blue"), ("green",), ("red",), ("x", "y", "red"), ("blue",)]
 
 
 @pytest.fixture
 def dataset(tmp_path):
-    return pictures(tmp_path, CAPTIONS)
+    return noise_pairs(tmp_path, CAPTIONS)
 
 
 def test_rows_groups_and_norms(dataset):

@@ -181,13 +181,15 @@ def test_another_number_of_micro_batches_a_step_is_refused(unlearn, unlearned):
 
 def test_a_locks_copy_in_a_forked_worker_is_let_go(tmp_path):
     reader, writer = os.pipe()
+    released, release = os.pipe()
     with folder_lock(tmp_path):
         child = os.fork()
         if child == 0:
             release_in_child()
+            os.write(release, b"x")
             os.read(reader, 1)
             os._exit(0)
-    time.sleep(0.2)
+        os.read(released, 1)
     with folder_lock(tmp_path):
         os.write(writer, b"x")
     assert os.waitpid(child, 0)[1] == 0

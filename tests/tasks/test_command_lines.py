@@ -156,7 +156,7 @@ def test_holdout_pairs_are_never_unlearned_on(world, outcome):
     path = world.notes / "train.json"
     rows = json.loads(path.read_text()) + json.loads((world.notes / "holdout_identity.json").read_text())
     path.write_text(json.dumps(rows))
-    check_refused(outcome(unlearn, words(world)), "6 training images lie in holdout folders")
+    check_refused(outcome(unlearn, words(world)), "6 training images are in holdout folders")
     check_refused(outcome(train, ["--cfg-path", str(world.config)]), "holdout folders")
 
 
