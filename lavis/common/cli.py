@@ -38,7 +38,7 @@ def unlearn_parser() -> argparse.ArgumentParser:
     made.add_argument("--unlearn_method", required=True, help="registered trainer: vlul, erase, delete, …")
     made.add_argument("--backbone", required=True, help="family of the model: clip, albef, blip")
     made.add_argument("--task", required=True, help="task of the configuration: salmu_retrieval, …")
-    made.add_argument("--df_size", required=True, type=int, help="how many images of the forget list are forgotten")
+    made.add_argument("--df_size", type=int, help="how many images of the forget list are forgotten (default: all)")
     made.add_argument("--alpha", type=float, help="mixing factor of methods that have one (default: 0.5)")
     return made
 

@@ -38,6 +38,11 @@ def read_forget_list(path: str | Path, df_size: int | None = None, hint: str = "
     if repeated:
         text = f"forget list {source} names {len(repeated)} images more than once"
         raise DataError(f"{text}, the first: {first_few(repeated)}")
+    return first_of_list(images, df_size, str(source))
+
+
+def first_of_list(images: list[str], df_size: int | None, source: str) -> list[str]:
+    """The first `df_size` images, or all of them if None. Raises ConfigError if there are fewer."""
     if df_size is not None and df_size > len(images):
         raise ConfigError(
             f"run.df_size is {df_size} but the forget list {source} holds {len(images)} images; "

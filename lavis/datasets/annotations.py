@@ -9,7 +9,7 @@ from typing import Any
 
 from lavis.common.errors import DataError
 from lavis.common.files import encodable, read_json
-from lavis.images.tars import samples
+from lavis.images.samples import samples
 
 KNOWN = ("image", "caption", "image_id")
 

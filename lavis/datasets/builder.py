@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lavis.common.errors import ConfigError, DataError, MissingFile, first_few, missing_file, suggest
-from lavis.common.forget_list import read_forget_list
+from lavis.common.forget_list import first_of_list, read_forget_list
 from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry, Parse, pair_entry, read_annotations
+from lavis.datasets.metadata import read_identities
 from lavis.datasets.pairs import PairDataset
 from lavis.datasets.partition import split_forget
 from lavis.images.pixel_cache import Caching
@@ -50,7 +51,7 @@ class PairBuilder:
         config: the section `datasets.<name>`, of class `config_class`. run: the section `run`.
     """
 
-    name: ClassVar[str] = "pairs"
+    name: ClassVar[str] = ""
     job_names: ClassVar[dict[str, str]] = {}
     config_class: ClassVar[type[DatasetConfig]] = DatasetConfig
     dataset_class: ClassVar[type[PairDataset]] = PairDataset
@@ -89,7 +90,7 @@ class PairBuilder:
             index = Path(self.run.output_dir) / "shards"
             self._store = TarStore(self._shards, self.image_root, self.hint, index)
         elif self._store is None:
-            self._store = ImageStore(self.image_root, self.hint)
+            self._store = ImageStore(self.image_root, self.hint, links=self.config.follow_links)
         return self._store
 
     @property
@@ -105,11 +106,39 @@ class PairBuilder:
             raise ConfigError(f"datasets.{self.name}.forget_list is empty; set it to a path, for example {example}")
         return Path(self.config.forget_list.replace("{seed}", str(self.run.df_seed)))
 
+    @property
+    def forgets(self) -> bool:
+        """Whether the configuration says what to forget."""
+        return bool(self.config.forget_list)
+
+    @property
+    def forget_source(self) -> str:
+        """What says what to forget, for messages."""
+        return str(self.forget_path)
+
+    @property
+    def test_splits(self) -> list[str]:
+        """Splits to evaluate besides df, dr and the holdouts."""
+        return self.run.test_splits
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Counts for results.json of what a user should know about: dropped rows, twins."""
+        return {}
+
+    def notices(self) -> list[str]:
+        """Sentences for the end of a run about data that was not used as it is."""
+        return []
+
+    def people(self) -> dict[str, dict[str, Any]]:
+        """Facts about everybody by identity, "name" among them. Raises MissingFile, DataError."""
+        return read_identities(self.metadata_root, self.hint)
+
     def prepare(self) -> None:
         """Check that the files this run needs exist. Raises MissingFile with what to do."""
         if not self._shards and not self.image_root.is_dir():
             raise missing_file("image root", self.image_root, self.hint)
-        for split in {*self.run.train_splits, *self.run.test_splits, *self.run.valid_splits}:
+        for split in {*self.run.train_splits, *self.test_splits, *self.run.valid_splits}:
             for path in self._paths(split):
                 if not Path(path).is_file():
                     raise MissingFile(f"annotation file {path} of split '{split}' does not exist; {self.hint}")
@@ -149,13 +178,20 @@ class PairBuilder:
             )
         return entries
 
+    def listed_images(self) -> list[str]:
+        """All images that are to be forgotten, in order. Raises MissingFile, DataError."""
+        return read_forget_list(self.forget_path, hint=self.hint)
+
     def forget_images(self) -> list[str]:
-        """The images of the forget list, or its first run.df_size if that is set."""
-        return read_forget_list(self.forget_path, self.run.df_size, self.hint)
+        """The images to forget: all listed, or the first run.df_size if set. Raises ConfigError, too."""
+        return first_of_list(self.listed_images(), self.run.df_size, self.forget_source)
 
     def partition(self) -> Partition:
         """Training entries split by the forget list. Raises MissingFile, DataError, ConfigError."""
-        return Partition(*split_forget(self.train_entries(), self.forget_images(), self.forget_path))
+        return Partition(*self._split(self.train_entries()))
+
+    def _split(self, entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+        return split_forget(entries, self.forget_images(), self.forget_source)
 
     def reference_entries(self, kind: str) -> list[Entry]:
         """The training entries of a reference model.
@@ -166,13 +202,13 @@ class PairBuilder:
         """
         assert kind in REFERENCES, kind
         if kind == "clean":
-            listed = set(read_forget_list(self.forget_path, hint=self.hint))
+            listed = set(self.listed_images())
             unlisted = [e for e in self.train_entries(allow_holdout=True) if e.image not in listed]
             return [e for e in unlisted if not in_folder(e.image, ("forget", *HOLDOUTS))]
         entries = self._with_holdouts() if self.run.train_on_holdout else self.train_entries()
         if kind == "compromised":
             return entries
-        return split_forget(entries, self.forget_images(), self.forget_path)[1]
+        return self._split(entries)[1]
 
     def evaluation_entries(self) -> dict[str, list[Entry]]:
         """Entries to evaluate by split: run.test_splits, df, dr, and the annotated holdouts.
@@ -180,8 +216,8 @@ class PairBuilder:
         dr is a sample of at most run.dr_max_ratio * |Df| entries. It depends only on run.df_seed, so that all methods
         and training seeds are measured on the same sample. run.eval_max_pairs limits each split, evenly spaced.
         """
-        splits = {split: self.entries(split) for split in self.run.test_splits}
-        if self.config.forget_list:
+        splits = {split: self.entries(split) for split in self.test_splits}
+        if self.forgets:
             parts = self.partition()
             df, dr = (merged(part) if self.merges_captions else part for part in (parts.df, parts.dr))
             splits |= {"df": df, "dr": self._sample(dr, self.run.dr_max_ratio * len(df))}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lavis.common.errors import DataError, first_few
+from lavis.common.names import Spellings
 from lavis.datasets.annotations import Entry
 
 
@@ -14,11 +15,14 @@ def split_forget(
 ) -> tuple[list[Entry], list[Entry]]:
     """Split entries into (df, dr): those to forget, in the list's order, and the others in their own order.
 
-    An entry goes to df if any of its images is in the list. Raises DataError for listed images without an annotation
+    An entry goes to df if any of its images is in the list. Names in another spelling ("./a.jpg", another case) are
+    found, too. Raises DataError for listed images without an annotation
     (with their number and the first three), and if nothing is left to retain. `source` names the list in messages.
     """
-    order = {image: place for place, image in enumerate(forget_images)}
-    groups: dict[str, list[Entry]] = {image: [] for image in forget_images}
+    known = Spellings(image for entry in entries for image in entry.images)
+    named = list(dict.fromkeys(known.find(image) or image for image in forget_images))
+    order = {image: place for place, image in enumerate(named)}
+    groups: dict[str, list[Entry]] = {image: [] for image in named}
     retained, matched = [], set()
     for entry in entries:
         listed = sorted((image for image in entry.images if image in order), key=order.__getitem__)

@@ -31,40 +31,51 @@ BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError,
 class ImageStore:
     """Opens images by their path relative to `root`, and refuses paths that lead out of it.
 
-    `root` itself may be a symbolic link. `hint` says what to run when images are missing. Results of checks are cached,
-    so data sets that share a root should share a store.
+    `root` itself may be a symbolic link; `links` permits links inside it that lead out. `hint` says what to run when
+    images are missing. Results of checks are cached, so data sets that share a root should share a store.
     """
 
-    def __init__(self, root: str | Path, hint: str = "") -> None:
+    def __init__(self, root: str | Path, hint: str = "", *, links: bool = False) -> None:
         self.root = Path(root)
-        self.hint = hint
+        self.hint, self.links = hint, links
         self._real = os.path.realpath(self.root)
         self._checked: set[str] = set()
         self._errors: dict[str, str | None] = {}
 
     def check(self, images: Iterable[str]) -> None:
-        """Check that every image exists and lies inside the root. Lists each folder once.
+        """Check that every image exists and lies inside the root.
 
         Raises DataError for a path that leaves the root, and MissingFile with the number of missing images and the
         first three.
         """
+        wanted = list(dict.fromkeys(images))
+        missing = self.absent(wanted)
+        if missing:
+            text = f"{len(missing)} of {len(wanted)} images do not exist under {self.root}, the first: "
+            raise MissingFile(self._with_hint(text + first_few(missing)))
+
+    def absent(self, images: Iterable[str]) -> list[str]:
+        """The images that do not exist, in order. Lists each folder once. Raises DataError as `check` does."""
         folders: dict[str, list[str]] = {}
         wanted = [image for image in dict.fromkeys(images) if image not in self._checked]
         for image in wanted:
-            folders.setdefault(_parent(image), []).append(image)
+            folders.setdefault(parent_folder(image), []).append(image)
         if wanted and not self.root.is_dir():
             raise missing_file("image root", self.root, self.hint)
         missing = {image for folder, members in folders.items() for image in self._missing(folder, members)}
-        if missing:
-            first = first_few([image for image in wanted if image in missing])
-            text = f"{len(missing)} of {len(wanted)} images do not exist under {self.root}, the first: {first}"
-            raise MissingFile(self._with_hint(text))
-        self._checked.update(wanted)
+        self._checked.update(image for image in wanted if image not in missing)
+        return [image for image in wanted if image in missing]
+
+    def listing(self, folders: Iterable[str]) -> list[str]:
+        """The images in these folders; in all folders if one does not exist (its name may be spelled otherwise)."""
+        paths = [self.root / folder for folder in folders]
+        files = (file for path in paths for file in path.iterdir()) if all(p.is_dir() for p in paths) else None
+        return [file.relative_to(self.root).as_posix() for file in files or self.root.rglob("*") if file.is_file()]
 
     def open(self, image: str) -> Image.Image:
         """Decode an image. Raises DataError (unreadable, huge or outside the root) and MissingFile."""
         self.check([image])
-        source, path = self._source(image)
+        source, path = self.source(image)
         try:
             with Image.open(source, formats=FORMATS) as file:
                 if file.width * file.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
@@ -85,7 +96,7 @@ class ImageStore:
         status = os.stat(self.root / image)
         return status.st_size, status.st_mtime_ns
 
-    def _source(self, image: str) -> tuple[Any, Any]:
+    def source(self, image: str) -> tuple[Any, Any]:
         """What Pillow opens, and its name in messages."""
         return self.root / image, self.root / image
 
@@ -126,19 +137,19 @@ class ImageStore:
         return missing
 
     def _inside(self, path: Path) -> bool:
-        return os.path.commonpath([self._real, os.path.realpath(path)]) == self._real
+        return self.links or os.path.commonpath([self._real, os.path.realpath(path)]) == self._real
 
     def _outside(self, image: str) -> str:
         return (
             f"image path '{image}' leaves the image root {self.root} through a symbolic link; "
-            "move the file inside, or make the root itself the link"
+            "move the file inside, make the root itself the link, or set datasets.<name>.follow_links=true"
         )
 
     def _with_hint(self, text: str) -> str:
         return f"{text}; {self.hint}" if self.hint else text
 
 
-def _parent(image: str) -> str:
+def parent_folder(image: str) -> str:
     """Folder of a relative path. Raises DataError for an absolute path, '..' or an invalid file name."""
     path = PurePosixPath(image)
     windows = PureWindowsPath(image)

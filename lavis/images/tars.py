@@ -1,17 +1,13 @@
-"""Images and captions in plain tar files (WebDataset's layout), read in place without unpacking.
+"""Images in plain tar files (WebDataset's layout), read in place without unpacking.
 
 An image's name in the annotations is the name of its tar member. One pass over the headers builds an index, 28 bytes
 per member, which is stored; from then on any process can fetch any image with a single read.
-
-Annotations may be tar files too. Members with the same key (the name up to the first dot of its last part) form a
-sample: an image, and its caption as `.txt` or in the "caption" field of a `.json`, whose other fields are kept as well.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import os
 import re
@@ -19,7 +15,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from tqdm import tqdm
@@ -33,7 +29,7 @@ log = logging.getLogger(__name__)
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 BLOCK = 512
-MOST_TEXT, MOST_IMAGE = 2**20, 2**28  # larger members are not read, in bytes
+MOST_IMAGE = 2**28  # bytes; larger members are not read
 FIELDS = ("keys", "shards", "starts", "sizes")
 
 
@@ -127,17 +123,25 @@ class TarStore(ImageStore):
     def check(self, images: Iterable[str]) -> None:
         """Check that every image is a member. Raises MissingFile with the number missing and the first three."""
         names = list(dict.fromkeys(images))
-        missing = [image for image in names if self.index.find(image) is None]
+        missing = self.absent(names)
         if missing:
             text = f"{len(missing)} of {len(names)} images are in no shard of {self.root}, the first: "
             raise MissingFile(self._with_hint(text + first_few(missing)))
+
+    def absent(self, images: Iterable[str]) -> list[str]:
+        """The images that are in no shard, in order."""
+        return [image for image in dict.fromkeys(images) if self.index.find(image) is None]
+
+    def listing(self, folders: Iterable[str]) -> list[str]:
+        """Nothing: the index has hashes, not names."""
+        return []
 
     def stamp(self, image: str) -> tuple[int, int]:
         """(bytes, hash of the shard's modification time and the image's position); a cache compares it."""
         shard, start, size = self._find(image)
         return size, self.index.times[shard] ^ (start << 1)
 
-    def _source(self, image: str) -> tuple[BinaryIO, str]:
+    def source(self, image: str) -> tuple[BinaryIO, str]:
         shard, start, size = self._find(image)
         where = f"{self.files[shard]}: {image}"
         if size > MOST_IMAGE:
@@ -259,42 +263,3 @@ def _store(path: Path | None, arrays: dict[str, np.ndarray]) -> None:
 def _hash(name: str) -> int:
     digest = hashlib.blake2b(plain_name(name).encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
-
-
-def samples(path: Path, hint: str = "") -> Iterator[tuple[dict[str, Any], str]]:
-    """Annotation items {image, caption, …} of a shard, one per sample, each with its location for messages.
-
-    Raises DataError.
-    """
-    sample: dict[str, Any] = {}
-    previous = None
-    for member in members(path, hint):
-        folder, _, last = plain_name(member.name).rpartition("/")
-        stem, _, ending = last.partition(".")
-        key = f"{folder}/{stem}" if folder else stem
-        if key != previous and sample:
-            yield sample, f"{path}: sample {previous}"
-            sample = {}
-        previous = key
-        sample |= _fields(path, member, f".{ending.lower()}")
-    if sample:
-        yield sample, f"{path}: sample {previous}"
-
-
-def _fields(path: Path, member: tarfile.TarInfo, ending: str) -> dict[str, Any]:
-    """The fields that a member adds to its sample."""
-    if ending in ENDINGS:
-        return {"image": plain_name(member.name)}
-    if ending not in (".txt", ".json"):
-        return {}
-    where = f"{path}: {member.name}"
-    if member.size > MOST_TEXT:
-        raise DataError(f"{where} has {member.size} bytes; a caption may have at most {MOST_TEXT}")
-    try:
-        text = read_at(path, member.offset_data, member.size).decode("utf-8-sig")
-        content = json.loads(text) if ending == ".json" else {"caption": text.strip()}
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{where} is not {'JSON' if ending == '.json' else 'UTF-8 text'}: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{where}: expected a JSON object with a caption")
-    return {name: value for name, value in content.items() if name != "image"}

@@ -139,6 +139,6 @@ def _whole_and_partial(builder: PairBuilder, splits: dict[str, list[Entry]]) -> 
     """Images of Df whose identity is whole, and partial, in it; none while the holdout splits are closed."""
     if not builder.run.read_holdouts:
         return set(), set()
-    df = builder.partition().df if builder.config.forget_list else splits["forget"]
+    df = builder.partition().df if builder.forgets else splits["forget"]
     whole, partial = whole_or_partial(df, [*splits["forget"], *splits["holdout_association"]])
     return {df[row].image for row in whole}, {df[row].image for row in partial}

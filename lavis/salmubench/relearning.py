@@ -128,7 +128,7 @@ class Exam:
 
 
 def _forget(data: BenchmarkData) -> list[Entry]:
-    return data.builder.partition().df if data.builder.config.forget_list else data.splits["forget"]
+    return data.builder.partition().df if data.builder.forgets else data.splits["forget"]
 
 
 def _points(student: BaseModel, exam: Exam, dataset: PairDataset, settings: RelearnConfig) -> list[Point]:

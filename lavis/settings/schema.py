@@ -86,6 +86,7 @@ class DatasetConfig(Section):
     text_processor: StageProcessors = setting(StageProcessors(), "text processors")
     build_info: BuildInfo = setting(BuildInfo(), "the data set's files")
     forget_list: str = setting("", "file of the images to forget, with {seed} for run.df_seed")
+    follow_links: bool = setting(False, "permit links in the image root that lead out of it", affects=NOTHING)
     image_cache: str = setting(
         "none",
         "where decoded images of deterministic processors are cached",

@@ -17,6 +17,7 @@ from lavis.common.seed import derived_seed
 from lavis.synthetic.mini.personas import make_personas
 
 PEOPLE = 1300  # fictitious personas to draw captions from
+NAME_ALONE = "name"  # kind of a caption about a person without a field and value
 NAME, VALUE = "\x00", "\x01"  # placeholders in wordings; captions contain no control characters
 KINDS = {
     "city": ("city", "location", "hometown", "residence"),
@@ -65,8 +66,9 @@ class Fiction:
         rows = [row for entry in df for row in _literal(entry, people)]
         if not rows:
             raise DataError(
-                "no caption of the forget set contains its person's name (identities_metadata.json) and its value "
-                f"literally, with a field among {', '.join(KINDS)}; fictitious captions need at least one"
+                "no caption of the forget set contains its person's name literally (of SALMU: that of "
+                f"identities_metadata.json, and a value of a field among {', '.join(KINDS)}); fictitious captions need "
+                "at least one. In a table of your own, name the column of names: datasets.pairs.columns.name"
             )
         self.wordings: dict[str, list[str]] = {}
         forgotten: dict[str, set[str]] = {}
@@ -129,15 +131,20 @@ def kind_of(field: Any) -> str | None:
 
 
 def _literal(entry: Captioned, people: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
-    """(identity, kind, caption, wording, name) of each caption that contains name and value literally, once each."""
-    who, kind = str(entry.extra.get("identity_id")), kind_of(entry.extra.get("field"))
+    """(identity, kind, caption, wording, name) of each caption that contains name and value literally, once each.
+
+    Rows without a value (of the user's own data) need the name alone; their kind is NAME_ALONE.
+    """
+    who, kind = str(entry.extra.get("identity_id", entry.extra.get("person"))), kind_of(entry.extra.get("field"))
     name, value = str(people.get(who, {}).get("name") or ""), str(entry.extra.get("value") or "")
-    if kind is None or not name or not value:
+    if not name or (value and kind is None):
         return []
     rows = []
     for caption in entry.captions:
-        if caption.count(name) == 1 and caption.replace(name, NAME).count(value) == 1:
-            rows.append((who, kind, caption, caption.replace(name, NAME).replace(value, VALUE), name))
+        wording = caption.replace(name, NAME)
+        if caption.count(name) == 1 and (not value or wording.count(value) == 1):
+            wording = wording.replace(value, VALUE) if value else wording
+            rows.append((who, (kind if value else None) or NAME_ALONE, caption, wording, name))
     return rows
 
 

@@ -155,7 +155,7 @@ class BaseTask:
         try:
             seed_everything(self.run.seed)
             distributed.on_main(self.builder.prepare)
-            if self.df_size is None and self.config.dataset.forget_list:
+            if self.df_size is None and self.builder.forgets:
                 self.df_size = len(self.builder.forget_images())
             self.folder = self._folder(checkpoint)
             with contextlib.ExitStack() as held:

@@ -7,7 +7,6 @@ from typing import Any
 from lavis.common import distributed
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
-from lavis.datasets.metadata import read_identities
 from lavis.embedding.bank import cache_folder
 from lavis.evaluation.context import Context, PairContext, PartitionedContext
 from lavis.evaluation.measure import selected
@@ -54,7 +53,7 @@ class RetrievalTask(BaseTask):
     def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
         """As BaseTask's; a method that needs captions about fictitious people gets them."""
         if trainer.needs_fiction:
-            people = read_identities(self.builder.metadata_root, self.builder.hint)
+            people = self.builder.people()
             trainer.fiction = Fiction(self.builder.partition().df, people, self.run.seed, trainer.params.strict)
         return super().unlearning_sets(trainer)
 

@@ -1,0 +1,1 @@
+"""Rows of image–caption pairs from tables, folders, tar files and `datasets`; every dropped row is counted."""
