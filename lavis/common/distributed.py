@@ -213,25 +213,27 @@ def gather_chunks(chunks: dict[int, torch.Tensor]) -> torch.Tensor:
 
 class _GatherRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
-        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
+    def forward(ctx: Any, rows: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+        ctx.sizes, most = sizes, max(sizes)
+        padded = rows if len(rows) == most else torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
+        parts = [torch.empty_like(padded, memory_format=torch.contiguous_format) for _ in sizes]
+        dist.all_gather(parts, padded.contiguous())
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         total = gradients[0].contiguous().clone()
         dist.all_reduce(total)
-        return total.chunk(world_size())[rank()]
+        return total.split(ctx.sizes)[rank()], None
 
 
-def gather_live(rows: torch.Tensor) -> torch.Tensor:
-    """Rows of every process, in the order of ranks, with gradient; every process must hold the same number of rows.
+def gather_live(rows: torch.Tensor, sizes: Sequence[int] = ()) -> torch.Tensor:
+    """Rows of every process, in the order of ranks, with gradient.
 
-    The gradient is summed over the processes before each takes its own rows of it. With a loss that every process
+    `sizes`: rows of each process; empty: as many as here. All processes know them without an exchange. The gradient is summed over the processes before each takes its own rows of it. With a loss that every process
     computes of the gathered rows, the mean of DDP over processes is then the gradient of that one loss.
     """
-    return rows if world_size() == 1 else _GatherRows.apply(rows)
+    return rows if world_size() == 1 else _GatherRows.apply(rows, list(sizes) or [len(rows)] * world_size())
 
 
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:

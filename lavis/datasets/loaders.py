@@ -1,8 +1,9 @@
 """Plans which rows each training step uses, and the loaders that fetch them.
 
-A plan is a list of global micro-batches and depends only on (seed, epoch). For optimiser step s with A accumulated
-micro-batches, rank r of W takes the numbers (s * A + a) * W + r for a in 0..A-1. So W processes without accumulation
-use the same micro-batches in every step as one process that accumulates W times.
+A plan is a list of global micro-batches and depends only on (seed, epoch) and on how many of them a step takes, A * W
+for A accumulated micro-batches and W processes. In optimiser step s rank r takes the numbers (s * A + a) * W + r for a in
+0..A-1. So W processes without accumulation use the same micro-batches in every step as one process that accumulates W
+times.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ Rows = np.ndarray  # int64 (B,)
 class BatchPlan:
     """Micro-batches of an unlearning epoch, each with `half` rows of Df and `half` rows of Dr.
 
-    An epoch is one shuffled pass over Df without its incomplete last batch. Dr is shuffled as well, and reshuffled
-    whenever its complete batches are used up.
+    An epoch is one shuffled pass over Df: every row once. Where Df does not fill the last step, its rows and those of
+    the step before are divided evenly among the micro-batches of both, so that none is much smaller than the others
+    (`tail_sizes`). Dr is shuffled as well, and reshuffled whenever its complete batches are used up.
 
     Raises DataError if Df or Dr is smaller than one batch.
     """
@@ -44,40 +46,72 @@ class BatchPlan:
         _at_least_one_batch("Df", self.n_df, self.half, "half of run.batch_size_train")
         _at_least_one_batch("Dr", self.n_dr, self.half, "half of run.batch_size_train")
 
-    def __len__(self) -> int:
-        return self.n_df // self.half
+    def sizes(self, parts: int = 1) -> list[int]:
+        """Rows of each side in every micro-batch, where a step takes `parts` of them."""
+        return batch_sizes(self.n_df, self.half, parts)
 
-    def micro_batches(self, epoch: int) -> list[tuple[Rows, Rows]]:
+    def micro_batches(self, epoch: int, parts: int = 1) -> list[tuple[Rows, Rows]]:
         """(rows of Df, rows of Dr) of every global micro-batch of the epoch, in order."""
-        forget = _shuffled_batches(self.n_df, self.half, self.seed, "df", epoch)
+        sizes = self.sizes(parts)
+        forget = np.split(_order(self.n_df, self.seed, "df", epoch), np.cumsum(sizes))[:-1]
         per_cycle = self.n_dr // self.half
-        cycles = -(-len(forget) // per_cycle)
-        retain = [
+        cycles = -(-sum(sizes) // (per_cycle * self.half)) + 1
+        batches = [
             rows for c in range(cycles) for rows in _shuffled_batches(self.n_dr, self.half, self.seed, "dr", epoch, c)
         ]
-        return list(zip(forget, retain[: len(forget)], strict=True))
+        retain = [_first(batches, number, size) for number, size in enumerate(sizes)]
+        return list(zip(forget, retain, strict=True))
 
 
 @dataclass(frozen=True)
 class SinglePlan:
-    """Micro-batches of an epoch over one set: a shuffled pass in batches of `batch` without the incomplete last one.
+    """Micro-batches of an epoch over one set: a shuffled pass in batches of `batch`.
 
-    Raises DataError if the set is smaller than one batch.
+    The incomplete last batch is left out, or with `every_row` (a forget set) treated as in `BatchPlan`. Raises DataError
+    if the set is smaller than one batch.
     """
 
     n: int
     batch: int
     seed: int
+    every_row: bool = False
 
     def __post_init__(self) -> None:
         _at_least_one_batch("the training set", self.n, self.batch, "run.batch_size_train")
 
-    def __len__(self) -> int:
-        return self.n // self.batch
+    def sizes(self, parts: int = 1) -> list[int]:
+        """Rows of every micro-batch, where a step takes `parts` of them."""
+        if self.every_row:
+            return batch_sizes(self.n, self.batch, parts)
+        return [self.batch] * (self.n // self.batch)
 
-    def micro_batches(self, epoch: int) -> list[Rows]:
+    def micro_batches(self, epoch: int, parts: int = 1) -> list[Rows]:
         """Rows of every global micro-batch of the epoch, in order."""
-        return _shuffled_batches(self.n, self.batch, self.seed, "single", epoch)
+        return np.split(_order(self.n, self.seed, "single", epoch), np.cumsum(self.sizes(parts)))[:-1]
+
+
+def batch_sizes(n: int, size: int, parts: int) -> list[int]:
+    """How many of n rows each micro-batch gets, `size` if possible, where a step takes `parts` micro-batches.
+
+    All rows are used. Those that do not fill a step share the last two steps with its predecessor's, evenly; or the last
+    one, where two steps would leave a micro-batch empty. Fewer rows than one full step are left for
+    `steps_per_epoch` to refuse.
+    """
+    step = size * parts
+    steps, rest = divmod(n, step)
+    if steps == 0 or rest == 0:
+        return [size] * (n // size)
+    last = step + rest
+    shares = 2 * parts if last >= 2 * parts else parts
+    tail = [last // shares + (i < last % shares) for i in range(shares)]
+    return [size] * (parts * (steps - 1)) + tail
+
+
+def row_weight(sizes: Sequence[int], number: int, parts: int) -> float:
+    """The weight of a micro-batch's mean in its step: its rows over the mean number of rows; 1 in an even step."""
+    first = number - number % parts
+    step = sizes[first : first + parts]
+    return sizes[number] * len(step) / sum(step)
 
 
 def steps_per_epoch(micro_batches: int, world: int = 1, accum: int = 1, max_steps: int | None = None) -> int:
@@ -172,7 +206,7 @@ def training_loader(
     datasets: "df" and "dr" with a BatchPlan, one of any name with a SinglePlan. Earlier steps are skipped without
     decoding their images. Raises DataError as `steps_per_epoch` does.
     """
-    micro = plan.micro_batches(epoch)
+    micro = plan.micro_batches(epoch, world * accum)
     steps = steps_per_epoch(len(micro), world, accum, max_steps)
     numbers = micro_numbers(range(start_step, steps), rank, world, accum)
     rows = ((n, micro[n]) for n in numbers)
@@ -235,9 +269,19 @@ def _as_is(item: Any) -> Any:
     return item
 
 
+def _order(n: int, *key: Any) -> Rows:
+    """A permutation of range(n), seeded by `key`."""
+    return np.random.default_rng(derived_seed(*key)).permutation(n)
+
+
+def _first(batches: Sequence[Rows], number: int, size: int) -> Rows:
+    """The first `size` rows of a batch; where it has fewer (batches of one row), the next one's too."""
+    return np.concatenate(batches[number : number + 2])[:size] if size > len(batches[number]) else batches[number][:size]
+
+
 def _shuffled_batches(n: int, size: int, *key: Any) -> list[Rows]:
     """The complete batches of a permutation of range(n), seeded by `key`."""
-    order = np.random.default_rng(derived_seed(*key)).permutation(n)
+    order = _order(n, *key)
     return [order[start : start + size] for start in range(0, n - size + 1, size)]
 
 
