@@ -42,7 +42,7 @@ class BaseTask:
 
     The configuration stays as it is; what `session` finds out has attributes of its own: `device`, `df_size` (images
     to forget: run.df_size, or the length of the forget list), `folder` (where the run's files go). `epochs` is how
-    many the runner counts. `label` is the name of the checkpoint that is evaluated; `fault` says why its embeddings
+    many the runner counts. `label` is the name of the checkpoint that is evaluated; `problem` says why its embeddings
     are worth nothing, if they are.
 
     Class attributes: `kind`, that of the metrics that are defined on it; `always`, those measured whether named or not.
@@ -57,7 +57,7 @@ class BaseTask:
         self.builder: PairBuilder = registry.get_builder_class(config.dataset_name)(config.dataset, config.run)
         self.folder = Path()
         self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
-        self.label, self.fault = "", ""
+        self.label, self.problem = "", ""
 
     @classmethod
     def check(cls, config: Config) -> None:
@@ -232,7 +232,7 @@ class BaseTask:
             metrics, split_sizes = self._measure(model)
             sizes = {**split_sizes, **sizes}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
-        outcome = RunResult(self.folder, str(checkpoint), metrics, sizes, seconds, self.fault)
+        outcome = RunResult(self.folder, str(checkpoint), metrics, sizes, seconds, self.problem)
         if distributed.is_main():
             write_run_result(outcome, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
         distributed.barrier()
@@ -245,7 +245,7 @@ class BaseTask:
                 (self.folder / name).unlink(missing_ok=True)
         context = self.context(model, self.builder.evaluation_entries())
         metrics = measure(context, self.measured)
-        self.fault = context.fault
+        self.problem = context.problem
         self.finish(context, metrics)
         return metrics, context.counts
 

@@ -49,9 +49,9 @@ class Comparison:
         return not self.several or not any(reason for _, _, reason in self.rows)
 
     def add(self, label: str, result: RunResult) -> None:
-        if result.fault:
-            get_logger().error("%s is broken: %s", result.checkpoint, result.fault)
-        self.rows.append((label, result, result.fault and "broken, see above"))
+        if result.problem:
+            get_logger().error("%s is broken: %s", result.checkpoint, result.problem)
+        self.rows.append((label, result, result.problem and "broken, see above"))
 
     def fail(self, label: str, path: str, error: Exception) -> None:
         """Record a checkpoint that could not be evaluated, and log why, in one line."""

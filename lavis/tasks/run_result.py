@@ -21,7 +21,7 @@ WIDTH = 22
 class RunResult:
     """Where a run's files are, and its numbers. `metrics` is empty when evaluation was switched off.
 
-    `fault` says why the model's embeddings are worth nothing; empty for a sound model.
+    `problem` says why the model's embeddings are worth nothing; empty for a sound model.
     """
 
     folder: Path
@@ -29,7 +29,7 @@ class RunResult:
     metrics: dict[str, float]
     counts: dict[str, int]
     seconds: dict[str, float]
-    fault: str = ""
+    problem: str = ""
 
     def table(self) -> str:
         """What was measured on every split as columns, then the other metrics by the tables of the report."""
