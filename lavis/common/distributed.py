@@ -230,7 +230,9 @@ class _GatherRows(torch.autograd.Function):
 def gather_live(rows: torch.Tensor, sizes: Sequence[int] = ()) -> torch.Tensor:
     """Rows of every process, in the order of ranks, with gradient.
 
-    `sizes`: rows of each process; empty: as many as here. All processes know them without an exchange. The gradient is summed over the processes before each takes its own rows of it. With a loss that every process
+    `sizes`: rows of each process; empty: as many as here. All processes know them without an exchange.
+
+    The gradient is summed over the processes before each takes its own rows of it. With a loss that every process
     computes of the gathered rows, the mean of DDP over processes is then the gradient of that one loss.
     """
     return rows if world_size() == 1 else _GatherRows.apply(rows, list(sizes) or [len(rows)] * world_size())

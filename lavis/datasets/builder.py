@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +17,7 @@ from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry, Parse, pair_entry, read_annotations
 from lavis.datasets.metadata import read_identities
 from lavis.datasets.pairs import PairDataset
-from lavis.datasets.partition import split_forget
+from lavis.datasets.partition import evenly, in_folder, merged, split_forget
 from lavis.images.pixel_cache import Caching
 from lavis.images.store import ImageStore
 from lavis.images.tars import TarStore, tar_files
@@ -51,7 +50,7 @@ class PairBuilder:
         config: the section `datasets.<name>`, of class `config_class`. run: the section `run`.
     """
 
-    name: ClassVar[str] = ""
+    name: ClassVar[str] = "pairs"
     job_names: ClassVar[dict[str, str]] = {}
     config_class: ClassVar[type[DatasetConfig]] = DatasetConfig
     dataset_class: ClassVar[type[PairDataset]] = PairDataset
@@ -268,31 +267,6 @@ class PairBuilder:
     def _sample(self, entries: list[Entry], most: int) -> list[Entry]:
         order = np.random.default_rng(derived_seed(self.run.df_seed, "dr sample")).permutation(len(entries))
         return [entries[i] for i in order[:most]]
-
-
-def in_folder(image: str, names: Sequence[str]) -> bool:
-    """Whether a folder on the image's path has exactly one of these names."""
-    return any(part in names for part in PurePosixPath(image).parts[:-1])
-
-
-def merged(entries: Sequence[Entry]) -> list[Entry]:
-    """One entry per image, in order of first occurrence, with the captions of all its entries."""
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.image, []).append(entry)
-    return [
-        members[0]
-        if len(members) == 1
-        else dataclasses.replace(members[0], captions=tuple(text for entry in members for text in entry.captions))
-        for members in groups.values()
-    ]
-
-
-def evenly(entries: list[Entry], most: int | None) -> list[Entry]:
-    """At most `most` evenly spaced entries, in order; all if None."""
-    if most is None or len(entries) <= most:
-        return entries
-    return [entries[i * len(entries) // most] for i in range(most)]
 
 
 def _build_processor(config: DatasetConfig, name: str, key: str, stage: str) -> Any:

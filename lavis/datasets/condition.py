@@ -19,10 +19,10 @@ KEY = "datasets.pairs.forget"
 
 @dataclass(frozen=True)
 class Forget:
-    """One of three: `where` ({column: its values}), `list` (a text file of images), `table` and its column `on`."""
+    """One of three: `where` ({column: its values}), `file` (a list of images), `table` and its column `on`."""
 
     where: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    list: str = ""
+    file: str = ""
     table: str = ""
     on: str = ""
 
@@ -44,14 +44,14 @@ class Forget:
             raise ConfigError(
                 f"{KEY}: expected where: {{column: values}}, list: file or table: file, found {dict(given)}"
             )
-        return cls(where, **texts)
+        return cls(where, texts["list"], texts["table"], texts["on"])
 
     def __str__(self) -> str:
         if self.where:
             return (
                 f"{KEY}.where ({'; '.join(f'{column}: {first_few(values)}' for column, values in self.where.items())})"
             )
-        return self.list or self.table
+        return self.file or self.table
 
     def images(self, entries: Sequence[Entry], dropped: Sequence[Dropped]) -> list[str]:
         """The images to forget, each once: in the order of the rows, or of the list.
@@ -82,7 +82,7 @@ class Forget:
         return all(str(facts.get(column)) in values for column, values in self.where.items())
 
     def _named(self, entries: Sequence[Entry], dropped: Sequence[Dropped]) -> list[str]:
-        wanted = read_forget_list(self.list) if self.list else self._from_table()
+        wanted = read_forget_list(self.file) if self.file else self._from_table()
         known = Spellings(entry.image for entry in entries)
         found = {name: known.find(name) for name in wanted}
         unmatched = [name for name, image in found.items() if image is None]

@@ -1,9 +1,9 @@
 """Plans which rows each training step uses, and the loaders that fetch them.
 
-A plan is a list of global micro-batches and depends only on (seed, epoch) and on how many of them a step takes, A * W
-for A accumulated micro-batches and W processes. In optimiser step s rank r takes the numbers (s * A + a) * W + r for a in
-0..A-1. So W processes without accumulation use the same micro-batches in every step as one process that accumulates W
-times.
+A plan is a list of global micro-batches and depends only on (seed, epoch) and on how many of them a step takes: A * W
+for A accumulated micro-batches and W processes. In optimiser step s, rank r takes the numbers (s * A + a) * W + r for a
+in 0..A-1. So W processes without accumulation use the same micro-batches in every step as one process that accumulates
+W times.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class BatchPlan:
 class SinglePlan:
     """Micro-batches of an epoch over one set: a shuffled pass in batches of `batch`.
 
-    The incomplete last batch is left out, or with `every_row` (a forget set) treated as in `BatchPlan`. Raises DataError
-    if the set is smaller than one batch.
+    The incomplete last batch is left out, or with `every_row` (a forget set) treated as in `BatchPlan`. Raises
+    DataError if the set is smaller than one batch.
     """
 
     n: int
@@ -93,9 +93,8 @@ class SinglePlan:
 def batch_sizes(n: int, size: int, parts: int) -> list[int]:
     """How many of n rows each micro-batch gets, `size` if possible, where a step takes `parts` micro-batches.
 
-    All rows are used. Those that do not fill a step share the last two steps with its predecessor's, evenly; or the last
-    one, where two steps would leave a micro-batch empty. Fewer rows than one full step are left for
-    `steps_per_epoch` to refuse.
+    All rows are used. Those that do not fill a step share two steps evenly with those of the step before; or that step,
+    where two would leave a micro-batch empty. Fewer rows than one full step are left for `steps_per_epoch` to refuse.
     """
     step = size * parts
     steps, rest = divmod(n, step)
@@ -107,11 +106,14 @@ def batch_sizes(n: int, size: int, parts: int) -> list[int]:
     return [size] * (parts * (steps - 1)) + tail
 
 
-def row_weight(sizes: Sequence[int], number: int, parts: int) -> float:
-    """The weight of a micro-batch's mean in its step: its rows over the mean number of rows; 1 in an even step."""
-    first = number - number % parts
+def row_weight(sizes: Sequence[int], number: int, parts: int, together: int = 1) -> float:
+    """The weight of a micro-batch's loss in its step: its rows over the mean number of rows; 1 in an even step.
+
+    `together`: this many micro-batches, those of all processes at one time, are one batch whose loss each computes.
+    """
+    first, own = number - number % parts, number - number % together
     step = sizes[first : first + parts]
-    return sizes[number] * len(step) / sum(step)
+    return sum(sizes[own : own + together]) / together * len(step) / sum(step)
 
 
 def steps_per_epoch(micro_batches: int, world: int = 1, accum: int = 1, max_steps: int | None = None) -> int:
@@ -276,7 +278,9 @@ def _order(n: int, *key: Any) -> Rows:
 
 def _first(batches: Sequence[Rows], number: int, size: int) -> Rows:
     """The first `size` rows of a batch; where it has fewer (batches of one row), the next one's too."""
-    return np.concatenate(batches[number : number + 2])[:size] if size > len(batches[number]) else batches[number][:size]
+    return (
+        np.concatenate(batches[number : number + 2])[:size] if size > len(batches[number]) else batches[number][:size]
+    )
 
 
 def _shuffled_batches(n: int, size: int, *key: Any) -> list[Rows]:

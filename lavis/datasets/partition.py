@@ -1,9 +1,10 @@
-"""Splits training entries into those to forget and the rest."""
+"""Selects entries: those to forget and the rest, one per image, a sample."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lavis.common.errors import DataError, first_few
 from lavis.common.names import Spellings
@@ -37,3 +38,28 @@ def split_forget(
     if not retained:
         raise DataError(f"the forget list {source} covers every training image and leaves nothing to retain")
     return [entry for members in groups.values() for entry in members], retained
+
+
+def in_folder(image: str, names: Sequence[str]) -> bool:
+    """Whether a folder on the image's path has exactly one of these names."""
+    return any(part in names for part in PurePosixPath(image).parts[:-1])
+
+
+def merged(entries: Sequence[Entry]) -> list[Entry]:
+    """One entry per image, in order of first occurrence, with the captions of all its entries."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.image, []).append(entry)
+    return [
+        members[0]
+        if len(members) == 1
+        else dataclasses.replace(members[0], captions=tuple(text for entry in members for text in entry.captions))
+        for members in groups.values()
+    ]
+
+
+def evenly(entries: list[Entry], most: int | None) -> list[Entry]:
+    """At most `most` evenly spaced entries, in order; all if None."""
+    if most is None or len(entries) <= most:
+        return entries
+    return [entries[i * len(entries) // most] for i in range(most)]

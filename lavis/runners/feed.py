@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
-from lavis.datasets.loaders import BatchPlan, SinglePlan, steps_per_epoch, training_loader
+from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight, steps_per_epoch, training_loader
 from lavis.datasets.pairs import PairDataset
 from lavis.models.base import BaseModel, TrainingStep
 from lavis.settings.schema import RunConfig
@@ -37,13 +37,20 @@ class Feed:
             self.plan: Any = BatchPlan(rows["df"], rows["dr"], size // 2, self.run.seed)
         else:
             ((name, n),) = rows.items()
-            self.plan = SinglePlan(n, size // 2 if name == "df" else size, self.run.seed)
+            forgets = name == "df"
+            self.plan = SinglePlan(n, size // 2 if forgets else size, self.run.seed, every_row=forgets)
+        self._sizes = self.plan.sizes(self._parts)
+
+    @property
+    def _parts(self) -> int:
+        """Micro-batches per optimiser step, of all processes."""
+        return distributed.world_size() * self.run.accum_grad_iters
 
     @property
     def steps(self) -> int:
         """Optimiser steps per epoch."""
         accum, most = self.run.accum_grad_iters, self.run.max_steps_per_epoch
-        return steps_per_epoch(len(self.plan), distributed.world_size(), accum, most)
+        return steps_per_epoch(len(self._sizes), distributed.world_size(), accum, most)
 
     def batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
         """This process's micro-batches of an epoch, starting at an optimiser step."""
@@ -54,8 +61,13 @@ class Feed:
         for item in training_loader(self.datasets, self.plan, *where, **options):
             number = item.pop("micro")
             sets = {name: self._move(rows) for name, rows in item.items()}
-            progress = TrainingStep(epoch, number // (world * accum), self.steps)
-            yield Batch(sets, self.run.seed, epoch, number, self.device, progress, self.run.gather_similarity)
+            progress = TrainingStep(epoch, number // self._parts, self.steps)
+            together = number - number % world  # the micro-batches that the processes compute at the same time
+            rows = tuple(self._sizes[together : together + world])
+            weight = row_weight(self._sizes, number, self._parts, world if self.run.gather_similarity else 1)
+            yield Batch(
+                sets, self.run.seed, epoch, number, self.device, progress, self.run.gather_similarity, rows, weight
+            )
 
     def _move(self, rows: dict[str, Any]) -> dict[str, Any]:
         """The rows together with the model's inputs, tensors on the device."""

@@ -71,8 +71,9 @@ class TrainingLoop:
         accumulated = self.run.accum_grad_iters
         for part in range(accumulated):
             with self._no_sync(last=part == accumulated - 1):
-                total, terms = self.network(next(batches))
-                self.scaler.scale(total / accumulated).backward()
+                batch = next(batches)
+                total, terms = self.network(batch)
+                self.scaler.scale(total / (accumulated / batch.weight)).backward()
             self.meter.add({"loss": total.detach(), **terms})
             self._finite.see(total.detach())
         self._update()

@@ -12,9 +12,10 @@ import torch
 from lavis.common.errors import DataError
 from lavis.common.files import read_json
 from lavis.datasets.annotations import Entry
-from lavis.datasets.builder import HOLDOUTS, PairBuilder, evenly
+from lavis.datasets.builder import HOLDOUTS, PairBuilder
 from lavis.datasets.imagenet import ImageNet
 from lavis.datasets.metadata import FRAGILE, IDENTITIES, read_fragile, read_identities
+from lavis.datasets.partition import evenly
 from lavis.evaluation.context import Context, PairContext
 from lavis.evaluation.metric import NotMeasured
 from lavis.salmubench.splits import derive_splits

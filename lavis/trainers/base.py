@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from lavis.common import distributed
 from lavis.common.errors import ConfigError, TrainingError, suggest
 from lavis.common.features import Features, PairFeatures
 from lavis.common.precision import computing
@@ -24,10 +23,10 @@ from lavis.trainers.batch import Batch
 from lavis.trainers.teacher import Teacher
 
 
-def _gathered(features: Features) -> PairFeatures:
+def _gathered(features: Features, batch: Batch) -> PairFeatures:
     """The pairs of all processes' batches, with gradient."""
     assert isinstance(features, PairFeatures), "run.gather_similarity is refused for models without towers"
-    return features.gathered(distributed.gather_live)
+    return features.gathered(batch.of_all)
 
 
 class BatchFeatures:
@@ -68,7 +67,7 @@ class TeacherFeatures(BatchFeatures):
         if name == "shuffled":
             return self.teacher.shuffled("df", batch.sets["df"], batch.permutation)
         features = self.teacher.features(name, batch.sets[name])
-        return _gathered(features) if batch.gather else features
+        return _gathered(features, batch) if batch.gather else features
 
     @property
     def df_shuffled(self) -> Any:
@@ -89,7 +88,7 @@ class Student(BatchFeatures):
             features = self.trainer.model(join([self.batch.sets[one] for one in sets]))
         parts = features.split(*map(self.batch.size, sets))
         if self.batch.gather:
-            parts = [_gathered(part) for part in parts]
+            parts = [_gathered(part, self.batch) for part in parts]
         self._cache.update(zip(sets, parts, strict=True))
         return self._cache[name]
 

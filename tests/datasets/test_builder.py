@@ -8,7 +8,8 @@ import json
 import pytest
 
 from lavis.common.errors import ConfigError, DataError, MissingFile
-from lavis.datasets.builder import PairBuilder, evenly, in_folder
+from lavis.datasets.builder import PairBuilder
+from lavis.datasets.partition import evenly, in_folder
 from lavis.settings.schema import StageProcessors
 
 

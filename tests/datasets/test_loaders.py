@@ -15,9 +15,11 @@ from lavis.datasets.annotations import Entry
 from lavis.datasets.loaders import (
     BatchPlan,
     SinglePlan,
+    batch_sizes,
     chunk_count,
     eval_loader,
     micro_numbers,
+    row_weight,
     steps_per_epoch,
     training_loader,
 )
@@ -64,10 +66,11 @@ def test_an_epoch_is_one_pass_over_df_and_balanced_cycles_of_dr(n_df, n_dr, half
         return
     plan = BatchPlan(n_df, n_dr, half, seed)
     micro = plan.micro_batches(epoch)
-    assert len(micro) == len(plan) == n_df // half
-    assert all(len(df) == len(dr) == half == len(set(dr.tolist())) for df, dr in micro)
+    assert [len(df) for df, _ in micro] == plan.sizes() and len(micro) == (n_df if half == 1 else -(-n_df // half))
+    assert all(len(df) == len(dr) == len(set(dr.tolist())) for df, dr in micro)
+    assert max(plan.sizes()) == half or n_df % half and max(plan.sizes()) < half
     forget = np.concatenate([df for df, _ in micro])
-    assert len(set(forget.tolist())) == len(forget) and forget.max() < n_df
+    assert sorted(forget.tolist()) == list(range(n_df))
     per_cycle = n_dr // half
     for start in range(0, len(micro), per_cycle):
         cycle = np.concatenate([dr for _, dr in micro[start : start + per_cycle]])
@@ -95,7 +98,31 @@ def test_a_single_plan_is_one_pass(n, batch, epoch):
     plan = SinglePlan(n, batch, 0)
     rows = plan.micro_batches(epoch)
     seen = Counter(np.concatenate(rows).tolist())
-    assert len(rows) == len(plan) == n // batch and max(seen.values()) == 1 and len(seen) == n // batch * batch
+    assert len(rows) == n // batch and max(seen.values()) == 1 and len(seen) == n // batch * batch
+    every = SinglePlan(n, batch, 0, every_row=True).micro_batches(epoch)
+    assert sorted(np.concatenate(every).tolist()) == list(range(n))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(1, 300), st.integers(1, 9), st.integers(1, 6), st.integers(1, 4))
+def test_every_row_is_used_in_whole_steps_of_weighted_batches(n, size, world, accum):
+    parts = world * accum
+    sizes = batch_sizes(n, size, parts)
+    if n < size * parts:
+        assert len(sizes) < parts
+        return
+    assert sum(sizes) == n and len(sizes) % parts == 0 and min(sizes) >= 1
+    assert max(sizes) <= max(size, 2) and max(sizes[-2 * parts :]) - min(sizes[-2 * parts :]) <= max(1, size - 1)
+    for first in range(0, len(sizes), parts):
+        numbers = range(first, first + parts)
+        weights = [row_weight(sizes, number, parts) for number in numbers]
+        assert sum(weights) == pytest.approx(parts)
+        total = sum(sizes[first : first + parts])
+        assert all(w / parts == pytest.approx(sizes[i] / total) for i, w in zip(numbers, weights, strict=True))
+        gathered = [row_weight(sizes, number, parts, world) for number in numbers]
+        assert sum(gathered) == pytest.approx(parts)
+    if n % (size * parts) == 0:
+        assert set(sizes) == {size} and {row_weight(sizes, i, parts) for i in range(len(sizes))} == {1.0}
 
 
 def test_a_df_smaller_than_one_batch_is_refused():
@@ -128,10 +155,10 @@ def test_batches_follow_the_plan(pairs):
     plan = BatchPlan(9, 15, 2, 42)
     loader = training_loader(two(pairs), plan, epoch=1)
     items = list(loader)
-    assert len(loader) == len(items) == 4 and set(items[0]) == {"df", "dr", "micro"}
+    assert len(loader) == len(items) == 5 and set(items[0]) == {"df", "dr", "micro"}
     for item, (df, dr) in zip(items, plan.micro_batches(1), strict=True):
         assert item["df"]["index"].tolist() == df.tolist() and item["dr"]["index"].tolist() == dr.tolist()
-        assert item["df"]["images"].shape == (2, 3, 6, 6) and len(item["dr"]["captions"]) == 2
+        assert item["df"]["images"].shape == (len(df), 3, 6, 6) and len(item["dr"]["captions"]) == len(df)
 
 
 def test_resuming_skips_finished_steps_without_decoding(pairs, monkeypatch):
@@ -174,7 +201,7 @@ def test_the_global_random_state_is_not_touched(pairs):
 def test_max_steps_and_a_start_at_the_end(pairs):
     plan = BatchPlan(9, 15, 2, 42)
     assert len(training_loader(two(pairs), plan, 0, max_steps=3)) == 3
-    assert list(training_loader(two(pairs), plan, 0, start_step=4, num_workers=2)) == []
+    assert list(training_loader(two(pairs), plan, 0, start_step=5, num_workers=2)) == []
 
 
 def test_single_loader(pairs):

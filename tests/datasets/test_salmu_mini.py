@@ -14,7 +14,7 @@ from PIL import Image
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.common.registry import registry
 from lavis.datasets.annotations import read_annotations
-from lavis.datasets.builder import in_folder
+from lavis.datasets.partition import in_folder
 from lavis.datasets.salmu_mini import main
 from lavis.settings.config import compose_dataset
 from lavis.settings.schema import RunConfig
