@@ -18,6 +18,7 @@ from lavis.datasets.annotations import Entry, Parse, pair_entry, read_annotation
 from lavis.datasets.metadata import read_identities
 from lavis.datasets.pairs import PairDataset
 from lavis.datasets.partition import evenly, in_folder, merged, split_forget
+from lavis.datasets.twins import Twin, describe, exact_twins, settle
 from lavis.images.pixel_cache import Caching
 from lavis.images.store import ImageStore
 from lavis.images.tars import TarStore, tar_files
@@ -55,6 +56,7 @@ class PairBuilder:
     config_class: ClassVar[type[DatasetConfig]] = DatasetConfig
     dataset_class: ClassVar[type[PairDataset]] = PairDataset
     parse: ClassVar[Parse] = staticmethod(pair_entry)
+    twins: ClassVar[str] = "keep"  # run.twins where it is null: published splits are used as they are
     merges_captions: ClassVar[bool] = True  # evaluate the rows of one image as one entry with several captions
 
     def __init__(self, config: DatasetConfig, run: RunConfig) -> None:
@@ -64,6 +66,8 @@ class PairBuilder:
         self._files = {split: _listed(part.storage) for split, part in config.build_info.annotations.items()}
         self._entries: dict[str, list[Entry]] = {}
         self._store: ImageStore | None = None
+        self._partition: Partition | None = None
+        self._twins: list[Twin] = []
 
     @classmethod
     def check(cls, config: DatasetConfig) -> None:
@@ -123,11 +127,11 @@ class PairBuilder:
     @property
     def counts(self) -> dict[str, int]:
         """Counts for results.json of what a user should know about: dropped rows, twins."""
-        return {}
+        return {"twins": len(self._twins)} if self._twins else {}
 
     def notices(self) -> list[str]:
         """Sentences for the end of a run about data that was not used as it is."""
-        return []
+        return [describe(self._twins, self.twins_path)] if self._twins else []
 
     def people(self) -> dict[str, dict[str, Any]]:
         """Facts about everybody by identity, "name" among them. Raises MissingFile, DataError."""
@@ -186,11 +190,20 @@ class PairBuilder:
         return first_of_list(self.listed_images(), self.run.df_size, self.forget_source)
 
     def partition(self) -> Partition:
-        """Training entries split by the forget list. Raises MissingFile, DataError, ConfigError."""
-        return Partition(*self._split(self.train_entries()))
+        """Training entries, split by what is to be forgotten; twins settled. Raises DataError, MissingFile, ConfigError."""
+        if self._partition is None:
+            self._partition = Partition(*self._split(self.train_entries()))
+        return self._partition
 
     def _split(self, entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
-        return split_forget(entries, self.forget_images(), self.forget_source)
+        df, dr = split_forget(entries, self.forget_images(), self.forget_source)
+        self._twins = exact_twins(self.store, df, dr)
+        return settle(self._twins, df, dr, self.run.twins or self.twins, self.twins_path)
+
+    @property
+    def twins_path(self) -> Path:
+        """The list of retained images that are copies of images to forget."""
+        return Path(self.run.output_dir) / "twins.json"
 
     def reference_entries(self, kind: str) -> list[Entry]:
         """The training entries of a reference model.

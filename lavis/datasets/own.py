@@ -57,6 +57,7 @@ class OwnPairsBuilder(PairBuilder):
     name: ClassVar[str] = "pairs"
     job_names: ClassVar[dict[str, str]] = {"pairs_retrieval": "retrieval"}
     config_class: ClassVar[type[DatasetConfig]] = PairsConfig
+    twins: ClassVar[str] = "stop"
 
     def __init__(self, config: DatasetConfig, run: RunConfig) -> None:
         super().__init__(config, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import mmap
 import os
@@ -95,6 +96,19 @@ class ImageStore:
         """(bytes, modification time in ns) of an image's file; a cache compares it to detect changes."""
         status = os.stat(self.root / image)
         return status.st_size, status.st_mtime_ns
+
+    def beginning(self, image: str, size: int = 4096) -> bytes:
+        """The first bytes of an image's file."""
+        return self._content(image, size)
+
+    def digest(self, image: str) -> str:
+        """A hash of an image's bytes."""
+        return hashlib.blake2b(self._content(image, -1), digest_size=16).hexdigest()
+
+    def _content(self, image: str, size: int) -> bytes:
+        source, _ = self.source(image)
+        with source.open("rb") if isinstance(source, Path) else source as stream:
+            return stream.read(size)
 
     def source(self, image: str) -> tuple[Any, Any]:
         """What Pillow opens, and its name in messages."""

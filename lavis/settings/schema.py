@@ -147,6 +147,18 @@ class RunConfig(Section):
     )
     df_seed: int = setting(42, "which forget list", **SEED)
     dr_max_ratio: int = setting(5, "evaluate at most this many times |Df| rows of Dr", least=1, affects=RESULTS)
+    twins: str | None = setting(
+        None,
+        "retained images that are copies of images to forget: forget, keep or stop; null: stop for pairs, else keep",
+        choices=("forget", "keep", "stop"),
+    )
+    near_twins: float | None = setting(
+        None,
+        "least cosine, by the original model, of a retained image to one to forget for it to be reported; null: none",
+        above=0,
+        most=1,
+        affects=NOTHING,
+    )
     train_on_holdout: bool = setting(False, "references and retrain: train on the holdout splits too")
     read_holdouts: bool = setting(
         True, "false: holdout splits count as absent, while settings are being chosen", affects=RESULTS
