@@ -34,6 +34,7 @@ PLAIN_ROOMS = (
     *("lavis/embedding", "lavis/configs", "configs", "bash", "data/README.md", "docs/scaling.md"),
     *("tests/processors", "tests/losses", "tests/images", "tests/importing", "tests/synthetic", "tests/datasets"),
     *("tests/embedding", "lavis/trainers", "tests/trainers", "lavis/runners", "tests/runners"),
+    *("lavis/sweeps", "tests/sweeps", "lavis/report", "tests/report"),
 )
 COUNTED = (
     r"(image|picture|pair|row|line|member|step|second|side|shard|device|process|job|seed|host|caption|split|file)\b"
