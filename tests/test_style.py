@@ -35,6 +35,7 @@ PLAIN_ROOMS = (
     *("tests/processors", "tests/losses", "tests/images", "tests/importing", "tests/synthetic", "tests/datasets"),
     *("tests/embedding", "lavis/trainers", "tests/trainers", "lavis/runners", "tests/runners"),
     *("lavis/sweeps", "tests/sweeps", "lavis/report", "tests/report"),
+    *("lavis/towers", "tests/towers", "lavis/models", "tests/models"),
 )
 COUNTED = (
     r"(image|picture|pair|row|line|member|step|second|side|shard|device|process|job|seed|host|caption|split|file)\b"

@@ -58,7 +58,7 @@ class ReferenceResult:
 
 
 def reference_result(sweep: SweepConfig, setting: Setting, name: str, seed: int | None = None) -> ReferenceResult:
-    """Where reference `name` has its results for this setting; `seed`: another seed than the configured one."""
+    """Where reference `name` has its results for this setting, trained with `seed` (None: the configured one)."""
     options = [*sweep.options, *seed_options(sweep, setting.cfg_path, seed)]
     config = reference_config(setting.cfg_path, options, name, setting.df_size)
     folder = reference_folder(config)
