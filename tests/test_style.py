@@ -34,6 +34,9 @@ PLAIN_ROOMS = (
     *("lavis/embedding", "lavis/configs", "configs", "bash", "data/README.md", "docs/scaling.md"),
     *("tests/processors", "tests/losses", "tests/images", "tests/importing", "tests/synthetic", "tests/datasets"),
     *("tests/embedding", "lavis/evaluation", "tests/evaluation", "lavis/salmubench", "tests/salmubench"),
+    *("lavis/tasks", "tests/tasks", "lavis/settings", "tests/settings", "tests/common"),
+    *(f"lavis/common/{name}" for name in "cli distributed errors features files forget_list logger".split()),
+    *(f"lavis/common/{name}" for name in "memory precision registry results schedule seed threads".split()),
 )
 COUNTED = (
     r"(image|picture|pair|row|line|member|step|second|side|shard|device|process|job|seed|host|caption|split|file)\b"

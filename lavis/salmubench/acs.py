@@ -34,20 +34,11 @@ class Acs(SalmuMetric):
             published=("0.6019", "0.9510"),
         ),
     )
-    order = 102
+    split, name, order = "forget", "acs", 102
 
     def values(self, data: BenchmarkData) -> Numbers:
-        return {"acs": acs_of(data, "forget")}
-
-
-class HoldoutAcs(SalmuMetric):
-    """ACS of a holdout split, of which nothing was to be forgotten (ours)."""
-
-    split = ""
-    order = 114
-
-    def values(self, data: BenchmarkData) -> Numbers:
-        return {f"acs_{self.split}": acs_of(data, self.split)}
+        part = data.part(self.split)
+        return {self.name: acs(part.image, part.text, features=data.choices.acs_features, seed=data.choices.seed)}
 
 
 def _column(name: str, what: str) -> tuple[Column]:
@@ -55,25 +46,19 @@ def _column(name: str, what: str) -> tuple[Column]:
 
 
 @registry.register_metric("acs_holdout_identity")
-class AcsHoldoutIdentity(HoldoutAcs):
-    """ACS of people who are not in the forget set."""
+class AcsHoldoutIdentity(Acs):
+    """ACS of people who are not in the forget set (ours)."""
 
-    split = HOLDOUTS[0]
-    columns = _column("acs_holdout_identity", "other people")
+    split, name, order = HOLDOUTS[0], "acs_holdout_identity", 114
+    columns = _column(name, "other people")
 
 
 @registry.register_metric("acs_holdout_association")
-class AcsHoldoutAssociation(HoldoutAcs):
-    """ACS of other facts about the forgotten people."""
+class AcsHoldoutAssociation(Acs):
+    """ACS of other facts about the forgotten people (ours)."""
 
-    split = HOLDOUTS[1]
-    columns = _column("acs_holdout_association", "other facts")
-
-
-def acs_of(data: BenchmarkData, split: str) -> float:
-    """ACS of a split of people."""
-    part = data.part(split)
-    return acs(part.image, part.text, features=data.choices.acs_features, seed=data.choices.seed)
+    split, name, order = HOLDOUTS[1], "acs_holdout_association", 114
+    columns = _column(name, "other facts")
 
 
 def acs(image: Any, text: Any, *, features: str = "cosine", seed: int = 42) -> float:
