@@ -29,7 +29,9 @@ def test_two_gloo_processes_equal_one_with_accumulation(world, method, df_size):
     for name, processes, accum in (("one", 1, 2), ("two", 2, 1)):
         out = world.path / f"{method}-{df_size}-{name}"
         options = (start, f"run.output_dir={out}", f"run.accum_grad_iters={accum}")
-        as_users_do = method == "vlul" and df_size == 16 and processes > 1  # one of the three goes through torch.distributed.run
+        as_users_do = (
+            method == "vlul" and df_size == 16 and processes > 1
+        )  # one of the three goes through torch.distributed.run
         done = run(world.unlearn(method, df_size, options=options), processes, fresh=as_users_do)
         assert done.returncode == 0, done.stderr
         folders.append(out / f"unlearn-{method}" / "clip" / "salmu_retrieval" / str(df_size))
