@@ -190,7 +190,7 @@ class PairBuilder:
         return first_of_list(self.listed_images(), self.run.df_size, self.forget_source)
 
     def partition(self) -> Partition:
-        """Training entries, split by what is to be forgotten; twins settled. Raises DataError, MissingFile, ConfigError."""
+        """Training entries: those to forget, and the rest. Raises MissingFile, DataError, ConfigError."""
         if self._partition is None:
             self._partition = Partition(*self._split(self.train_entries()))
         return self._partition

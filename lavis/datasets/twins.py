@@ -27,6 +27,7 @@ def exact_twins(store: ImageStore, df: Sequence[Entry], dr: Sequence[Entry]) -> 
     """Every image of Dr that is an image of Df. Only files of equal length are read, first a part, then whole."""
     forget = list(dict.fromkeys(image for entry in df for image in entry.images))
     retain = [image for image in dict.fromkeys(i for e in dr for i in e.images) if image not in set(forget)]
+    store.check([*forget, *retain])
     names = {folded(image): image for image in forget}
     twins = [(names[folded(image)], image) for image in retain if folded(image) in names]
     lengths: dict[int, list[str]] = {}

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 
 from lavis.common import distributed
-from lavis.common.checkpoint import BEST, load_file, weights_of
+from lavis.common.checkpoint import BEST, load_file, weights_digest, weights_of
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
@@ -30,6 +30,7 @@ from lavis.runners.run_dir import RESULTS, folder_lock, original_checkpoint, run
 from lavis.runners.teaching import build_teacher
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
+from lavis.tasks.evaluations import evaluation_folder, split_digests
 from lavis.tasks.run_result import RunResult, write_run_result
 from lavis.trainers.base import BaseTrainer
 
@@ -57,6 +58,7 @@ class BaseTask:
         self.folder = Path()
         self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
         self.label, self.problem = "", ""
+        self.data: dict[str, Any] = {}
 
     @classmethod
     def check(cls, config: Config) -> None:
@@ -165,11 +167,16 @@ class BaseTask:
         if checkpoint is None:
             return run_folder(self.run, self.config.backbone, self.config.job_name, self.df_size)
         best = checkpoint.parent / BEST
-        if (checkpoint.parent / RESULTS).is_file() and best.exists() and self.run.eval_max_pairs is None:
+        inside = checkpoint.absolute().is_relative_to(Path(self.run.output_dir).absolute())
+        if inside and (checkpoint.parent / RESULTS).is_file() and best.exists() and self.run.eval_max_pairs is None:
             if checkpoint.resolve() == best.resolve():
-                return checkpoint.parent
+                return evaluation_folder(checkpoint.parent, self.config.job_name, self._data())
         name = self.label or checkpoint_label(checkpoint)
         return Path(self.run.output_dir) / "evaluate" / self.config.backbone / self.config.job_name / name
+
+    def _data(self) -> dict[str, Any]:
+        """What is evaluated: the data set, and a digest per split."""
+        return {"dataset": self.builder.name, "splits": split_digests(self.builder.evaluation_entries())}
 
     def _model(self, load_pretrained: bool) -> BaseModel:
         model_class = registry.get_model_class(self.config.model.arch)
@@ -225,9 +232,11 @@ class BaseTask:
         if self.run.evaluate_after or self.run.checkpoint:
             self.label = self.label or checkpoint_label(checkpoint)
             metrics, sizes = self._measure(model)
-            counts = {**sizes, **counts}
+            counts = {**sizes, **counts, **self.builder.counts}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
-        result = RunResult(self.folder, str(checkpoint), metrics, counts, seconds, self.problem)
+        weights = weights_digest(model.checkpoint_state())
+        facts = (self.data, weights, self.builder.notices())
+        result = RunResult(self.folder, str(checkpoint), metrics, counts, seconds, self.problem, *facts)
         if distributed.is_main():
             write_run_result(result, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
         distributed.barrier()
@@ -238,6 +247,7 @@ class BaseTask:
         if distributed.is_main():
             for name in [name for metric in all_metrics().values() for name in metric.files]:
                 (self.folder / name).unlink(missing_ok=True)
+        self.data = self._data()
         context = self.context(model, self.builder.evaluation_entries())
         metrics = measure(context, self.measured)
         self.problem = context.problem

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lavis.evaluation.measure import all_columns, all_metrics
 from lavis.evaluation.metric import Column
 from lavis.runners.run_dir import command_line, git_commit
 from lavis.settings.config import Config
+from lavis.tasks.evaluations import record_evaluation
 
 WIDTH = 22
 
@@ -21,7 +22,8 @@ WIDTH = 22
 class RunResult:
     """A run's folder and numbers. `metrics` is empty if the run did not evaluate.
 
-    `problem` says why the model's embeddings are unusable; empty for a sound model.
+    `problem` says why the model's embeddings are unusable; empty for a sound model. `data` and `weights` are digests
+    (lavis/tasks/evaluations.py), `notices` what a user should know about the data.
     """
 
     folder: Path
@@ -30,6 +32,9 @@ class RunResult:
     counts: dict[str, int]
     seconds: dict[str, float]
     problem: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    notices: list[str] = field(default_factory=list)
 
     def table(self) -> str:
         """A row per split with its metrics, then the other metrics, grouped by the report's tables."""
@@ -40,7 +45,8 @@ class RunResult:
         for split in dict.fromkeys(split for column in columns for split in self._splits(column)):
             cells = "".join(self._cell(f"{split}_{column.key}", column).rjust(_wide(column)) for column in columns)
             lines.append(split.ljust(WIDTH) + str(self.counts.get(split, "")).rjust(8) + cells)
-        return "\n".join([*lines, *self._others(), f"results: {self.folder / FILE_NAME}"]) + "\n"
+        notices = [f"note: {notice}" for notice in self.notices]
+        return "\n".join([*lines, *self._others(), *notices, f"results: {self.folder / FILE_NAME}"]) + "\n"
 
     def _splits(self, column: Column) -> list[str]:
         """The splits that have this number."""
@@ -71,13 +77,17 @@ def write_run_result(result: RunResult, config: Config, found: dict[str, Any]) -
     found: run settings that the run determined, including df_size.
     """
     folder, run = result.folder, config.run
+    content = as_results(result, config, found, name=run.method or run.reference)
+    if run.checkpoint:
+        record_evaluation(folder, content)
+    else:
+        write_results(folder / FILE_NAME, content)
     if result.metrics:
         line = json_line(result.metrics)
         for name in ("evaluate.txt", "log.txt"):
             with (folder / name).open("a", encoding="utf-8") as stream:
                 stream.write(line)
         _write_splits(folder / "result", result)
-    write_results(folder / FILE_NAME, as_results(result, config, found, name=run.method or run.reference))
 
 
 def as_results(result: RunResult, config: Config, found: dict[str, Any], name: str) -> dict[str, Any]:
@@ -92,6 +102,8 @@ def as_results(result: RunResult, config: Config, found: dict[str, Any], name: s
         "df_size": found["df_size"],
         "df_seed": run.df_seed,
         "seed": run.seed,
+        "data": result.data,
+        "weights": result.weights,
         "metrics": result.metrics,
         "counts": result.counts,
         "checkpoint": result.checkpoint,

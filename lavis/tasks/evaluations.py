@@ -1,0 +1,73 @@
+"""Every evaluation is a file of its own; what a training run found out is never overwritten.
+
+`<run folder>/evaluations/<task>-<key>/results.json` is an evaluation of the run's model on other data than its own; the
+key is a hash of every split's images and captions. An evaluation on the run's own data is a file next to them, merged
+into the run's results.json: new metrics are added, those measured again are renewed, nothing else is lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lavis.common.errors import DataError
+from lavis.common.results import FILE_NAME, read_results, write_results
+from lavis.datasets.annotations import Entry
+
+FOLDER = "evaluations"
+
+
+def split_digests(splits: Mapping[str, Sequence[Entry]]) -> dict[str, str]:
+    """A hash of every split's images and captions, in order."""
+    return {split: _digest([(entry.images, entry.captions) for entry in entries]) for split, entries in splits.items()}
+
+
+def _digest(content: Any) -> str:
+    return hashlib.blake2b(repr(content).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def evaluation_folder(run_folder: Path, task: str, data: Mapping[str, Any]) -> Path:
+    """Where an evaluation of a run's model on these data goes: the run folder for its own data, else a folder in it.
+
+    data: {"dataset": name, "splits": {split: digest}}.
+    """
+    former = _existing(run_folder / FILE_NAME)
+    own = former is not None and former["task"] == task and _agree(former.get("data") or data, data)
+    return run_folder if own else run_folder / FOLDER / f"{task}-{_digest(sorted(data['splits'].items()))}"
+
+
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the splits that both have are equal. Older results say nothing of their data and agree with any."""
+    splits, others = one["splits"], other["splits"]
+    return one["dataset"] == other["dataset"] and all(splits[name] == others[name] for name in splits.keys() & others)
+
+
+def record_evaluation(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write an evaluation's results.json; in a training run's folder, a file of its own too, and merge it.
+
+    content: as results.json, with `data` and `weights`, the checkpoint's digest.
+    """
+    own = folder / FILE_NAME
+    former = _existing(own)
+    if former is not None and "train" in former["seconds"]:
+        key = _digest(sorted(content["data"]["splits"].items()))
+        write_results(folder / FOLDER / f"{content['task']}-{key}.json", content)
+        content = merged(former, content)
+    write_results(own, content)
+
+
+def merged(former: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """The former results with the metrics, counts and seconds that an evaluation adds or renews."""
+    renewed = {key: {**former[key], **content[key]} for key in ("metrics", "counts", "seconds")}
+    data = {**content["data"], "splits": {**former.get("data", {}).get("splits", {}), **content["data"]["splits"]}}
+    return {**former, **renewed, "data": data, "weights": content["weights"]}
+
+
+def _existing(path: Path) -> dict[str, Any] | None:
+    """The results in a file; None if there are none, or none that can be read."""
+    try:
+        return read_results(path) if path.is_file() else None
+    except DataError:
+        return None
