@@ -8,7 +8,7 @@ from lavis.common.registry import registry
 from lavis.evaluation.inputs import paired_cosines
 from lavis.evaluation.metric import DISTANCE, HEADLINE, UP, Column
 from lavis.salmubench.data import BenchmarkData
-from lavis.salmubench.metric import PREFIX, TEN, Numbers, SalmuMetric
+from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, ten_column
 
 
 class MeanCosine(SalmuMetric):
@@ -26,8 +26,7 @@ class MeanCosine(SalmuMetric):
 def _column(name: str, number: int, title: str, help: str, published: tuple[str, str], **more: Any) -> tuple[Column]:
     """The column of the paper's metric 2.<number>."""
     public = ("utility", f"2.{number}_{title}", "mean")
-    order = 60 + 10 * number
-    return (Column(PREFIX + name, title, help, groups=(TEN,), order=order, public=public, published=published, **more),)
+    return (ten_column(name, title, help, 60 + 10 * number, public=public, published=published, **more),)
 
 
 @registry.register_metric("inter_id_sim")
