@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
+from lavis.settings.declaration import declared
 from lavis.settings.validation import make, read
 
 
@@ -35,19 +36,37 @@ class Processor:
             raise ConfigError(f"{where}.{error}") from error
 
 
-def build_processor(config: Mapping[str, Any], kind: str, where: str) -> Any:
+def build_processor(
+    config: Mapping[str, Any], kind: str, where: str, defaults: Mapping[str, Any] | None = None
+) -> Any:
     """The processor that {name: registered name, <argument>: value} describes.
 
     Args:
         kind: "image" or "text"; a processor of the other kind is refused.
         where: the configuration key, for messages ("datasets.salmu.vis_processor.train").
+        defaults: what the model asks for; used for the arguments that the processor has and `config` does not give.
 
     Raises ConfigError (no name, unknown name, wrong kind, bad argument).
     """
+    found = _class_of(config, kind, where)
+    known = {name: value for name, value in (defaults or {}).items() if name in declared(found)}
+    return found.from_config({**known, **config}, where)
+
+
+def contradictions(
+    config: Mapping[str, Any], kind: str, where: str, wanted: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Arguments that `config` gives and the model wants otherwise: full key -> (given, wanted). Raises as above."""
+    known = declared(_class_of(config, kind, where))
+    differing = {name for name in known if name in config and name in wanted and config[name] != wanted[name]}
+    return {f"{where}.{name}": (config[name], wanted[name]) for name in sorted(differing)}
+
+
+def _class_of(config: Mapping[str, Any], kind: str, where: str) -> type[Processor]:
     name = config.get("name") if isinstance(config, Mapping) else None
     if not isinstance(name, str):
         raise ConfigError(f"{where} needs the name of a processor, for example {{name: clip_{kind}_eval}}")
     found = registry.get_processor_class(name)
     if found.kind != kind:
         raise ConfigError(f"{where}.name: '{name}' processes {found.kind}s; this key needs a processor of {kind}s")
-    return found.from_config(config, where)
+    return found

@@ -78,7 +78,7 @@ class BlipImageEval(ImageProcessor):
 @registry.register_processor("blip_image_train")
 @dataclass(frozen=True)
 class BlipImageTrain(ClipImageTrain):
-    """Random resized crop (bicubic), a horizontal flip in half of the cases, `augmented` unless `augment` is false.
+    """Random resized crop, a horizontal flip in half of the cases, `augmented` unless `augment` is false.
 
     With `flip` false left stays left, for data whose texts tell sides.
     """
@@ -93,7 +93,7 @@ class BlipImageTrain(ClipImageTrain):
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
         box = crop_box(image.width, image.height, (self.min_scale, self.max_scale), generator)
         size = [self.image_size, self.image_size]
-        cropped = F.resized_crop(image.convert("RGB"), *box, size, InterpolationMode.BICUBIC)
+        cropped = F.resized_crop(image.convert("RGB"), *box, size, InterpolationMode(self.interpolation))
         flips = torch.rand(1, generator=generator).item()
         draws = torch.rand(OPERATIONS, 3, generator=generator)
         if self.flip and flips < 0.5:

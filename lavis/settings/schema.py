@@ -24,7 +24,11 @@ class ModelConfig(Section):
     """`model:` — which backbone. Model classes may extend this (their attribute `config_class`)."""
 
     arch: str = setting("clip", "registered model")
-    model_type: str = setting("", "the backbone's own architecture name, or a JSON file that describes one")
+    model_type: str = setting(
+        "",
+        "the architecture: a name of the backbone's library, a JSON file, or a model with its weights (local-dir:<folder>, "
+        "hf-hub:<name>, a run folder, a checkpoint); empty: what the weights say",
+    )
     pretrained: str | None = setting(
         None, "weights: a file, local-dir:<folder>, hf-hub:<name>, or a tag the backbone's library knows"
     )
@@ -41,6 +45,9 @@ class ModelConfig(Section):
         affects=NOTHING,
     )
     args: dict[str, Any] = setting({}, "further arguments of the architecture")
+    override_recipe: bool = setting(
+        False, "go on where settings contradict what the weights say about their model; what was replaced is reported"
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+"""Models of an image and a text tower: what open_clip's and transformers' ones do alike."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from lavis.common.features import PairFeatures
+from lavis.hub.recipe import Recipe
+from lavis.losses.contrastive import contrastive_loss
+from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep
+
+MAX_LOG_SCALE = math.log(100.0)
+
+
+class TwoTowers(BaseModel):
+    """`clip` is the library's model, with the parameter `logit_scale` and, for the sigmoid loss, `logit_bias`.
+
+    Checkpoints carry the library's own keys. Subclasses write `tokenize`, `encode_image`, `encode_text`,
+    `load_weights` and `text_parameters`.
+    """
+
+    family = "clip"
+    shards = True
+
+    def __init__(self, clip: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.clip, self.recipe = clip, recipe
+        self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0])
+        pixels = recipe.pixels
+        self.register_buffer("image_mean", torch.tensor(pixels.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(pixels.std).view(3, 1, 1), persistent=False)
+
+    def prepare(self, rows: dict[str, Any]) -> Inputs:
+        return {**rows, "tokens": self._tokens(rows["captions"])}
+
+    def represent(self, inputs: Inputs) -> PairFeatures:
+        return PairFeatures(self.encode_image(inputs["images"]), self.encode_text(inputs["tokens"]))
+
+    def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
+        return self.pair_objective(self.represent(inputs), inputs.get("caption_groups"))
+
+    def pair_objective(self, pairs: PairFeatures, groups: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        """Radford et al., arXiv 2103.00020, section 2.3; in single precision whatever the towers run in."""
+        with torch.autocast(pairs.image.device.type, enabled=False):
+            return {"contrastive": contrastive_loss(pairs, self.scale, groups)}
+
+    @property
+    def scale(self) -> torch.Tensor:
+        return self.clip.logit_scale.exp()
+
+    def scale_parameters(self) -> list[nn.Parameter]:
+        return [p for name, p in self.clip.named_parameters() if name in ("logit_scale", "logit_bias")]
+
+    @torch.no_grad()
+    def clamp_scale(self) -> None:
+        """logit_scale ≤ ln 100 (CLIP, arXiv 2103.00020, section 2.5)."""
+        self.clip.logit_scale.clamp_(max=MAX_LOG_SCALE)
+
+    def checkpoint_state(self) -> dict[str, torch.Tensor]:
+        return self.clip.state_dict()
