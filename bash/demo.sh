@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Everything on SALMU-mini: set up, train the three references, unlearn with each method, write the report.
+# The demo on SALMU-mini: set up, train the three references, unlearn with three methods, write the report.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 SECONDS=0
-export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0
+export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0  # idle threads sleep instead of taking CPU time from other processes
 report=output/report/index.html
 
 bash bash/setup.sh

@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 
 
 def use_project_environment() -> None:
-    """Go on with the interpreter of .venv where bash/setup.sh made one and another was called."""
+    """Restart with the interpreter of .venv if bash/setup.sh has made one and no other environment is active."""
     python = ROOT / ".venv" / "bin" / "python"
     inside = Path(sys.prefix).resolve() == python.parent.parent.resolve()
     if python.exists() and not inside and not os.environ.get("VIRTUAL_ENV") and not os.environ.get("CONDA_PREFIX"):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv beside this checkout and installs the project into it; asks nothing and sets nothing outside .venv.
-# Does nothing when the last install was of the same pyproject.toml. PYTHON=/path/to/python3 picks the interpreter.
+# Creates .venv in this checkout and installs the project into it. Asks nothing and changes nothing outside .venv.
+# Does nothing if this pyproject.toml is already installed. PYTHON=/path/to/python3 selects the interpreter.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,7 +18,7 @@ find_python() {
 
 if [[ ! -x .venv/bin/python ]]; then
     python=$(find_python)
-    echo "setup: making .venv with $("$python" --version)"
+    echo "setup: creating .venv with $("$python" --version)"
     "$python" -m venv .venv
 fi
 

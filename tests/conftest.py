@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -33,25 +37,69 @@ def heard(fresh_logger, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFi
 
 
 @pytest.fixture(scope="session")
-def trained_world(tmp_path_factory) -> SmallWorld:
-    """A small world with an original model; its files are shared, so tests write below their own output folders."""
+def trained_world(tmp_path_factory) -> Iterator[SmallWorld]:
+    """A small world with an original model. Tests share its files: they write below their own output folders."""
     from lavis.tasks.entry import train
 
     world = write_world(tmp_path_factory.mktemp("world"))
     train(str(world.config), [])
-    return world
+    gc.collect()
+    gc.freeze()  # every run collects garbage; from here on it need not walk over the libraries
+    before = files_below(world.path)
+    yield world
+    assert files_below(world.path) == before, "a test has changed the files that all tests share"
+
+
+@pytest.fixture(scope="session")
+def finished(trained_world, tmp_path_factory) -> Iterator[Callable[..., Path]]:
+    """`finished(method, *options)`: the folder of such a run, made when first asked for; tests share it and read it."""
+    made: dict[tuple[str, ...], Path] = {}
+    before: dict[Path, dict[Path, tuple[int, int]]] = {}
+
+    def run(method: str = "vlul", *options: str) -> Path:
+        if (method, *options) not in made:
+            folder = run_unlearning(trained_world, tmp_path_factory.mktemp("finished"), method, options)
+            made[method, *options], before[folder] = folder, files_below(folder)
+        return made[method, *options]
+
+    yield run
+    changed = [folder for folder, files in before.items() if files_below(folder) != files]
+    assert changed == [], "a test has changed runs that all tests share"
 
 
 @pytest.fixture
 def unlearn(trained_world, tmp_path):
     """`unlearn(method, *options)` runs in this process into an output folder of the test's own; returns its folder."""
-    from lavis.tasks.entry import unlearn as entry
 
-    def run(method: str = "vlul", *options: str, df_size: int = 16, name: str = "out"):
-        start = trained_world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
-        own = [f"run.output_dir={tmp_path / name}", f"run.resume_ckpt_path={start}"]
-        flags = {"method": method, "df_size": df_size, "alpha": 0.5}
-        entry(str(trained_world.config), [*own, *options], "clip", "salmu_retrieval", flags)
-        return tmp_path / name / f"unlearn-{method}" / "clip" / "salmu_retrieval" / str(df_size)
+    def run(method: str = "vlul", *options: str, df_size: int = 16, name: str = "out") -> Path:
+        return run_unlearning(trained_world, tmp_path / name, method, options, df_size)
 
     return run
+
+
+@pytest.fixture
+def unlearned(finished, tmp_path):
+    """`unlearned(method, *options)`: a copy of the `finished` run, where `unlearn` would have made it."""
+
+    def copy(method: str = "vlul", *options: str, name: str = "out") -> Path:
+        folder = finished(method, *options)
+        return shutil.copytree(folder, tmp_path / name / folder.relative_to(folder.parents[3]), symlinks=True)
+
+    return copy
+
+
+def run_unlearning(world: SmallWorld, output: Path, method: str, options: tuple[str, ...], df_size: int = 16) -> Path:
+    """Run `method` in this process, from the world's original model; its folder."""
+    from lavis.tasks.entry import unlearn
+
+    start = world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
+    own = [f"run.output_dir={output}", f"run.resume_ckpt_path={start}"]
+    flags = {"method": method, "df_size": df_size, "alpha": 0.5}
+    unlearn(str(world.config), [*own, *options], "clip", "salmu_retrieval", flags)
+    return output / f"unlearn-{method}" / "clip" / "salmu_retrieval" / str(df_size)
+
+
+def files_below(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of change of every file."""
+    states = {path: path.lstat() for path in folder.rglob("*") if not path.is_dir()}
+    return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +11,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.processes import ROOT
+
 ARCH = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
@@ -56,27 +54,6 @@ class SmallWorld:
 
 def _options(options: tuple[str, ...]) -> list[str]:
     return ["--options", *options] if options else []
-
-
-def run(command: list[str], processes: int = 1, **kwargs) -> subprocess.CompletedProcess:
-    """Run a command (under torch.distributed.run when processes > 1), one thread a process."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **kwargs.pop("env", {})}
-    return subprocess.run(
-        launched(command, processes), capture_output=True, text=True, env=environment, timeout=240, **kwargs
-    )
-
-
-def launched(command: list[str], processes: int) -> list[str]:
-    if processes == 1:
-        return command
-    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={free_port()}"]
-    return [command[0], *launcher, *command[1:]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def write_world(path: Path, counts: dict[str, int] | None = None, run_keys: dict | None = None) -> SmallWorld:

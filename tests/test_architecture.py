@@ -13,7 +13,19 @@ LIBRARY = ROOT / "lavis"
 
 # Lowest first. A file may import from its own room and from rooms to the left of it.
 ORDER = (
-    *("common", "settings", "losses", "processors", "synthetic", "importing", "images", "towers", "models", "datasets"),
+    *(
+        "common",
+        "settings",
+        "losses",
+        "processors",
+        "synthetic",
+        "importing",
+        "images",
+        "towers",
+        "hub",
+        "models",
+        "datasets",
+    ),
     *("embedding", "trainers", "runners", "evaluation", "salmubench", "report", "tasks", "sweeps"),
 )
 PURE = {"common", "losses"}  # these import nothing of ours but common and themselves

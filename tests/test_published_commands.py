@@ -16,7 +16,7 @@ from PIL import Image
 
 from lavis.models.clip import ClipModel
 from lavis.settings.schema import ModelConfig
-from tests.small import ROOT, free_port
+from tests.processes import ROOT, free_port
 
 FORGET, RETAIN = 30_468, 64
 COMMAND = (

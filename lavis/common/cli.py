@@ -55,6 +55,10 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
         code = main(None)
     except KeyboardInterrupt:
         code = 130
+    except SystemExit as end:  # a run that a signal stopped, or a wrong flag
+        if not isinstance(end.code, int):
+            raise
+        code = end.code
     except Exception as error:
         message = _message(error)
         if message is None or os.environ.get("LAVIS_DEBUG") == "1":
@@ -64,6 +68,10 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
         code = USER_ERROR
     sys.stdout.flush()
     sys.stderr.flush()
+    if "torch" in sys.modules:  # else there was no process group, and importing torch would take seconds
+        from lavis.common.distributed import leave
+
+        leave(code or 0)
     raise SystemExit(code or 0)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -75,6 +77,21 @@ def setup(device: torch.device) -> None:
 def shutdown() -> None:
     if initialized():
         dist.destroy_process_group()
+
+
+def leave(code: int) -> NoReturn:
+    """Exit with `code`; a launched process does so without taking the interpreter apart.
+
+    gloo's threads outlive destroy_process_group where a device mesh (fully_shard's) or DDP still holds the group. One
+    that lets go of a collective's tensor while Python is being taken apart waits for a lock that it will never get, and
+    aborts the process: "terminate called without an active exception". Exit handlers run, and files are flushed.
+    """
+    if not launched():
+        raise SystemExit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def barrier() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserFault(Exception):  # noqa: N818 - a marker that can be caught
@@ -53,3 +53,13 @@ def suggest(bad: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(bad), names, n=1, cutoff=0.4)
     lead = f"closest: '{close[0]}'; " if close else ""
     return f"{lead}valid: {', '.join(names) or '(none)'}"
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first three names, for messages."""
+    return ", ".join(names[:3])
+
+
+def missing_file(what: str, path: object, hint: str = "") -> MissingFile:
+    """The error for a file that does not exist: `what` it is, and in `hint` what to run."""
+    return MissingFile(f"{what} {path} does not exist" + (f"; {hint}" if hint else ""))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from lavis.common.errors import DataError, MissingFile
+from lavis.common.errors import DataError, missing_file
 
 log = logging.getLogger(__name__)
 HELD_ELSEWHERE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
@@ -89,7 +90,7 @@ def read_json(path: Path, what: str, hint: str = "") -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingFile(f"{what} {path} does not exist" + (f"; {hint}" if hint else "")) from error
+        raise missing_file(what, path, hint) from error
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise DataError(f"{path} is not valid JSON: {reason}; fix the file or write it again") from error
@@ -105,6 +106,21 @@ def remove_leftovers(folder: Path) -> None:
     """Delete temporary files that a killed process left; for a folder that this process has locked."""
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
+
+
+def beyond_limit(paths: Iterable[Path], limit: float) -> list[Path]:
+    """The files or flat folders to delete so that the others, the most recently used, take at most `limit` bytes.
+
+    The least recently used comes first. Paths that another process deletes meanwhile are left out.
+    """
+    found = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            files = path.iterdir() if path.is_dir() else [path]
+            found.append((path.stat().st_mtime, sum(file.stat().st_size for file in files), path))
+    found.sort(key=lambda facts: facts[0], reverse=True)
+    totals = itertools.accumulate(size for _, size, _ in found)
+    return [path for (_, _, path), total in zip(found, totals, strict=True) if total > limit][::-1]
 
 
 def encodable(text: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lavis.common.errors import ConfigError, DataError, MissingFile
+from lavis.common.errors import ConfigError, DataError, first_few, missing_file
 from lavis.common.files import write_text
 from lavis.common.seed import derived_seed
 
@@ -72,16 +72,11 @@ def shuffled_list(images: Sequence[str], seed: int) -> list[str]:
     return [images[i] for i in order]
 
 
-def first_few(images: Sequence[str]) -> str:
-    """The first three, for messages."""
-    return ", ".join(images[:3])
-
-
 def _lines(path: Path, hint: str) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingFile(f"forget list {path} does not exist" + (f"; {hint}" if hint else "")) from error
+        raise missing_file("forget list", path, hint) from error
     except UnicodeDecodeError as error:
         raise DataError(f"forget list {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except OSError as error:

@@ -96,7 +96,9 @@ class _Reader(pickle.Unpickler):
         _, kind, key, _, count = pid
         if key not in self.storages:
             data = bytearray(self.archive.read(f"{self.folder}data/{key}"))
-            self.storages[key] = torch.frombuffer(data, dtype=kind, count=count) if count else torch.empty(0, dtype=kind)
+            self.storages[key] = (
+                torch.frombuffer(data, dtype=kind, count=count) if count else torch.empty(0, dtype=kind)
+            )
         return self.storages[key]
 
 

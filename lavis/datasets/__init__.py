@@ -1,1 +1,1 @@
-"""Dataset builders, datasets, forget lists and loaders."""
+"""Builders, data sets, forget lists and loaders."""

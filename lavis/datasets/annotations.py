@@ -18,9 +18,8 @@ KNOWN = ("image", "caption", "image_id")
 class Entry:
     """One image with its captions.
 
-    `image` is relative to the data set's image root, with forward slashes; `extra` holds every further field of
-    the annotation (identity_id, field, value, generic_caption, ...). `second` is the right one of two images
-    (NLVR2); every other row has one image.
+    `image` is relative to the image root, with forward slashes. `extra` contains all other fields of the annotation
+    (identity_id, field, value, generic_caption, ...). `second` is the right one of two images (NLVR2 only).
     """
 
     image: str
@@ -31,24 +30,24 @@ class Entry:
 
     @property
     def images(self) -> tuple[str, ...]:
-        """All images of the row: one or two."""
+        """The one or two images of the row."""
         return (self.image,) if self.second is None else (self.image, self.second)
 
 
-Parse = Callable[[dict[str, Any], str], Entry]  # (item of the JSON list, where it stands) -> entry
+Parse = Callable[[dict[str, Any], str], Entry]  # (item of the JSON list, its location for messages) -> entry
 
 
 def read_annotations(
     paths: str | Path | Iterable[str | Path], hint: str = "", parse: Parse | None = None
 ) -> list[Entry]:
-    """The entries of one file or of several, concatenated in order.
+    """Read the entries of one or more files, in order.
 
     Args:
         paths: JSON files, or tar shards of samples (lavis.images.tars).
-        hint: what to run when a file does not exist; ends the message.
-        parse: makes an entry of an item (default: `pair_entry`); lavis.datasets.formats has those of other tasks.
+        hint: what to do if a file does not exist, the end of the message.
+        parse: turns an item into an entry (default: `pair_entry`); lavis.datasets.formats has those of other tasks.
 
-    Raises MissingFile; DataError for malformed JSON (with line and column), a wrong shape, an empty caption.
+    Raises MissingFile; DataError for malformed JSON (with line and column), a wrong structure or an empty caption.
     """
     files = [paths] if isinstance(paths, str | Path) else list(paths)
     return [entry for path in files for entry in _read_file(Path(path), hint, parse or pair_entry)]
@@ -70,7 +69,7 @@ def _read_file(path: Path, hint: str, parse: Parse) -> list[Entry]:
 
 
 def pair_entry(item: dict[str, Any], where: str) -> Entry:
-    """{image, caption, image_id?, ...}: an image with one caption or several."""
+    """Parse {image, caption, image_id?, ...}: an image with one or more captions."""
     image = image_path(item.get("image"), where)
     image_id = item.get("image_id")
     if image_id is not None and (isinstance(image_id, bool) or not isinstance(image_id, str | int)):
@@ -79,14 +78,14 @@ def pair_entry(item: dict[str, Any], where: str) -> Entry:
 
 
 def image_path(value: Any, where: str) -> str:
-    """The image of an item. Raises DataError when it is no path."""
+    """Return the image of an item. Raises DataError if it is not a path."""
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{where}: 'image' must be a path relative to the image root, found {value!r}")
     return value
 
 
 def extras(item: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """The further fields of an item."""
+    """The fields of an item that are not in `known`."""
     return {key: value for key, value in item.items() if key not in known}
 
 
@@ -98,13 +97,13 @@ def _captions(value: Any, where: str) -> tuple[str, ...]:
 
 
 def checked_text(text: Any, what: str, where: str) -> str:
-    """A caption, question, ... that can be read. Raises DataError when it is no string, empty or not encodable."""
+    """Return a caption, question, ... unchanged. Raises DataError if it is not a string, empty or not encodable."""
     if not isinstance(text, str):
-        raise DataError(f"{where}: '{what}' holds {text!r}, which is no string")
+        raise DataError(f"{where}: '{what}' contains {text!r}, which is not a string")
     if not text.strip():
-        raise DataError(f"{where}: empty {what}; give it a text or remove the entry")
+        raise DataError(f"{where}: empty {what}; fill it in or remove the entry")
     if not encodable(text):
-        raise DataError(f"{where}: the {what} holds half of a surrogate pair and is no valid text")
+        raise DataError(f"{where}: the {what} contains half a surrogate pair, which UTF-8 cannot express; fix the text")
     return text
 
 

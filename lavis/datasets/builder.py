@@ -1,4 +1,4 @@
-"""From configuration to data: which entries train, which are forgotten, which are evaluated."""
+"""Builds data from a configuration: the entries to train on, to forget and to evaluate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lavis.common.errors import ConfigError, DataError, MissingFile, suggest
+from lavis.common.errors import ConfigError, DataError, MissingFile, first_few, missing_file, suggest
 from lavis.common.forget_list import read_forget_list
 from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry, Parse, pair_entry, read_annotations
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 HOLDOUTS = ("holdout_identity", "holdout_association")
 STAGES = ("train", "eval")
-PROCESSORS = {"vis_processor": "image", "text_processor": "text"}  # and what each kind takes
+PROCESSORS = {"vis_processor": "image", "text_processor": "text"}  # configuration key -> kind of processor
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class Partition:
 
 
 class PairBuilder:
-    """Base of data sets of image-caption pairs.
+    """Base class of builders for image–caption pairs.
 
-    Subclasses set `name` (the key under `datasets:`) and `job_names` (command-line task name -> registered task), and
-    override `hint` (what to run when files are missing), `prepare`, or, where rows are no image-caption pairs, `parse`
-    (item of an annotation file to entry) and `dataset_class`.
+    Subclasses set `name` (the key under `datasets:`) and `job_names` (task name on the command line -> registered
+    task). They may override `hint` and `prepare`, and for other kinds of rows `parse`, `dataset_class` and
+    `merges_captions`.
 
     Args:
-        config: `datasets.<name>`, of the class `config_class`. run: `run`.
+        config: the section `datasets.<name>`, of class `config_class`. run: the section `run`.
     """
 
     name: ClassVar[str] = "pairs"
@@ -55,6 +55,7 @@ class PairBuilder:
     config_class: ClassVar[type[DatasetConfig]] = DatasetConfig
     dataset_class: ClassVar[type[PairDataset]] = PairDataset
     parse: ClassVar[Parse] = staticmethod(pair_entry)
+    merges_captions: ClassVar[bool] = True  # evaluate the rows of one image as one entry with several captions
 
     def __init__(self, config: DatasetConfig, run: RunConfig) -> None:
         self.config, self.run = config, run
@@ -66,14 +67,14 @@ class PairBuilder:
 
     @classmethod
     def check(cls, config: DatasetConfig) -> None:
-        """Refuse processors that do not exist or do not take these arguments. Raises ConfigError."""
+        """Check the names and arguments of the configured processors. Raises ConfigError."""
         for key, stage in itertools.product(PROCESSORS, STAGES):
             if getattr(getattr(config, key), stage):
                 _build_processor(config, cls.name, key, stage)
 
     @property
     def hint(self) -> str:
-        """What to run when a file is missing; ends messages."""
+        """What to do if a file is missing, the end of messages."""
         return f"see data/README.md for where the files of '{self.name}' come from"
 
     @property
@@ -83,18 +84,17 @@ class PairBuilder:
 
     @property
     def store(self) -> ImageStore:
-        """The image root, shared by all data sets of this builder."""
-        if self._store is None:
-            kept = Path(self.run.output_dir) / "shards"
-            shards = self._shards
-            self._store = (
-                TarStore(shards, self.image_root, self.hint, kept) if shards else ImageStore(self.image_root, self.hint)
-            )
+        """The images, opened once for all data sets of this builder."""
+        if self._store is None and self._shards:
+            index = Path(self.run.output_dir) / "shards"
+            self._store = TarStore(self._shards, self.image_root, self.hint, index)
+        elif self._store is None:
+            self._store = ImageStore(self.image_root, self.hint)
         return self._store
 
     @property
     def metadata_root(self) -> Path:
-        """Where SALMU's layout has its metadata files: beside the image root."""
+        """The folder of SALMU's metadata files, next to the image root."""
         return self.image_root.parent / "metadata"
 
     @property
@@ -102,20 +102,20 @@ class PairBuilder:
         """The forget list of run.df_seed."""
         if not self.config.forget_list:
             example = f"data/Df/{self.name}/image-{{seed}}.txt"
-            raise ConfigError(f"datasets.{self.name}.forget_list is empty: name the list, for example {example}")
+            raise ConfigError(f"datasets.{self.name}.forget_list is empty; set it to a path, for example {example}")
         return Path(self.config.forget_list.replace("{seed}", str(self.run.df_seed)))
 
     def prepare(self) -> None:
-        """Make sure that the files this run needs are there. Raises MissingFile with the command to run."""
+        """Check that the files this run needs exist. Raises MissingFile with what to do."""
         if not self._shards and not self.image_root.is_dir():
-            raise MissingFile(f"image root {self.image_root} does not exist; {self.hint}")
+            raise missing_file("image root", self.image_root, self.hint)
         for split in {*self.run.train_splits, *self.run.test_splits, *self.run.valid_splits}:
             for path in self._paths(split):
                 if not Path(path).is_file():
                     raise MissingFile(f"annotation file {path} of split '{split}' does not exist; {self.hint}")
 
     def has_split(self, split: str) -> bool:
-        """True when the split is configured, its files exist, and run.read_holdouts does not close it."""
+        """Whether the split is configured, its files exist, and run.read_holdouts permits it."""
         if self._closed(split):
             return False
         files = self._files.get(split)
@@ -125,32 +125,32 @@ class PairBuilder:
         return split in HOLDOUTS and not self.run.read_holdouts
 
     def entries(self, split: str) -> list[Entry]:
-        """The entries of a split. Raises ConfigError (unknown or closed split), MissingFile, DataError."""
+        """The entries of a split, read once. Raises ConfigError (unknown or closed split), MissingFile, DataError."""
         if self._closed(split):
-            raise ConfigError(f"split '{split}' is a holdout split, and run.read_holdouts=false keeps it unread")
+            raise ConfigError(f"split '{split}' is a holdout split, and run.read_holdouts=false forbids reading it")
         if split not in self._entries:
             self._entries[split] = self.read(split)
         return self._entries[split]
 
     def read(self, split: str) -> list[Entry]:
-        """The entries of a split's files; `entries` asks once."""
-        return read_annotations(self._paths(split), self.hint, self.parse)
+        """Read the entries of a split's files."""
+        return read_annotations(self._paths(split), self.hint, type(self).parse)
 
     def train_entries(self, allow_holdout: bool = False) -> list[Entry]:
-        """Entries of run.train_splits. Raises DataError when one lies in a holdout folder, unless that is allowed."""
-        found = [entry for split in self.run.train_splits for entry in self.entries(split)]
-        named = {entry.image for split in HOLDOUTS if self.has_split(split) for entry in self.entries(split)}
-        held = [entry.image for entry in found if entry.image in named or in_folder(entry.image, HOLDOUTS)]
-        if held and not allow_holdout:
+        """Entries of run.train_splits. Raises DataError if one is in a holdout folder or split, unless allowed."""
+        entries = [entry for split in self.run.train_splits for entry in self.entries(split)]
+        holdouts = {entry.image for entry in self._holdout_entries()}
+        wrong = [entry.image for entry in entries if entry.image in holdouts or in_folder(entry.image, HOLDOUTS)]
+        if wrong and not allow_holdout:
             raise DataError(
-                f"datasets.{self.name}: {len(held)} training images lie in holdout folders or splits, the first: "
-                f"{', '.join(held[:3])}; holdout splits are never trained on: remove them from the annotations "
+                f"datasets.{self.name}: {len(wrong)} training images are in holdout folders or splits, the first: "
+                f"{first_few(wrong)}; holdouts must not be trained on: remove them from the annotations "
                 f"of {', '.join(self.run.train_splits)}"
             )
-        return found
+        return entries
 
     def forget_images(self) -> list[str]:
-        """The images of the forget list, the first run.df_size of them if that is set."""
+        """The images of the forget list, or its first run.df_size if that is set."""
         return read_forget_list(self.forget_path, self.run.df_size, self.hint)
 
     def partition(self) -> Partition:
@@ -158,42 +158,38 @@ class PairBuilder:
         return Partition(*split_forget(self.train_entries(), self.forget_images(), self.forget_path))
 
     def reference_entries(self, kind: str) -> list[Entry]:
-        """What a reference model trains on.
+        """The training entries of a reference model.
 
-        compromised: everything in train; retrained: that without Df; clean: train without any image of the
-        forget list (all its lines) or of a folder named forget. With run.train_on_holdout, compromised and
-        retrained also see the holdout splits that are annotated.
+        compromised: all training entries. retrained: the same without Df. clean: the training entries whose image is
+        neither in the forget list (all of its lines) nor in a folder named forget. With run.train_on_holdout,
+        compromised and retrained also train on the annotated holdout splits.
         """
         assert kind in REFERENCES, kind
         if kind == "clean":
             listed = set(read_forget_list(self.forget_path, hint=self.hint))
-            kept = [e for e in self.train_entries(allow_holdout=True) if e.image not in listed]
-            return [e for e in kept if not in_folder(e.image, ("forget", *HOLDOUTS))]
-        seen = self._with_holdouts() if self.run.train_on_holdout else self.train_entries()
+            unlisted = [e for e in self.train_entries(allow_holdout=True) if e.image not in listed]
+            return [e for e in unlisted if not in_folder(e.image, ("forget", *HOLDOUTS))]
+        entries = self._with_holdouts() if self.run.train_on_holdout else self.train_entries()
         if kind == "compromised":
-            return seen
-        return split_forget(seen, self.forget_images(), self.forget_path)[1]
+            return entries
+        return split_forget(entries, self.forget_images(), self.forget_path)[1]
 
     def evaluation_entries(self) -> dict[str, list[Entry]]:
-        """Splits to evaluate: run.test_splits, df, dr, and the holdouts that are annotated.
+        """Entries to evaluate by split: run.test_splits, df, dr, and the annotated holdouts.
 
-        dr is a sample of at most run.dr_max_ratio * |Df| entries, drawn by run.df_seed, so that every method and
-        training seed is measured on the same one. run.eval_max_pairs cuts each split to evenly spaced entries.
+        dr is a sample of at most run.dr_max_ratio * |Df| entries. It depends only on run.df_seed, so that all methods
+        and training seeds are measured on the same sample. run.eval_max_pairs limits each split, evenly spaced.
         """
-        found = {split: self.entries(split) for split in self.run.test_splits}
+        splits = {split: self.entries(split) for split in self.run.test_splits}
         if self.config.forget_list:
             parts = self.partition()
-            parts = Partition(self.evaluated(parts.df), self.evaluated(parts.dr))
-            found |= {"df": parts.df, "dr": self._sample(parts.dr, self.run.dr_max_ratio * len(parts.df))}
-        found |= {split: self.entries(split) for split in HOLDOUTS if self.has_split(split)}
-        return {split: evenly(entries, self.run.eval_max_pairs) for split, entries in found.items()}
-
-    def evaluated(self, entries: list[Entry]) -> list[Entry]:
-        """Training entries as they are evaluated: here one entry an image, with all its captions (COCO's are split)."""
-        return merged(entries)
+            df, dr = (merged(part) if self.merges_captions else part for part in (parts.df, parts.dr))
+            splits |= {"df": df, "dr": self._sample(dr, self.run.dr_max_ratio * len(df))}
+        splits |= {split: self.entries(split) for split in HOLDOUTS if self.has_split(split)}
+        return {split: evenly(entries, self.run.eval_max_pairs) for split, entries in splits.items()}
 
     def dataset(self, entries: Sequence[Entry], stage: str) -> PairDataset:
-        """Entries as a data set with the processors of a stage ("train" or "eval")."""
+        """A data set of these entries with the processors of a stage, "train" or "eval"."""
         if stage not in STAGES:
             raise ConfigError(f"unknown stage '{stage}'; {suggest(stage, STAGES)}")
         return self._dataset_class(stage)(
@@ -223,12 +219,15 @@ class PairBuilder:
             raise ConfigError(f"{key} has no split '{split}'; {suggest(split, self._files)}")
         return self._files[split]
 
+    def _holdout_entries(self) -> list[Entry]:
+        """Entries of the holdout splits that can be read."""
+        return [entry for split in HOLDOUTS if self.has_split(split) for entry in self.entries(split)]
+
     def _with_holdouts(self) -> list[Entry]:
-        """Training entries and those of the annotated holdout splits, each image's entry once."""
-        seen = self.train_entries(allow_holdout=True)
-        images = {entry.image for entry in seen}
-        held = [entry for split in HOLDOUTS if self.has_split(split) for entry in self.entries(split)]
-        return seen + [entry for entry in held if entry.image not in images]
+        """Training entries, then those of the holdout splits whose images they do not contain."""
+        entries = self.train_entries(allow_holdout=True)
+        images = {entry.image for entry in entries}
+        return entries + [entry for entry in self._holdout_entries() if entry.image not in images]
 
     def _sample(self, entries: list[Entry], most: int) -> list[Entry]:
         order = np.random.default_rng(derived_seed(self.run.df_seed, "dr sample")).permutation(len(entries))
@@ -236,12 +235,12 @@ class PairBuilder:
 
 
 def in_folder(image: str, names: Sequence[str]) -> bool:
-    """True when a folder on the image's path has exactly one of these names."""
+    """Whether a folder on the image's path has exactly one of these names."""
     return any(part in names for part in PurePosixPath(image).parts[:-1])
 
 
 def merged(entries: Sequence[Entry]) -> list[Entry]:
-    """One entry an image, in order of first occurrence, with the captions of all its entries."""
+    """One entry per image, in order of first occurrence, with the captions of all its entries."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.image, []).append(entry)
@@ -254,7 +253,7 @@ def merged(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def evenly(entries: list[Entry], most: int | None) -> list[Entry]:
-    """At most `most` entries, evenly spaced, in order (all if None)."""
+    """At most `most` evenly spaced entries, in order; all if None."""
     if most is None or len(entries) <= most:
         return entries
     return [entries[i * len(entries) // most] for i in range(most)]
@@ -265,5 +264,5 @@ def _build_processor(config: DatasetConfig, name: str, key: str, stage: str) -> 
 
 
 def _listed(storage: Sequence[str]) -> list[str]:
-    """Files of a storage key; of a pattern of shards all that fit it."""
+    """Files of a `storage` key, with patterns of tar shards expanded."""
     return [str(path) for name in storage for path in (tar_files(name) if name.endswith(".tar") else [name])]

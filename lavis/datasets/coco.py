@@ -10,7 +10,7 @@ from lavis.datasets.builder import PairBuilder
 
 @registry.register_builder("coco_retrieval")
 class CocoRetrievalBuilder(PairBuilder):
-    """coco/annotations/coco_karpathy_{train,val,test}.json; `train` has a row for every caption."""
+    """coco/annotations/coco_karpathy_{train,val,test}.json; `train` has one row per caption."""
 
     name: ClassVar[str] = "coco_retrieval"
     job_names: ClassVar[dict[str, str]] = {"coco_retrieval": "retrieval"}

@@ -1,4 +1,4 @@
-"""Data sets that are drawn when they are missing: the builder's part, and the command that draws one."""
+"""Data sets that are drawn if they are missing: their builder, and the command that draws one."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import ClassVar
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.datasets.builder import PairBuilder
 
-Ensure = Callable[[Path, Path, str, int, bool], bool]  # (root, lists, size, seed, force) -> written now
+Ensure = Callable[[Path, Path, str, int, bool], bool]  # (root, lists, size, seed, force) -> whether it was written
 
 
 class DrawnBuilder(PairBuilder):
-    """Draws what is missing. Subclasses set `command`, what draws it by hand, and `ensure`.
+    """Draws its data set if it is missing. Subclasses set `command`, which draws it by hand, and `ensure`.
 
-    `size` is what the hint names where `generate` is empty.
+    `size` is the size in the hint if `generate` is empty.
     """
 
     command: ClassVar[str] = ""
     size: ClassVar[str] = "mini"
 
     def ensure(self, root: Path, lists: Path, size: str, seed: int) -> bool:
-        """Make sure that the data set lies under `root` and its forget lists under `lists`."""
+        """Write the data set to `root` and its forget lists to `lists` unless they exist."""
         raise NotImplementedError
 
     @property
@@ -36,7 +36,7 @@ class DrawnBuilder(PairBuilder):
         )
 
     def prepare(self) -> None:
-        """Draw what is missing (unless `generate` is empty), then check. Raises as `ensure` and the builder do."""
+        """Draw the data set if it is missing (unless `generate` is empty), then check. Raises as these two do."""
         if self.config.generate:
             root, lists = self.image_root.parent, self.forget_path.parent
             self.ensure(root, lists, self.config.generate, self.config.generate_seed)
@@ -45,17 +45,17 @@ class DrawnBuilder(PairBuilder):
 
 def parser(command: str, about: str, sizes: Sequence[str]) -> argparse.ArgumentParser:
     """The command line of `python -m <command>`."""
-    made = argparse.ArgumentParser(prog=f"python -m {command}", description=about)
-    made.add_argument("--size", choices=tuple(sizes), default="mini")
-    made.add_argument("--out", type=Path, help="folder of the data set (default: data/lavis_cache/<name>_<size>)")
-    made.add_argument("--df-out", type=Path, help="folder of the forget lists (default: data/Df/<name of --out>)")
-    made.add_argument("--seed", type=int, default=42)
-    made.add_argument("--force", action="store_true", help="replace a data set that is already there")
-    return made
+    result = argparse.ArgumentParser(prog=f"python -m {command}", description=about)
+    result.add_argument("--size", choices=tuple(sizes), default="mini")
+    result.add_argument("--out", type=Path, help="folder of the data set (default: data/lavis_cache/<name>_<size>)")
+    result.add_argument("--df-out", type=Path, help="folder of the forget lists (default: data/Df/<name of --out>)")
+    result.add_argument("--seed", type=int, default=42)
+    result.add_argument("--force", action="store_true", help="replace an existing data set")
+    return result
 
 
 def draw(args: argparse.Namespace, name: str, ensure: Ensure) -> int:
-    """Draw from the command line; exit code 0 done, 2 user error."""
+    """Draw a data set from the command line. Returns the exit code: 0 done, 2 user error."""
     root = args.out or Path("data/lavis_cache") / f"{name}_{args.size}"
     lists = args.df_out or Path("data/Df") / root.name
     try:
@@ -63,5 +63,5 @@ def draw(args: argparse.Namespace, name: str, ensure: Ensure) -> int:
     except (ConfigError, DataError, MissingFile) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    sys.stdout.write(f"{root} {'written' if written else 'is already there'}; forget lists in {lists}\n")
+    sys.stdout.write(f"{root} {'written' if written else 'already exists'}; forget lists in {lists}\n")
     return 0

@@ -1,7 +1,7 @@
 """Draws the forget lists of COCO, Flickr30k, VQA, NLVR2 and SNLI-VE: `python -m lavis.datasets.forget --dataset coco`.
 
-A list is a seeded order of the images that training shows, cut at --size. SNLI-VE's is Flickr30k's list of the same
-seed, as far as its images occur in SNLI-VE.
+A list is a random order of the training images by its seed, cut at --size. SNLI-VE's list is Flickr30k's list of the
+same seed without images that SNLI-VE does not have.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ POOL = 10_000
 
 
 def write_lists(dataset: str, annotations: Sequence[str], lists: Path, seeds: Sequence[int], size: int) -> list[str]:
-    """Write the list of every seed to lists/<dataset>/image-<seed>.txt; returns a line on each.
+    """Write the list of every seed to lists/<dataset>/image-<seed>.txt. Returns one line of text about each.
 
     Args:
-        dataset: a key of BUILDERS. annotations: training files (empty: those of the package's defaults).
-        lists: folder of all data sets' lists; where one is reused (REUSED), it must be there.
+        dataset: a key of BUILDERS. annotations: training files (empty: the package's defaults).
+        lists: folder of the lists of all data sets, including those that are reused (REUSED).
 
-    Raises ConfigError (size beyond the images), MissingFile, DataError.
+    Raises ConfigError (more images than there are), MissingFile, DataError.
     """
     images = training_images(dataset, annotations)
-    told = []
+    lines = []
     for seed in seeds:
         if dataset in REUSED:
             command = f"draw it first: python -m lavis.datasets.forget --dataset {REUSED[dataset]}"
@@ -52,39 +52,41 @@ def write_lists(dataset: str, annotations: Sequence[str], lists: Path, seeds: Se
             drawn = draw_pool(images, size, seed)
         target = list_path(lists / dataset, seed)
         write_forget_list(target, drawn)
-        told.append(f"{target}: {len(drawn)} of {len(images)} training images")
-    return told
+        lines.append(f"{target}: {len(drawn)} of {len(images)} training images")
+    return lines
 
 
 def training_images(dataset: str, annotations: Sequence[str]) -> set[str]:
-    """Every image that the training annotations of a data set name."""
+    """All images in the training annotations of a data set."""
     name = BUILDERS[dataset]
-    given: dict[str, Any] = {"build_info": {"annotations": {"train": {"storage": list(annotations)}}}}
-    config = compose_dataset(name, [("--annotations", given)] if annotations else [])
+    layer: dict[str, Any] = {"build_info": {"annotations": {"train": {"storage": list(annotations)}}}}
+    config = compose_dataset(name, [("--annotations", layer)] if annotations else [])
     builder: PairBuilder = registry.get_builder_class(name)(config, RunConfig())
     return {image for entry in builder.train_entries() for image in entry.images}
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m lavis.datasets.forget`."""
-    found = argparse.ArgumentParser(prog="python -m lavis.datasets.forget", description=(__doc__ or "").split("\n")[0])
-    found.add_argument("--dataset", choices=tuple(BUILDERS), required=True)
-    found.add_argument("--annotations", nargs="+", default=[], help="training files (default: LAVIS's layout)")
-    found.add_argument("--out", type=Path, default=Path("data/Df"), help="folder of all lists")
-    found.add_argument("--seeds", type=int, nargs="+", default=list(FORGET_SEEDS))
-    found.add_argument("--size", type=int, default=POOL, help="images of a list (not for SNLI-VE)")
-    return found
+    command = argparse.ArgumentParser(
+        prog="python -m lavis.datasets.forget", description=(__doc__ or "").split("\n")[0]
+    )
+    command.add_argument("--dataset", choices=tuple(BUILDERS), required=True)
+    command.add_argument("--annotations", nargs="+", default=[], help="training files (default: LAVIS's layout)")
+    command.add_argument("--out", type=Path, default=Path("data/Df"), help="folder of all lists")
+    command.add_argument("--seeds", type=int, nargs="+", default=list(FORGET_SEEDS))
+    command.add_argument("--size", type=int, default=POOL, help="images per list (not for SNLI-VE)")
+    return command
 
 
 def main(argv: Sequence[str]) -> int:
-    """Draw from the command line; exit code 0 done, 2 user error."""
+    """Draw the lists from the command line. Returns the exit code: 0 done, 2 user error."""
     args = parser().parse_args(argv)
     try:
-        told = write_lists(args.dataset, args.annotations, args.out, args.seeds, args.size)
+        lines = write_lists(args.dataset, args.annotations, args.out, args.seeds, args.size)
     except (ConfigError, DataError, MissingFile) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    sys.stdout.write("".join(f"{line}\n" for line in told))
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
 
 

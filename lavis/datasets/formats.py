@@ -1,8 +1,10 @@
-"""Items of VQA, NLVR2 and SNLI-VE annotation files to entries, in the formats that LAVIS reads.
+"""Parses items of VQA, NLVR2 and SNLI-VE annotation files, in LAVIS's formats, into entries.
 
-In these entries the text (question, statement, hypothesis) is the caption. `extra` holds, beside further fields:
-"answers" and "answer_weights" (VQA: distinct answers and what each weighs in the loss), "given" (VQA: the answers as
-annotated, ten in VQA v2), "label" (NLVR2, SNLI-VE: number of the class).
+The question, statement or hypothesis becomes the entry's caption. `extra` gets, besides the item's other fields,
+
+- for VQA: "given" (the annotated answers, ten in VQA v2), "answers" (the distinct ones) and "answer_weights" (their
+  weights in the loss);
+- for NLVR2 and SNLI-VE: "label" (the class number).
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ from lavis.datasets.annotations import Entry, checked_text, extras, image_path
 
 TRUTH = ("False", "True")
 RELATIONS = ("contradiction", "neutral", "entailment")  # in the order of the published models' outputs
-GENOME_WEIGHT = 0.2  # of the one answer that a question of Visual Genome has
+GENOME_WEIGHT = 0.2  # weight of the single answer to a Visual Genome question
 FLICKR_FOLDER = "flickr30k-images"
 
 
 def question_entry(item: dict[str, Any], where: str) -> Entry:
-    """{image, question, question_id, answer?, dataset?}: `answer` is a list (VQA v2) or one string (Visual Genome).
+    """Parse {image, question, question_id, answer?, dataset?}; `answer` is a list (VQA v2) or a string (Visual Genome).
 
-    Weights are the answers' shares among all given, and GENOME_WEIGHT for `dataset: vg`.
+    An answer's weight is its share of all given answers, or GENOME_WEIGHT for `dataset: vg`.
     """
     image = image_path(item.get("image"), where)
     question = checked_text(item.get("question"), "question", f"{where} ({image})")
@@ -45,13 +47,13 @@ def with_answers(given: Sequence[Any], genome: bool, where: str) -> dict[str, An
 
 
 def statement_entry(item: dict[str, Any], where: str) -> Entry:
-    """{images: [left, right], sentence, label: True or False}: a statement about two images."""
+    """Parse {images: [left, right], sentence, label: True or False}: a statement about two images."""
     images = item.get("images")
     if not isinstance(images, list) or len(images) != 2:
         raise DataError(f"{where}: 'images' must name two images, left and right; found {images!r}")
-    for side, name in zip(("left", "right"), images, strict=True):
+    for position, name in zip(("left", "right"), images, strict=True):
         if not isinstance(name, str) or not name.strip():
-            raise DataError(f"{where}: the {side} image is missing, 'images' holds {images!r}")
+            raise DataError(f"{where}: the {position} image is missing in 'images', found {images!r}")
     where = f"{where} ({images[0]})"
     text = checked_text(item.get("sentence"), "sentence", where)
     label = {"label": _label(item.get("label"), TRUTH, where)}
@@ -59,14 +61,14 @@ def statement_entry(item: dict[str, Any], where: str) -> Entry:
 
 
 def mirrored(sentence: str) -> str:
-    """The statement with left and right exchanged: what holds of the two images in the other order."""
+    """Swap "left" and "right": the same statement about the two images in the other order."""
     return "left".join(part.replace("left", "right") for part in sentence.split("right"))
 
 
 def hypothesis_entry(item: dict[str, Any], where: str) -> Entry:
-    """{image, sentence, label, premise?}: `image` is a Flickr30k number (LAVIS) or a path below the image root.
+    """Parse {image, sentence, label, premise?}; `image` is a Flickr30k number (LAVIS) or a path under the image root.
 
-    A bare number N becomes flickr30k-images/N.jpg, as Flickr30k's own annotations and forget lists name the image.
+    A bare number N becomes flickr30k-images/N.jpg, the image's name in Flickr30k's annotations and forget lists.
     """
     image = item.get("image")
     name = str(image) if isinstance(image, int) and not isinstance(image, bool) else image_path(image, where)

@@ -1,8 +1,8 @@
-"""Which rows a training step sees, and the loaders that fetch them.
+"""Plans which rows each training step uses, and the loaders that fetch them.
 
-Plans are lists of global micro-batches, functions of (seed, epoch) alone. Rank r of W takes, for optimiser step s
-with A accumulated micro-batches, number (s * A + a) * W + r for a in 0..A-1: W processes without accumulation and one
-process that accumulates W times consume the same micro-batches in every step.
+A plan is a list of global micro-batches and depends only on (seed, epoch). For optimiser step s with A accumulated
+micro-batches, rank r of W takes the numbers (s * A + a) * W + r for a in 0..A-1. So W processes without accumulation
+use the same micro-batches in every step as one process that accumulates W times.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Rows = np.ndarray  # int64 (B,)
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Micro-batches of an unlearning epoch: `half` rows of Df beside `half` rows of Dr.
+    """Micro-batches of an unlearning epoch, each with `half` rows of Df and `half` rows of Dr.
 
-    An epoch is one shuffled pass over Df (an incomplete last batch is left out). Dr is shuffled as well; when its
-    complete batches are used up it is shuffled anew and cycles.
+    An epoch is one shuffled pass over Df without its incomplete last batch. Dr is shuffled as well, and reshuffled
+    whenever its complete batches are used up.
 
-    Raises DataError when Df or Dr is smaller than one batch.
+    Raises DataError if Df or Dr is smaller than one batch.
     """
 
     n_df: int
@@ -60,9 +60,9 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class SinglePlan:
-    """Micro-batches of an epoch over one set: a shuffled pass in batches of `batch`, the incomplete last one left out.
+    """Micro-batches of an epoch over one set: a shuffled pass in batches of `batch` without the incomplete last one.
 
-    Raises DataError when the set is smaller than one batch.
+    Raises DataError if the set is smaller than one batch.
     """
 
     n: int
@@ -81,26 +81,30 @@ class SinglePlan:
 
 
 def steps_per_epoch(micro_batches: int, world: int = 1, accum: int = 1, max_steps: int | None = None) -> int:
-    """Optimiser steps of an epoch of so many global micro-batches; what does not fill a step is left out.
+    """Optimiser steps of an epoch with this many global micro-batches. An incomplete last step is left out.
 
-    Raises DataError when not even one step is filled.
+    Raises DataError if there is not even one complete step.
     """
     steps = micro_batches // (accum * world)
     if steps == 0:
         raise DataError(
             f"an epoch has {micro_batches} micro-batches, fewer than one step of {world} processes x "
-            f"run.accum_grad_iters={accum} needs; lower run.batch_size_train, run.accum_grad_iters or the processes"
+            f"run.accum_grad_iters={accum} needs; lower run.batch_size_train, run.accum_grad_iters or the number of "
+            "processes"
         )
     return steps if max_steps is None else min(steps, max_steps)
 
 
 def micro_numbers(steps: Iterable[int], rank: int, world: int, accum: int) -> list[int]:
-    """Global micro-batch numbers that this rank takes in these optimiser steps, in order."""
+    """Numbers of the global micro-batches that this rank takes in these optimiser steps, in order."""
     return [(step * accum + a) * world + rank for step in steps for a in range(accum)]
 
 
 class _Fetch(Dataset):
-    """Turns a planned item (number, {name: rows}) into batches, in whichever process it runs."""
+    """Turns a planned item (number, {name: rows}) into batches, in the main process or a worker.
+
+    Returns an expected error instead of raising it: torch would wrap it in the worker's traceback.
+    """
 
     def __init__(self, datasets: dict[str, PairDataset], epoch: int, label: str) -> None:
         self.datasets, self.epoch, self.label = datasets, epoch, label
@@ -109,21 +113,21 @@ class _Fetch(Dataset):
     def in_memory(self) -> bool:
         return all(dataset.in_memory for dataset in self.datasets.values())
 
-    def __getitem__(self, item: tuple[int, dict[str, Rows]]) -> Any:
-        number, rows = item
+    def __getitem__(self, index: tuple[int, dict[str, Rows]]) -> Any:
+        number, rows = index
         try:
-            batches = {name: self.datasets[name].batch(wanted, self.epoch) for name, wanted in rows.items()}
+            batches = {name: self.datasets[name].batch(indices, self.epoch) for name, indices in rows.items()}
         except (DataError, MissingFile) as error:
             return error
         return {**batches, self.label: number}
 
 
 class MicroBatchLoader:
-    """Iterates over this rank's micro-batches of one epoch; `len` is how many are left.
+    """Iterates over this rank's remaining micro-batches of one epoch; `len` is their number.
 
-    Each item is a dict of batches (keys "df", "dr"; see `collate_pairs`) and "micro", the global number. Errors of
-    worker processes arrive as themselves. Torch's global random state is left alone. There are at most as many
-    workers as CPUs, and none when every image is in memory already.
+    Each item is a dict of batches (keys "df", "dr"; see `collate_pairs`) and "micro", the global number. DataError and
+    MissingFile of a worker process are raised unchanged. Torch's global random state is not touched. There are at most
+    as many workers as CPUs, and none if every image is already in memory.
     """
 
     def __init__(self, fetch: _Fetch, items: Sequence[Any], num_workers: int = 0, pin_memory: bool = False) -> None:
@@ -136,8 +140,8 @@ class MicroBatchLoader:
             num_workers=min(num_workers, useful),
             pin_memory=pin_memory,
             collate_fn=_as_is,
-            worker_init_fn=_calm_worker,
-            generator=torch.Generator().manual_seed(0),
+            worker_init_fn=_init_worker,
+            generator=torch.Generator().manual_seed(0),  # otherwise torch draws a seed from the global state
         )
 
     def __len__(self) -> int:
@@ -163,10 +167,10 @@ def training_loader(
     max_steps: int | None = None,
     pin_memory: bool = False,
 ) -> MicroBatchLoader:
-    """This rank's {name: batch of each data set, "micro": number} from optimiser step `start_step` of the epoch on.
+    """This rank's {name: batch of each data set, "micro": number}, starting at optimiser step `start_step`.
 
-    datasets: "df" and "dr" with a BatchPlan, one of any name with a SinglePlan. Steps before `start_step` are skipped
-    without decoding an image. Raises DataError as `steps_per_epoch` does.
+    datasets: "df" and "dr" with a BatchPlan, one of any name with a SinglePlan. Earlier steps are skipped without
+    decoding their images. Raises DataError as `steps_per_epoch` does.
     """
     micro = plan.micro_batches(epoch)
     steps = steps_per_epoch(len(micro), world, accum, max_steps)
@@ -177,12 +181,12 @@ def training_loader(
 
 
 def chunk_count(n: int, batch: int) -> int:
-    """How many canonical chunks of `batch` consecutive rows cover n rows; the last may be shorter."""
+    """Number of canonical chunks of `batch` consecutive rows that cover n rows; the last may be shorter."""
     return -(-n // batch)
 
 
 class EvalLoader:
-    """Collated batches of whole canonical chunks, each with its number under "chunk"."""
+    """Collated batches of canonical chunks, each with its number under "chunk"."""
 
     def __init__(self, loader: MicroBatchLoader) -> None:
         self._loader = loader
@@ -203,10 +207,10 @@ def eval_loader(
     *,
     pin_memory: bool = False,
 ) -> EvalLoader:
-    """The named chunks of `batch` consecutive rows (all if None), in the order given, for epoch 0.
+    """Load the given chunks of `batch` consecutive rows (all if None), in this order, for epoch 0.
 
-    Chunk c is rows c * batch to (c + 1) * batch, whatever the number of processes. Items have the keys of
-    `collate_pairs` and "chunk".
+    Chunk c is rows c * batch to (c + 1) * batch, for any number of processes. Items have the keys of `collate_pairs`
+    and "chunk".
     """
     total = chunk_count(len(dataset), batch)
     numbers = list(range(total) if chunks is None else chunks)
@@ -217,12 +221,12 @@ def eval_loader(
 
 
 def _cpus() -> int:
-    """CPUs that this process may use."""
+    """Number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _calm_worker(number: int) -> None:
-    """Workers leave SIGTERM and the run folder's lock to the process that started them."""
+def _init_worker(number: int) -> None:
+    """Leave SIGTERM and the run folder's lock to the main process, which saves a checkpoint before it ends."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     release_in_child()
 
@@ -232,7 +236,7 @@ def _as_is(item: Any) -> Any:
 
 
 def _shuffled_batches(n: int, size: int, *key: Any) -> list[Rows]:
-    """A permutation of range(n), seeded by `key`, cut into its complete batches."""
+    """The complete batches of a permutation of range(n), seeded by `key`."""
     order = np.random.default_rng(derived_seed(*key)).permutation(n)
     return [order[start : start + size] for start in range(0, n - size + 1, size)]
 

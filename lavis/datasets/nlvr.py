@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from lavis.common.registry import registry
-from lavis.datasets.annotations import Entry, Parse
+from lavis.datasets.annotations import Parse
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.formats import TRUTH, statement_entry
 from lavis.datasets.pairs import PairDataset
@@ -14,9 +14,9 @@ from lavis.datasets.rows import LabelledDataset, MirroredDataset
 
 @registry.register_builder("nlvr")
 class NlvrBuilder(PairBuilder):
-    """nlvr/annotations/{train,dev,test}.json. Images change sides at random in training, as published.
+    """nlvr/annotations/{train,dev,test}.json. The two images are swapped at random in training, as published.
 
-    Attribute `classes`: names of the labels, in order.
+    `classes` are the names of the labels, in order.
     """
 
     name: ClassVar[str] = "nlvr"
@@ -25,9 +25,7 @@ class NlvrBuilder(PairBuilder):
     dataset_class: ClassVar[type[PairDataset]] = LabelledDataset
     train_class: ClassVar[type[PairDataset]] = MirroredDataset
     parse: ClassVar[Parse] = staticmethod(statement_entry)
-
-    def evaluated(self, entries: list[Entry]) -> list[Entry]:
-        return entries
+    merges_captions: ClassVar[bool] = False
 
     def _dataset_class(self, stage: str) -> type[PairDataset]:
         return self.train_class if stage == "train" else self.dataset_class

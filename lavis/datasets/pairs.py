@@ -1,4 +1,4 @@
-"""Image-caption pairs as a torch data set, and their batches."""
+"""Image–caption pairs as a torch data set, and their batches."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ log = logging.getLogger(__name__)
 class PairDataset(Dataset):
     """Pairs of an image and one of its captions.
 
-    Random transforms and the choice among several captions are functions of (seed, epoch, image path) alone, so
-    neither the number of processes nor that of workers changes them.
+    Random transforms and the choice among several captions depend only on (seed, epoch, image path), so the number of
+    processes or workers does not change them.
 
     Args:
         entries: images with captions.
-        image_root: folder that every `Entry.image` is relative to, or an ImageStore on it.
-        seed: of transforms and caption draws.
-        on_bad_image: "fail" (a DataError when the image is met) or "skip" (every image is decoded once now; bad
-            ones are left out, counted in `skipped` and logged).
-        cache: which pixels of deterministic image processors are kept, a Caching or its kind alone.
+        image_root: the folder that every `Entry.image` is relative to, or an ImageStore for it.
+        seed: seed of transforms and caption draws.
+        on_bad_image: "fail" (DataError when the image is used) or "skip" (decode every image once now; leave out bad
+            ones, count them in `skipped` and log them).
+        cache: where decoded images are cached, a Caching or just its kind. Random processors are never cached.
 
-    Raises DataError (no entries, empty caption, path outside the root), MissingFile (absent images), ConfigError.
+    Raises DataError (no entries, empty caption, path outside the root), MissingFile (missing images), ConfigError.
     """
 
     def __init__(
@@ -68,27 +68,27 @@ class PairDataset(Dataset):
 
     @property
     def deterministic(self) -> bool:
-        """True when an image looks the same in every epoch."""
+        """Whether the image processor gives the same pixels in every epoch."""
         return self.image_processor.deterministic
 
     @property
     def in_memory(self) -> bool:
-        """True when every image is in the cache: nothing is left to decode."""
+        """Whether every image is cached, so that nothing is left to decode."""
         return self._cache is not None and self._cache.full
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch that `dataset[i]` refers to."""
+        """Set the epoch that `dataset[i]` refers to."""
         self.epoch = epoch
 
     def caption_ids(self, index: int) -> range:
-        """Positions in `captions` of the captions of image `index`."""
+        """Positions in `captions` of the captions of entry `index`."""
         return range(self._starts[index], self._starts[index + 1])
 
     def caption_id(self, index: int, epoch: int) -> int:
-        """The caption that image `index` is paired with in this epoch: one seeded draw among its own."""
+        """Position of the caption that entry `index` is paired with in this epoch, a seeded draw among its captions."""
         ids = self.caption_ids(index)
         if len(ids) == 1:
             return ids[0]
@@ -97,15 +97,16 @@ class PairDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """{"image": uint8 (3, S, S), "caption": str, "index": int, "caption_id": int} for the current epoch."""
         if not 0 <= index < len(self):
-            raise IndexError(f"index {index} is outside of a data set of {len(self)} entries")
+            raise IndexError(f"index {index} is out of range for a data set of {len(self)} entries")
         position = self.caption_id(index, self.epoch)
         image = self.images([index], self.epoch)[0]
         return {"image": image, "caption": self.captions[position], "index": int(index), "caption_id": position}
 
     def batch(self, indices: Iterable[int], epoch: int) -> dict[str, Any]:
-        """The collated batch of these entries, at once.
+        """The collated batch of these entries.
 
-        Keys of `collate_pairs`, "image_ids" (int64 (B,), equal for entries of one image) and those of `more`.
+        Its keys are those of `collate_pairs`, "image_ids" (int64 (B,), equal for entries of one image), and those of
+        `targets`.
         """
         rows = [int(i) for i in indices]
         positions = [self.caption_id(i, epoch) for i in rows]
@@ -115,15 +116,15 @@ class PairDataset(Dataset):
             "index": torch.tensor(rows, dtype=torch.int64),
             "caption_id": torch.tensor(positions, dtype=torch.int64),
             "image_ids": self.image_ids[rows],
-            **self.more(rows),
+            **self.targets(rows),
         }
 
-    def more(self, rows: list[int]) -> dict[str, Any]:
-        """What a batch of these entries holds beside images and captions; subclasses add answers or labels."""
+    def targets(self, rows: list[int]) -> dict[str, Any]:
+        """Additional keys of a batch of these entries: answers or labels in subclasses."""
         return {}
 
     def names(self, index: int, epoch: int) -> tuple[str, ...]:
-        """The images of an entry in the order in which this epoch shows them."""
+        """The images of an entry in their order in this epoch."""
         return self.entries[index].images
 
     def images(self, indices: Sequence[int], epoch: int = 0) -> torch.Tensor:
@@ -131,8 +132,9 @@ class PairDataset(Dataset):
         names = [self.names(i, epoch) for i in indices]
         flat = [name for group in names for name in group]
         if self._cache is not None:
-            wanted = {self._numbers[name]: name for name in flat}
-            pixels = self._cache.rows([self._numbers[name] for name in flat], lambda k: self._pixels(wanted[k], epoch))
+            numbered = {self._numbers[name]: name for name in flat}
+            rows = [self._numbers[name] for name in flat]
+            pixels = self._cache.rows(rows, lambda k: self._pixels(numbered[k], epoch))
         else:
             pixels = torch.stack([self._pixels(name, epoch) for name in flat])
         return pixels if len(names[0]) == 1 else pixels.unflatten(0, (len(names), len(names[0])))
@@ -145,8 +147,8 @@ class PairDataset(Dataset):
         caption = self.text_processor(text)
         if not caption.strip():
             name = type(self.text_processor).__name__
-            fault = f"caption {text!r} is empty after {name}; use another text processor"
-            raise DataError(f"image '{entry.image}': {fault}")
+            problem = f"caption {text!r} is empty after {name}; use another text processor"
+            raise DataError(f"image '{entry.image}': {problem}")
         return caption
 
     def _usable(self, entries: list[Entry], policy: str) -> list[Entry]:
@@ -154,21 +156,20 @@ class PairDataset(Dataset):
         names = [name for entry in entries for name in entry.images]
         self.store.check(names)
         if policy == "skip":
-            faults = self.store.faults(names)
-            for reason in list(faults.values())[:3]:
+            unusable = self.store.unusable(names)
+            for reason in list(unusable.values())[:3]:
                 log.warning("skipped: %s", reason)
-            entries = [entry for entry in entries if not any(name in faults for name in entry.images)]
+            entries = [entry for entry in entries if not any(name in unusable for name in entry.images)]
             self.skipped = total - len(entries)
             if self.skipped:
-                text = "%d of %d entries skipped for bad images under %s"
-                log.warning(text, self.skipped, total, self.store.root)
+                log.warning("skipped %d of %d entries with bad images in %s", self.skipped, total, self.store.root)
         if not entries:
             raise DataError(f"no entries for a data set under {self.store.root} ({self.skipped} skipped)")
         return entries
 
 
 def collate_pairs(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Items to {"images": uint8 (B, 3, S, S), "captions": list of B, "index": int64 (B,), "caption_id": int64 (B,)}."""
+    """{"images": uint8 (B, 3, S, S), "captions": list of B, "index": int64 (B,), "caption_id": int64 (B,)} of items."""
     return {
         "images": torch.stack([item["image"] for item in items]),
         "captions": [item["caption"] for item in items],

@@ -1,4 +1,4 @@
-"""Data sets whose rows carry more than an image and a caption: answers, labels, a second image."""
+"""Data sets whose rows have more than an image and a caption: answers, labels, a second image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lavis.datasets.pairs import PairDataset
 class QuestionDataset(PairDataset):
     """Questions about images. Batches add "answers" (B lists of strings) and "answer_weights" (B lists of floats)."""
 
-    def more(self, rows: list[int]) -> dict[str, Any]:
+    def targets(self, rows: list[int]) -> dict[str, Any]:
         facts = [self.entries[i].extra for i in rows]
         return {
             "answers": [list(fact["answers"]) for fact in facts],
@@ -26,17 +26,17 @@ class QuestionDataset(PairDataset):
 
 
 class LabelledDataset(PairDataset):
-    """Texts about one image or two, each with a class. Batches add "labels", int64 (B,)."""
+    """Texts about one or two images, each with a class. Batches add "labels", int64 (B,)."""
 
-    def more(self, rows: list[int]) -> dict[str, Any]:
+    def targets(self, rows: list[int]) -> dict[str, Any]:
         return {"labels": torch.tensor([self.entries[i].extra["label"] for i in rows], dtype=torch.int64)}
 
 
 class MirroredDataset(LabelledDataset):
-    """Statements about two images; in half of the epochs, by the seed, a row's images change places.
+    """Statements about two images. The images of a row are swapped in half of the epochs, depending on the seed.
 
-    Then left and right change places in the statement too: it is the row's second caption, and the draw among
-    captions decides. Every text thus keeps one position in `captions`.
+    The statement with left and right swapped is the row's second caption, and the caption draw decides about both, so
+    that every text has a fixed position in `captions`.
     """
 
     def __init__(self, entries: Sequence[Entry], *args: Any, **options: Any) -> None:
@@ -44,7 +44,7 @@ class MirroredDataset(LabelledDataset):
 
     @property
     def deterministic(self) -> bool:
-        """False: the order of the images is drawn anew in every epoch."""
+        """False: the order of the images differs between epochs."""
         return False
 
     def names(self, index: int, epoch: int) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""SALMU: portraits of fictitious people with captions that leak their data.
+"""SALMU: portraits of fictitious people with captions that leak their personal data.
 
-The layout on disk is images/<split>/<file>.jpg and annotations/<split>.json under one folder. `python -m
-lavis.datasets.salmu import --parquet DIR --out FOLDER` writes it from the published parquet shards.
+One folder contains images/<split>/<file>.jpg and annotations/<split>.json. `python -m lavis.datasets.salmu import
+--parquet DIR --out FOLDER` writes it from the published parquet shards.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class SalmuBuilder(PairBuilder):
     def hint(self) -> str:
         out = self.image_root.parent.as_posix()
         return (
-            "download the parquet shards of SALMU (data/README.md names them) and run: "
+            "download SALMU's parquet shards (see data/README.md) and run: "
             f"python -m lavis.datasets.salmu import --parquet DIR --out {out}"
         )
 
 
 def main(argv: Sequence[str]) -> int:
-    """Command line of this module; what follows `import` goes to lavis.importing.salmu."""
+    """Command line of this module. lavis.importing.salmu takes the arguments after `import`."""
     parser = argparse.ArgumentParser(prog="python -m lavis.datasets.salmu", description="SALMU's files.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("import", add_help=False, help="parquet shards and side files to images and annotations")
+    commands.add_parser("import", add_help=False, help="convert parquet shards to images and annotations")
     _, rest = parser.parse_known_args(argv)
     from lavis.importing import salmu as salmu_import
 

@@ -1,9 +1,9 @@
-"""SALMU-mini: the embedded data set. Drawn portraits of fictitious personas in SALMU's layout, splits and metadata.
+"""SALMU-mini, the built-in data set: drawn portraits of fictitious people in SALMU's layout, splits and metadata.
 
     python -m lavis.datasets.salmu_mini --size mini
     python -m lavis.datasets.salmu_mini --size tiny --out FOLDER --df-out FOLDER --seed 42
 
-`mini` is the demo, `tiny` serves tests. The builders draw what is missing, so no command is needed before a run.
+`mini` is for the demo, `tiny` for tests. The builders draw a missing data set, so no command is needed before a run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COMMAND = "lavis.datasets.salmu_mini"
 
 @registry.register_builder("salmu_mini")
 class SalmuMiniBuilder(DrawnBuilder):
-    """The demo size: 1,200 sensitive pairs of 60 identities, 2,800 retain pairs."""
+    """The size for the demo: 1,200 sensitive pairs of 60 identities, 2,800 retain pairs."""
 
     name: ClassVar[str] = "salmu_mini"
     command = COMMAND
@@ -35,7 +35,7 @@ class SalmuMiniBuilder(DrawnBuilder):
 
 @registry.register_builder("salmu_tiny")
 class SalmuTinyBuilder(SalmuMiniBuilder):
-    """The test size: 120 sensitive pairs of 12 identities, 520 retain pairs."""
+    """The size for tests: 120 sensitive pairs of 12 identities, 520 retain pairs."""
 
     name: ClassVar[str] = "salmu_tiny"
     size: ClassVar[str] = "tiny"
@@ -43,7 +43,7 @@ class SalmuTinyBuilder(SalmuMiniBuilder):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Draw a data set from the command line; exit code 0 done, 2 user error."""
+    """Draw a data set from the command line. Returns the exit code: 0 done, 2 user error."""
     from lavis.synthetic.mini.layout import ensure
     from lavis.synthetic.mini.plan import SIZES
 

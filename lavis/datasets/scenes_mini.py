@@ -3,10 +3,10 @@
     python -m lavis.datasets.scenes_mini --data vqa --size mini
     python -m lavis.datasets.scenes_mini --data nlvr --size tiny --out FOLDER --df-out FOLDER --seed 42
 
-The builders draw what is missing, so no command is needed before a run. Each miniature comes in two sizes,
-`<data>_mini` and, for tests, `<data>_tiny`. Without looking at the image, answers to VQA questions are right in 35.4 %
-(the mean over four kinds of question of 1/3, 1/4, 1/3 and 1/2), NLVR2 statements in 50 %, SNLI-VE labels in 33.3 %; a
-random text is an image's own in 1 of as many as there are images.
+The builders draw a missing data set, so no command is needed before a run. Each miniature has two sizes, `<data>_mini`
+and, for tests, `<data>_tiny`. Without looking at the image, a guess is right for 35.4 % of the VQA questions (the mean
+of 1/3, 1/4, 1/3 and 1/2 over the four kinds), 50 % of the NLVR2 statements and 33.3 % of the SNLI-VE hypotheses; R@1
+by chance is 1 / number of images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COMMAND = "lavis.datasets.scenes_mini"
 
 
 class SceneBuilder(DrawnBuilder):
-    """Draws scenes. `kind` says which data set they stand for."""
+    """Draws scenes; `kind` is the data set that they stand for."""
 
     kind: ClassVar[str] = ""
 
@@ -39,10 +39,10 @@ class SceneBuilder(DrawnBuilder):
 
 
 def _builder(kind: str, size: str, job: str, task: str, base: type[PairBuilder] = PairBuilder) -> type[SceneBuilder]:
-    """Register `<kind>_<size>`: its task's name on the command line is `job`."""
+    """Register the builder `<kind>_<size>`; `job` is its task's name on the command line."""
     bases = (SceneBuilder,) if base is PairBuilder else (SceneBuilder, base)
     facts = {
-        "__doc__": f"Drawn scenes in the place of {kind}, size {size}.",
+        "__doc__": f"Drawn scenes in the format of {kind}, size {size}.",
         "__module__": __name__,
         "name": f"{kind}_{size}",
         "kind": kind,
@@ -66,12 +66,12 @@ SnliVeTiny = _builder("snli_ve", "tiny", "ve_tiny", "multimodal_classification",
 
 
 def main(argv: Sequence[str]) -> int:
-    """Draw a miniature from the command line; exit code 0 done, 2 user error."""
+    """Draw a miniature from the command line. Returns the exit code: 0 done, 2 user error."""
     from lavis.synthetic.scenes.layout import ensure
     from lavis.synthetic.scenes.plan import MAKERS, SIZES
 
     command = parser(COMMAND, "Draw a miniature.", tuple(SIZES))
-    command.add_argument("--data", choices=tuple(MAKERS), required=True, help="the data set that it stands for")
+    command.add_argument("--data", choices=tuple(MAKERS), required=True, help="the data set it stands for")
     args = command.parse_args(argv)
     return draw(args, args.data, partial(ensure, args.data))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from lavis.common.registry import registry
-from lavis.datasets.annotations import Entry, Parse
+from lavis.datasets.annotations import Parse
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.formats import RELATIONS, hypothesis_entry
 from lavis.datasets.pairs import PairDataset
@@ -14,9 +14,9 @@ from lavis.datasets.rows import LabelledDataset
 
 @registry.register_builder("snli_ve")
 class SnliVeBuilder(PairBuilder):
-    """snli/annotations/ve_{train,dev,test}.json over Flickr30k's images.
+    """snli/annotations/ve_{train,dev,test}.json with Flickr30k's images.
 
-    Attribute `classes`: names of the labels, in order.
+    `classes` are the names of the labels, in order.
     """
 
     name: ClassVar[str] = "snli_ve"
@@ -24,6 +24,4 @@ class SnliVeBuilder(PairBuilder):
     classes: ClassVar[tuple[str, ...]] = RELATIONS
     dataset_class: ClassVar[type[PairDataset]] = LabelledDataset
     parse: ClassVar[Parse] = staticmethod(hypothesis_entry)
-
-    def evaluated(self, entries: list[Entry]) -> list[Entry]:
-        return entries
+    merges_captions: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""A model's embeddings by picture and caption: each is made once, whichever splits and metrics ask for it."""
+"""A model's embeddings of images and captions, each computed once for all splits and metrics that need it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from lavis.settings.schema import RunConfig
 AUTO = "auto"
 
 
-class Pictures(Protocol):
-    """Pictures that are no entries of a data set: `keys` says what each is made from, `pixels` decodes some."""
+class ImageSource(Protocol):
+    """Images outside the data set: `keys` identify their files, `pixels` decodes some, uint8 (B, 3, S, S)."""
 
     keys: list[str]
 
@@ -37,13 +37,14 @@ class Pictures(Protocol):
 
 
 class FeatureBank:
-    """Rows of one model over one builder's data, float32, L2-normalised, on the CPU.
+    """Embeddings of one builder's data by one model, float32, L2-normalised, on the CPU.
 
     Args:
-        run: batch_size_eval, num_workers and attention are read. folder: where rows are kept between evaluations;
-        None keeps none. precision: names the arithmetic, for the file's name.
+        run: only batch_size_eval, num_workers, attention and feature_cache_gb matter.
+        folder: where rows are stored between evaluations (None: not at all).
+        precision: name of the arithmetic, part of the file name.
 
-    All processes must use it together and all receive everything.
+    All processes must call it together; all of them receive all rows.
     """
 
     def __init__(
@@ -62,27 +63,27 @@ class FeatureBank:
         self._store: FeatureStore | None = None
 
     def dataset(self, entries: Sequence[Entry]) -> PairDataset:
-        """These entries with the processors of evaluation; the same ones give the same object."""
+        """A data set of these entries with the evaluation processors. Equal entries give the same object."""
         names = tuple((entry.image, entry.captions) for entry in entries)
         if names not in self._datasets:
             self._datasets[names] = self.builder.dataset(entries, "eval")
         return self._datasets[names]
 
     def embed(self, splits: Sequence[Sequence[Entry]]) -> None:
-        """Embed the pictures of several splits in one pass."""
+        """Embed the images of several splits in one pass."""
         distinct = {entry.image: entry for entries in splits for entry in entries}
         if distinct:
             self.images(self.dataset(list(distinct.values())), "images")
 
     def split(self, name: str, entries: Sequence[Entry]) -> SplitFeatures:
-        """A split's features. Raises DataError when it has no pairs."""
+        """The features of a split. Raises DataError if it has no pairs."""
         if not entries:
             raise DataError(f"split '{name}' has no pairs to evaluate; check its annotation file")
         dataset = self.dataset(entries)
         return split_features(dataset, self.images(dataset, name), self.texts(dataset.captions, name))
 
     def images(self, dataset: PairDataset, name: str = "") -> torch.Tensor:
-        """Rows (n, D) of a data set's pictures, in its order."""
+        """Rows (n, D) of a data set's images, in order."""
         names = [entry.image for entry in dataset.entries]
         keys = [key_of("image", image, *self._stamp(image)) for image in names]
         size, workers = self.run.batch_size_eval, self.run.num_workers
@@ -94,16 +95,16 @@ class FeatureBank:
         return self.rows(keys, embed)
 
     def texts(self, captions: Sequence[str], name: str = "") -> torch.Tensor:
-        """Rows (n, D) of captions as they stand."""
+        """Rows (n, D) of captions, to which no text processor is applied."""
 
         def embed(missing: list[int]) -> torch.Tensor:
-            wanted = [captions[i] for i in missing]
-            return embed_captions(self.model, wanted, self.run.batch_size_eval, self.device, name=name)
+            part = [captions[i] for i in missing]
+            return embed_captions(self.model, part, self.run.batch_size_eval, self.device, name=name)
 
         return self.rows([key_of("text", caption) for caption in captions], embed)
 
-    def pictures(self, source: Pictures, name: str = "") -> torch.Tensor:
-        """Rows (n, D) of pictures from elsewhere."""
+    def images_from(self, source: ImageSource, name: str = "") -> torch.Tensor:
+        """Rows (n, D) of images outside the data set."""
 
         def embed(missing: list[int]) -> torch.Tensor:
             def fetch(rows: range) -> torch.Tensor:
@@ -114,7 +115,7 @@ class FeatureBank:
         return self.rows([key_of("picture", key) for key in source.keys], embed)
 
     def rows(self, keys: list[bytes], embed: Callable[[list[int]], torch.Tensor]) -> torch.Tensor:
-        """Rows (n, D) by key; `embed` makes those of the keys at the positions that it is given."""
+        """Rows (n, D) by key. `embed` takes the positions of missing keys and returns their rows."""
         first: dict[bytes, int] = {}
         for position, key in enumerate(keys):
             first.setdefault(key, position)
@@ -124,13 +125,13 @@ class FeatureBank:
         return self.store.take(keys)
 
     def save(self) -> None:
-        """Keep the rows for the next evaluation, where there is a folder; on rank 0."""
+        """Store the rows for the next evaluation if there is a folder (on rank 0 only)."""
         if distributed.is_main() and self._store is not None:
             self._store.save()
 
     @property
     def store(self) -> FeatureStore:
-        """Rows by key; those of an earlier evaluation are there from the start (rank 0 reads, all receive)."""
+        """Rows by key, starting with those of earlier evaluations. Rank 0 reads the file and broadcasts it."""
         if self._store is None:
             self._store = FeatureStore(self._path(), 1e9 * self.run.feature_cache_gb)
             if distributed.is_main():
@@ -139,24 +140,22 @@ class FeatureBank:
         return self._store
 
     def _stamp(self, image: str) -> tuple[int, int]:
-        """What changes when a picture's file does. Only looked at where rows outlive the run."""
-        if self.folder is None:
-            return 0, 0
-        return self.builder.store.stamp(image)
+        """Size and time of an image's file. Without a folder, rows do not outlive the run and nothing is checked."""
+        return (0, 0) if self.folder is None else self.builder.store.stamp(image)
 
     def _path(self) -> Path | None:
         if self.folder is None:
             return None
         weights = getattr(self.model, "checkpoint_state", self.model.state_dict)()  # type: ignore[attr-defined]
         run, config = self.run, self.builder.config
-        ways = [type(self.model).__name__, getattr(self.model, "model_type", ""), self.model, self.precision]
-        ways += [self.device.type, run.attention, self.builder.image_root.resolve()]
-        ways += [config.vis_processor.eval, config.text_processor.eval]
-        return self.folder / f"{weights_digest(weights)}-{key_of(*ways).hex()[:16]}{SUFFIX}"
+        facts = [type(self.model).__name__, getattr(self.model, "model_type", ""), self.model, self.precision]
+        facts += [self.device.type, run.attention, self.builder.image_root.resolve()]
+        facts += [config.vis_processor.eval, config.text_processor.eval]
+        return self.folder / f"{weights_digest(weights)}-{key_of(*facts).hex()[:16]}{SUFFIX}"
 
 
 def cache_folder(run: RunConfig) -> Path | None:
-    """Where run.feature_cache keeps embeddings; None where it keeps none."""
+    """The folder where run.feature_cache stores embeddings; None if it is off."""
     if run.feature_cache == AUTO:
         return Path(run.output_dir) / "features"
     return Path(run.feature_cache) if run.feature_cache else None

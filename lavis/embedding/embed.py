@@ -1,7 +1,7 @@
-"""Embeddings of a split, the same to the last bit for any number of processes.
+"""Embeds a split with the same result to the last bit for any number of processes.
 
-Images, and distinct captions, are cut into canonical chunks of batch_size rows; chunk c goes to process
-c modulo world, so that the model always sees the same batches; the chunks are gathered in their order.
+Images and distinct captions are divided into canonical chunks of batch_size rows. Process c modulo world embeds chunk
+c, so that the model always sees the same batches, and the chunks are gathered in order.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from lavis.common import distributed
 from lavis.datasets.loaders import chunk_count, eval_loader
 from lavis.datasets.pairs import PairDataset
 
-PIECE = 8192  # rows held in double precision at a time
+PIECE = 8192  # rows in double precision at a time
 
 
 class Embedder(Protocol):
-    """What a model needs to be evaluated by retrieval."""
+    """What retrieval evaluation needs of a model."""
 
     def tokenize(self, captions: list[str]) -> torch.Tensor: ...
 
@@ -37,8 +37,8 @@ class Embedder(Protocol):
 class SplitFeatures:
     """One split's embeddings, float32, L2-normalised, on the CPU.
 
-    image (n_img, D); text (n_txt, D), one row a caption; txt2img (n_txt,) int64, the image of each caption;
-    text_group (n_txt,) int64, equal strings bear equal numbers.
+    image (n_img, D); text (n_txt, D), one row per caption; txt2img (n_txt,) int64, the image of each caption;
+    text_group (n_txt,) int64, the same number for equal strings.
     """
 
     image: torch.Tensor
@@ -48,7 +48,7 @@ class SplitFeatures:
 
     @property
     def paired_cosines(self) -> torch.Tensor:
-        """Cosine of every caption with its own image, (n_txt,) float64, taken in pieces to spare memory."""
+        """Cosine of every caption with its own image, (n_txt,) float64, in pieces to save memory."""
         pieces = zip(self.txt2img.split(PIECE), self.text.split(PIECE), strict=True)
         return torch.cat([(self.image[rows].double() * text.double()).sum(dim=1) for rows, text in pieces])
 
@@ -65,8 +65,8 @@ def embed_entries(
 ) -> SplitFeatures:
     """Embed every image and every distinct caption of a data set once, in evaluation mode, without gradients.
 
-    All processes must call it together and all receive everything. amp_dtype turns autocast on; `name` labels
-    the progress bar, which stays silent where stderr is no terminal. The model's mode is left as it was.
+    All processes must call it together; all of them receive all rows. amp_dtype turns autocast on. `name` labels the
+    progress bar, which is hidden unless stderr is a terminal. The model's mode is restored.
     """
     device = torch.device(device)
     cast = nullcontext() if amp_dtype is None else torch.autocast(device.type, dtype=amp_dtype)
@@ -77,7 +77,7 @@ def embed_entries(
 
 
 def split_features(dataset: PairDataset, image: torch.Tensor, text: torch.Tensor) -> SplitFeatures:
-    """A data set's rows of images (n_img, D) and of captions (n_txt, D), in its order, as a split."""
+    """Combine a data set's image rows (n_img, D) and caption rows (n_txt, D), both in its order."""
     return SplitFeatures(image, text, *pair_maps(dataset))
 
 
@@ -96,7 +96,7 @@ def embed_images(
     num_workers: int = 0,
     name: str = "",
 ) -> torch.Tensor:
-    """Rows of a data set's images alone, (n, D) float32, L2-normalised, on the CPU."""
+    """Embed a data set's images, (n, D) float32, L2-normalised, on the CPU."""
     with evaluating(model), torch.no_grad():
         return _gathered(image_chunks(model, dataset, batch_size, torch.device(device), num_workers, name))
 
@@ -110,9 +110,9 @@ def embed_pixels(
     *,
     name: str = "",
 ) -> torch.Tensor:
-    """Rows of n images that `fetch` gives as uint8 (B, 3, S, S) by consecutive numbers, like `embed_images`.
+    """Embed n images like `embed_images`; `fetch` returns consecutive ones as uint8 (B, 3, S, S).
 
-    The next batch is fetched while the model works on this one.
+    The next batch is fetched while the model works on the current one.
     """
     with evaluating(model), torch.no_grad():
         return _gathered(_pixel_chunks(model, fetch, n, batch_size, torch.device(device), name))
@@ -121,7 +121,7 @@ def embed_pixels(
 def embed_captions(
     model: Embedder, captions: list[str], batch_size: int, device: torch.device | str, *, name: str = ""
 ) -> torch.Tensor:
-    """Rows of captions alone, (n, D) float32, L2-normalised, on the CPU; each distinct string is embedded once."""
+    """Embed captions, each distinct string once, (n, D) float32, L2-normalised, on the CPU."""
     distinct, group = _distinct(captions)
     with evaluating(model), torch.no_grad():
         rows = _gathered(text_chunks(model, distinct, batch_size, torch.device(device), name))
@@ -133,19 +133,19 @@ def _pixel_chunks(
 ) -> Iterator[tuple[int, torch.Tensor]]:
     chunks = _own_chunks(n, size)
     parts = [range(c * size, min(n, (c + 1) * size)) for c in chunks]
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(fetch, parts[0]) if parts else None
+    with ThreadPoolExecutor(1) as pool:
+        upcoming = pool.submit(fetch, parts[0]) if parts else None
         for number, chunk in enumerate(_bar(chunks, len(chunks), f"{name} images".strip())):
-            assert coming is not None
-            pixels = coming.result()
-            coming = ahead.submit(fetch, parts[number + 1]) if number + 1 < len(parts) else None
+            assert upcoming is not None
+            pixels = upcoming.result()
+            upcoming = pool.submit(fetch, parts[number + 1]) if number + 1 < len(parts) else None
             yield int(chunk), model.encode_image(pixels.to(device))
 
 
 def image_chunks(
     model: Embedder, dataset: PairDataset, batch_size: int, device: torch.device, num_workers: int, name: str
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """This process's canonical chunks of a data set's images: number, and rows (B, D) as the model gives them."""
+    """This process's canonical chunks of a data set's images: (number, the model's output (B, D))."""
     chunks = _own_chunks(len(dataset), batch_size)
     loader = eval_loader(dataset, batch_size, num_workers, chunks, pin_memory=device.type == "cuda")
     for batch in _bar(loader, len(chunks), f"{name} images".strip()):
@@ -168,7 +168,7 @@ def _gathered(chunks: Iterable[tuple[int, torch.Tensor]]) -> torch.Tensor:
 
 
 def unit(rows: torch.Tensor) -> torch.Tensor:
-    """Rows (n, D) as they are compared: float32, L2-normalised, on the CPU."""
+    """Rows (n, D) in the form for comparison: float32, L2-normalised, on the CPU."""
     return F.normalize(rows.float(), dim=-1).cpu()
 
 
@@ -177,7 +177,7 @@ def _own_chunks(n: int, batch_size: int) -> list[int]:
 
 
 def _distinct(captions: list[str]) -> tuple[list[str], torch.Tensor]:
-    """Distinct strings by first occurrence, and the number of each caption's string, (n,) int64."""
+    """Distinct strings in order of first occurrence, and each caption's position among them, (n,) int64."""
     numbers: dict[str, int] = {}
     group = [numbers.setdefault(caption, len(numbers)) for caption in captions]
     return list(numbers), torch.tensor(group, dtype=torch.int64)
@@ -185,7 +185,7 @@ def _distinct(captions: list[str]) -> tuple[list[str], torch.Tensor]:
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """Evaluation mode for the while, where the model has modes."""
+    """Put the model into evaluation mode, if it has modes, and restore its mode at the end."""
     training, train = getattr(model, "training", False), getattr(model, "train", None)
     if training and train is not None:
         train(False)
@@ -197,5 +197,5 @@ def evaluating(model: Any) -> Iterator[None]:
 
 
 def _bar(items: Iterable, total: int, label: str) -> Iterable:
-    silent = None if distributed.is_main() else True  # None: silent where stderr is no terminal
-    return tqdm(items, total=total, desc=label, unit="batch", leave=False, disable=silent)
+    hidden = None if distributed.is_main() else True  # None: hidden unless stderr is a terminal
+    return tqdm(items, total=total, desc=label, unit="batch", leave=False, disable=hidden)

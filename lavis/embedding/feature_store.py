@@ -1,13 +1,12 @@
-"""Embeddings on disk: one file for each model and way of embedding, so that a second evaluation embeds nothing.
+"""Embeddings on disk, one file per model and way of embedding, so that a second evaluation embeds nothing.
 
-A file holds the keys (n, 16) and rows (n, D) of pictures and captions together. A key is a hash of what a row was
-made from (the picture's path, size and time of change; the caption's letters), so rows of data that changed are not
-found again. The file's name is a hash of the weights and one of the architecture, processors, precision and device.
+A file contains the keys (n, 16) and rows (n, D) of images and captions together. A key is a hash of the row's input
+(an image's path, size and modification time; a caption's characters), so changed data gets new rows. The file name
+consists of a hash of the weights and a hash of architecture, processors, precision and device.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from lavis.common.errors import DataError
-from lavis.common.files import replacing
+from lavis.common.files import beyond_limit, replacing
 
 log = logging.getLogger(__name__)
 
@@ -28,68 +27,77 @@ Packed = tuple[torch.Tensor, torch.Tensor]  # keys (n, 16) uint8 and rows (n, D)
 
 
 def key_of(*parts: Any) -> bytes:
-    """A 16-byte key of anything printable."""
+    """A 16-byte hash of the parts' string forms."""
     return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=KEY_BYTES).digest()
 
 
 class FeatureStore:
-    """Rows (D,) float32 by key, in memory; `load` and `save` keep them in a file, where there is one.
+    """Rows (D,) float32 by key, in memory; `load` and `save` read and write a file.
 
     Args:
-        path: the file; None keeps nothing. limit: bytes that all files of its folder may take together.
+        path: the file (None: nothing is read or written). limit: most bytes of all files in its folder together.
     """
 
     def __init__(self, path: Path | None = None, limit: float = 0) -> None:
         self.path, self.limit = path, limit
         self.rows: dict[bytes, torch.Tensor] = {}
         self._saved = 0
-        self._found: Packed | None = None
+        self._loaded: Packed | None = None
 
     def load(self) -> None:
-        """Take what the file holds. One that is damaged is named in the log, deleted, and made anew by `save`."""
+        """Read the file. A damaged one is logged and deleted; `save` then writes a new one."""
         if self.path is None or not self.path.is_file():
             return
         try:
-            self._found = _read(self.path)
-            self.rows = _by_key(*self._found)
+            self._loaded = _read(self.path)
+            self.rows = _by_key(*self._loaded)
             os.utime(self.path)
         except Exception as error:
-            log.warning("%s is damaged (%s); its embeddings are made anew", self.path, str(error).splitlines()[0])
+            log.warning("%s is damaged (%s); computing its embeddings again", self.path, str(error).splitlines()[0])
             self.path.unlink(missing_ok=True)
         self._saved = len(self.rows)
 
     def share(self, broadcast: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Take what another process has loaded: `broadcast` gives its tensor in place of one's own."""
-        keys, rows = self._found or (torch.empty(0, KEY_BYTES, dtype=torch.uint8), torch.empty(0, 0))
-        self._found = None
-        found = broadcast(keys), broadcast(rows)
-        self.rows = self.rows or _by_key(*found)
+        """Receive the rows that rank 0 has loaded: `broadcast` returns rank 0's tensor on every process."""
+        keys, rows = self._loaded or (torch.empty(0, KEY_BYTES, dtype=torch.uint8), torch.empty(0, 0))
+        self._loaded = None
+        received = broadcast(keys), broadcast(rows)
+        self.rows = self.rows or _by_key(*received)
 
     def take(self, keys: Sequence[bytes]) -> torch.Tensor:
-        """Rows (n, D) of these keys, all of which must be there."""
+        """Rows (n, D) of these keys, which must all be in the store."""
         return torch.stack([self.rows[key] for key in keys])
 
     def add(self, keys: Sequence[bytes], rows: torch.Tensor) -> None:
-        """Remember rows (n, D). Raises DataError when their width differs from what is there."""
+        """Add rows (n, D). Raises DataError if D differs from that of the rows in the store."""
         known = next(iter(self.rows.values()), rows[0])
         if known.shape != rows[0].shape:
-            raise DataError(f"{self.path}: rows of {len(known)} numbers beside {rows.shape[1]}; delete the file")
+            raise DataError(f"{self.path} contains rows of {len(known)} numbers, not {rows.shape[1]}; delete the file")
         self.rows.update(zip(keys, rows.float(), strict=True))
 
     def save(self) -> None:
-        """Write what is new, whole or not at all; older files go beyond the limit. A full disk is only reported."""
+        """Write the file atomically if there are new rows, and delete old files beyond the limit.
+
+        A full disk is only logged.
+        """
         if self.path is None or len(self.rows) == self._saved:
             return
         size = sum(row.numel() * 4 + KEY_BYTES for row in self.rows.values())
         if size > self.limit:
-            log.warning("%s is not kept: %.2f GB exceed run.feature_cache_gb", self.path, size / 1e9)
+            log.warning("%s is not stored: %.2f GB exceed run.feature_cache_gb", self.path, size / 1e9)
             return
         try:
             _write(self.path, self.rows)
-            _prune(self.path, self.limit)
+            self._prune(self.path)
             self._saved = len(self.rows)
         except OSError as error:
-            log.warning("%s could not be written (%s); the embeddings are not kept", self.path, error)
+            log.warning("%s could not be written (%s); the embeddings are not stored", self.path, error)
+
+    def _prune(self, path: Path) -> None:
+        """Delete the least recently used other files of the folder until all fit."""
+        others = (other for other in path.parent.glob(f"*{SUFFIX}") if other != path)
+        for other in beyond_limit(others, self.limit - path.stat().st_size):
+            other.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Packed:
@@ -99,7 +107,7 @@ def _read(path: Path) -> Packed:
         keys, rows = file.get_tensor("keys"), file.get_tensor("rows")
         digest = (file.metadata() or {}).get("digest")
     if digest != _digest(keys, rows) or len(keys) != len(rows):
-        raise ValueError("its checksum is wrong")
+        raise ValueError("wrong checksum")
     return keys, rows
 
 
@@ -114,19 +122,6 @@ def _write(path: Path, rows: dict[bytes, torch.Tensor]) -> None:
     values = torch.stack(list(rows.values()))
     with replacing(path) as temporary:
         save_file({"keys": keys, "rows": values}, temporary, metadata={"digest": _digest(keys, values)})
-
-
-def _prune(kept: Path, limit: float) -> None:
-    """Delete the files of the folder that were used longest ago until all fit; `kept` stays."""
-    others = []
-    for path in kept.parent.glob(f"*{SUFFIX}"):
-        with contextlib.suppress(FileNotFoundError):  # another evaluation may have deleted it
-            others.append((path.stat(), path))
-    used = kept.stat().st_size
-    for about, path in sorted(others, key=lambda other: other[0].st_mtime, reverse=True):
-        used += about.st_size if path != kept else 0
-        if used > limit and path != kept:
-            path.unlink(missing_ok=True)
 
 
 def _digest(keys: torch.Tensor, rows: torch.Tensor) -> str:

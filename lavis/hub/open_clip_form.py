@@ -116,7 +116,9 @@ def as_recipe(name: str, architecture: dict[str, Any], preprocess: Mapping[str, 
             image_size=height,
             mean=_three(used["mean"]),
             std=_three(used["std"]),
-            interpolation="bilinear" if used["interpolation"] == "bilinear" else "bicubic",  # as open_clip takes "random"
+            interpolation="bilinear"
+            if used["interpolation"] == "bilinear"
+            else "bicubic",  # as open_clip takes "random"
             resize_mode=used["resize_mode"],
             fill_color=used["fill_color"],
         ),
@@ -180,7 +182,9 @@ def tokenizer_of(recipe: Recipe) -> Any:
             return HFTokenizer(name, context_length=recipe.context_length, tokenizer_mode=mode, **options)
     except (OSError, ValueError, TypeError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"model: the tokenizer '{recipe.tokenizer}' of {recipe.name} cannot be had: {reason}") from error
+        raise ConfigError(
+            f"model: the tokenizer '{recipe.tokenizer}' of {recipe.name} cannot be had: {reason}"
+        ) from error
 
 
 @contextlib.contextmanager

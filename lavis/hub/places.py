@@ -12,9 +12,18 @@ from lavis.common.files import read_json
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG = "open_clip_config.json", "config.json"
-OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+OPEN_CLIP_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
 INDEX = ".index.json"  # ends the name of a file that lists the parts of a larger one
-TRANSFORMERS_WEIGHTS = ("model.safetensors", f"model.safetensors{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}")
+TRANSFORMERS_WEIGHTS = (
+    "model.safetensors",
+    f"model.safetensors{INDEX}",
+    "pytorch_model.bin",
+    f"pytorch_model.bin{INDEX}",
+)
 WEIGHTS = (*OPEN_CLIP_WEIGHTS, BEST, *TRANSFORMERS_WEIGHTS)
 
 

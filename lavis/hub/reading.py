@@ -145,7 +145,9 @@ def _reconciled(stated: Statement | None, carried: Recipe | None, override: bool
         return carried, conflicts
     if stated.complete:
         return own, conflicts
-    mixed = open_clip_form.with_arguments(own, {"force_preprocess_cfg": open_clip_form.preprocess_of(carried)}, own.source)
+    mixed = open_clip_form.with_arguments(
+        own, {"force_preprocess_cfg": open_clip_form.preprocess_of(carried)}, own.source
+    )
     return mixed, conflicts
 
 
@@ -157,10 +159,15 @@ def _conflicts(given: Recipe, known: Recipe, key: str, pixels: bool = True) -> l
     free = open_clip_form.FREE if given.form == OPEN_CLIP else frozenset[str]()
     found = differences(*kinds, free)
     if pixels:
-        prepared = [recipe.pixels.arguments() | {"mean": recipe.pixels.mean, "std": recipe.pixels.std} for recipe in (given, known)]
+        prepared = [
+            recipe.pixels.arguments() | {"mean": recipe.pixels.mean, "std": recipe.pixels.std}
+            for recipe in (given, known)
+        ]
         found |= differences(*prepared, frozenset({"image_size"}))
     place = key or given.source
-    return [f"{name} is {_plain(one)} in {place}, {_plain(other)} in {known.source}" for name, (one, other) in found.items()]
+    return [
+        f"{name} is {_plain(one)} in {place}, {_plain(other)} in {known.source}" for name, (one, other) in found.items()
+    ]
 
 
 def _with_settings(recipe: Recipe, config: ModelConfig) -> Recipe:

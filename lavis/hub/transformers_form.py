@@ -121,7 +121,9 @@ def _complete(content: dict[str, Any], place: Place) -> dict[str, Any]:
     try:
         found = _config(content).to_dict()
     except Exception as error:
-        raise ConfigError(f"{place}: {TRANSFORMERS_CONFIG} is refused by transformers ({_first_line(error)})") from error
+        raise ConfigError(
+            f"{place}: {TRANSFORMERS_CONFIG} is refused by transformers ({_first_line(error)})"
+        ) from error
     return _own_keys(found)
 
 
@@ -189,4 +191,3 @@ def _lengths(size: Any) -> dict[str, int]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
-

@@ -1,1 +1,1 @@
-"""Where images come from: folders, tar files, and the caches of decoded pixels."""
+"""Images from folders and tar files, and caches of decoded pixels."""

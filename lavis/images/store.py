@@ -1,4 +1,4 @@
-"""Image files under one root: which paths are allowed, what can be decoded, what is kept in memory."""
+"""Image files under one root: path checks, decoding, and a cache in memory."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from lavis.common.errors import DataError, MissingFile
+from lavis.common.errors import DataError, MissingFile, first_few, missing_file
 from lavis.common.files import encodable
 
-REMEDY = "replace it, or set run.on_bad_image=skip"
+ADVICE = "replace it, or set run.on_bad_image=skip"
 log = logging.getLogger(__name__)
 
+# Pillow would start Ghostscript for others (EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+# What Pillow's decoders raise on damaged files.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error)
 
 
 class ImageStore:
-    """Opens images by their path relative to `root`, and nothing outside it.
+    """Opens images by their path relative to `root`, and refuses paths that lead out of it.
 
-    `root` itself may be a link; no path below it may lead out of it. `hint` says what to run when images are
-    missing. Verdicts are remembered, so several data sets over one root share them.
+    `root` itself may be a symbolic link. `hint` says what to run when images are missing. Results of checks are cached,
+    so data sets that share a root should share a store.
     """
 
     def __init__(self, root: str | Path, hint: str = "") -> None:
@@ -38,85 +40,87 @@ class ImageStore:
         self.hint = hint
         self._real = os.path.realpath(self.root)
         self._checked: set[str] = set()
-        self._faults: dict[str, str | None] = {}
+        self._errors: dict[str, str | None] = {}
 
     def check(self, images: Iterable[str]) -> None:
-        """Make sure that every image lies inside the root and exists; one directory listing per folder.
+        """Check that every image exists and lies inside the root. Lists each folder once.
 
-        Raises DataError (a path that leaves the root) and MissingFile (how many, the first three).
+        Raises DataError for a path that leaves the root, and MissingFile with the number of missing images and the
+        first three.
         """
         folders: dict[str, list[str]] = {}
         wanted = [image for image in dict.fromkeys(images) if image not in self._checked]
         for image in wanted:
             folders.setdefault(_parent(image), []).append(image)
         if wanted and not self.root.is_dir():
-            raise MissingFile(self._with_hint(f"image root {self.root} does not exist"))
+            raise missing_file("image root", self.root, self.hint)
         missing = {image for folder, members in folders.items() for image in self._missing(folder, members)}
         if missing:
-            first = ", ".join([image for image in wanted if image in missing][:3])
+            first = first_few([image for image in wanted if image in missing])
             text = f"{len(missing)} of {len(wanted)} images do not exist under {self.root}, the first: {first}"
             raise MissingFile(self._with_hint(text))
         self._checked.update(wanted)
 
     def open(self, image: str) -> Image.Image:
-        """The decoded image. Raises DataError (unreadable, huge, outside the root) and MissingFile."""
+        """Decode an image. Raises DataError (unreadable, huge or outside the root) and MissingFile."""
         self.check([image])
         source, path = self._source(image)
         try:
             with Image.open(source, formats=FORMATS) as file:
                 if file.width * file.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
-                    raise DataError(f"image {path} is huge ({file.width} x {file.height} pixels): refused; {REMEDY}")
+                    raise DataError(f"image {path} is too large ({file.width} x {file.height} pixels); {ADVICE}")
                 file.load()
                 return file
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise DataError(f"image {path} is huge: refused ({error}); {REMEDY}") from error
+            raise DataError(f"image {path} is too large ({error}); {ADVICE}") from error
         except FileNotFoundError as error:
-            raise MissingFile(self._with_hint(f"image {path} does not exist")) from error
+            raise missing_file("image", path, self.hint) from error
         except DataError:
             raise
         except BROKEN as error:
-            raise DataError(f"image {path} cannot be decoded ({_reason(error)}); {REMEDY}") from error
+            raise DataError(f"image {path} cannot be decoded ({_reason(error)}); {ADVICE}") from error
 
     def stamp(self, image: str) -> tuple[int, int]:
-        """What changes when an image's file does: its bytes, its time of change in ns."""
-        found = os.stat(self.root / image)
-        return found.st_size, found.st_mtime_ns
+        """(bytes, modification time in ns) of an image's file; a cache compares it to detect changes."""
+        status = os.stat(self.root / image)
+        return status.st_size, status.st_mtime_ns
 
     def _source(self, image: str) -> tuple[Any, Any]:
-        """What Pillow opens, and what to call it in a message."""
+        """What Pillow opens, and its name in messages."""
         return self.root / image, self.root / image
 
-    def faults(self, images: Sequence[str], threads: int = 4) -> dict[str, str]:
-        """Decode every image once; those that cannot be used, with the reason."""
+    def unusable(self, images: Sequence[str], threads: int = 4) -> dict[str, str]:
+        """Decode every image once and return {image: error message} for those that fail."""
         self.check(images)
-        fresh = [image for image in dict.fromkeys(images) if image not in self._faults]
+        unchecked = [image for image in dict.fromkeys(images) if image not in self._errors]
         with ThreadPoolExecutor(threads) as pool:
-            verdicts = pool.map(self._fault, fresh)
-            progress = tqdm(verdicts, total=len(fresh), desc="checking images", unit="image", disable=None)
-            self._faults.update(zip(fresh, progress, strict=True))
-        return {image: fault for image in images if (fault := self._faults[image]) is not None}
+            results = pool.map(self._error, unchecked)
+            progress = tqdm(results, total=len(unchecked), desc="checking images", unit="image", disable=None)
+            self._errors.update(zip(unchecked, progress, strict=True))
+        return {image: error for image in images if (error := self._errors[image]) is not None}
 
-    def _fault(self, image: str) -> str | None:
+    def _error(self, image: str) -> str | None:
         try:
             self.open(image)
         except DataError as error:
             return str(error)
         return None
 
-    def _missing(self, folder: str, members: list[str]) -> list[str]:
+    def _missing(self, folder: str, images: list[str]) -> list[str]:
+        """Images of one folder that do not exist. Only links and names missing from its listing cost a system call."""
         path = self.root / folder
         if not self._inside(path):
-            raise DataError(self._leaving(members[0]))
+            raise DataError(self._outside(images[0]))
         try:
             with os.scandir(path) as listing:
                 links = {item.name: item.is_symlink() for item in listing}
         except OSError:
-            return members
+            return images
         missing = []
-        for image in members:
+        for image in images:
             link = links.get(PurePosixPath(image).name, True)
             if link and not self._inside(self.root / image):
-                raise DataError(self._leaving(image))
+                raise DataError(self._outside(image))
             if link and not (self.root / image).exists():
                 missing.append(image)
         return missing
@@ -124,10 +128,10 @@ class ImageStore:
     def _inside(self, path: Path) -> bool:
         return os.path.commonpath([self._real, os.path.realpath(path)]) == self._real
 
-    def _leaving(self, image: str) -> str:
+    def _outside(self, image: str) -> str:
         return (
-            f"image path '{image}' leaves the image root {self.root} through a link; "
-            "put the file inside, or make the root itself the link"
+            f"image path '{image}' leaves the image root {self.root} through a symbolic link; "
+            "move the file inside, or make the root itself the link"
         )
 
     def _with_hint(self, text: str) -> str:
@@ -135,7 +139,7 @@ class ImageStore:
 
 
 def _parent(image: str) -> str:
-    """Folder part of a relative path. Raises DataError for absolute paths, '..' and what no path may hold."""
+    """Folder of a relative path. Raises DataError for an absolute path, '..' or an invalid file name."""
     path = PurePosixPath(image)
     windows = PureWindowsPath(image)
     if path.is_absolute() or windows.drive or windows.root or ".." in path.parts or ".." in windows.parts:
@@ -150,26 +154,26 @@ def _reason(error: BaseException) -> str:
 
 
 class ImageCache:
-    """uint8 rows (n, 3, S, S), filled as images are met and shared with forked loader workers.
+    """uint8 rows (n, 3, S, S) in memory shared with forked loader workers; each is filled when its image is first used.
 
-    The memory is an anonymous map: pages count only once they are written.
+    The memory is an anonymous map, so it is taken page by page as rows are written.
     """
 
     def __init__(self, n: int, size: int) -> None:
         self.n, self.size = n, size
         self._allocate()
 
-    def rows(self, indices: Sequence[int], make: Callable[[int], torch.Tensor]) -> torch.Tensor:
-        """The images of these rows, (B, 3, S, S); `make(i)` decodes the ones not met before."""
-        wanted = torch.as_tensor(indices, dtype=torch.int64)
-        for i in wanted[self._filled[wanted] == 0].unique().tolist():
-            self._pixels[i] = make(i)
+    def rows(self, indices: Sequence[int], decode: Callable[[int], torch.Tensor]) -> torch.Tensor:
+        """The images of these rows, (B, 3, S, S); `decode(i)` supplies those not cached yet."""
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        for i in rows[self._filled[rows] == 0].unique().tolist():
+            self._pixels[i] = decode(i)
             self._filled[i] = 1
-        return self._pixels[wanted]
+        return self._pixels[rows]
 
     @property
     def full(self) -> bool:
-        """True when every row has been met."""
+        """True once every row is filled."""
         return bool(self._filled.all())
 
     def _allocate(self) -> None:
@@ -179,6 +183,7 @@ class ImageCache:
         self._filled = shared[pixels:]
 
     def __getstate__(self) -> dict[str, Any]:
+        """The shape alone: an anonymous map cannot be pickled, so a spawned worker starts with an empty cache."""
         return {"n": self.n, "size": self.size}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""Published data sets to the layout that training reads."""
+"""Converts published data sets to the layout that training reads."""

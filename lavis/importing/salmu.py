@@ -1,11 +1,11 @@
-"""Imports the published parquet shards of SALMU into the layout images/ + annotations/ + metadata/ + forget lists.
+"""Imports the published parquet shards of SALMU into images/, annotations/, metadata/ and forget lists.
 
     python -m lavis.datasets.salmu import --parquet DIR --out data/lavis_cache/salmu
 
-Everything but the pictures is read and checked first, so bad input is found before anything is written. Pictures are
-then written as they are, a few rows in memory at a time. A stopped import goes on where it was: shards that are
-done have a marker in <out>/.import and are skipped while their files have the right sizes; every file appears whole
-or not at all. Annotations and forget lists come last.
+Everything but the image bytes is read and checked first, so bad input is reported before anything is written. The
+images are then written unchanged, with a few rows in memory at a time, and the annotations and forget lists last.
+Every file is written atomically. An interrupted import resumes: a finished shard has a marker in <out>/.import and is
+skipped if its image files still have the right sizes.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from tqdm import tqdm
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.common.files import Locked, lock, write_bytes, write_json
 from lavis.common.forget_list import FORGET_SEEDS, list_path, shuffled_list, write_forget_list
-from lavis.importing.salmu_metadata import SideFiles, annotate, check_side_files, held_out, load_side_files
+from lavis.importing.salmu_metadata import Metadata, annotate, check_metadata, draw_held_out, load_metadata
 from lavis.importing.salmu_parquet import (
     Row,
     Shard,
+    check_duplicates,
     check_names,
-    check_spare,
-    choose,
     find_shards,
     iter_images,
     read_rows,
+    select_shards,
 )
 
 STATE = ".import"
@@ -42,11 +42,11 @@ STATE = ".import"
 
 @dataclass(frozen=True)
 class Plan:
-    """What an import will write: shards with their rows, annotations, side files, the forget split's images."""
+    """What an import will write: shards with their rows, annotations by split, metadata, images of the forget split."""
 
     shards: list[tuple[Shard, list[Row]]]
     annotations: dict[str, list[dict[str, Any]]]
-    sides: SideFiles
+    metadata: Metadata
     forget: list[str]
 
     @property
@@ -61,54 +61,54 @@ def make_plan(
     seed: int = 42,
     allow_unmatched: bool = False,
 ) -> Plan:
-    """Read and check everything but the pictures.
+    """Read and check everything but the image bytes.
 
     Args:
-        folders: where shards and side files lie (salmu_shards.find_shards, salmu_sides.places).
-        sizes: number of retain_synth pictures held out as "test" and "val" where the source has no such splits.
-        seed: of that draw.
-        allow_unmatched: go on when side files do not name every sensitive row.
+        folders: where to look for shards (salmu_parquet.find_shards) and metadata files (salmu_metadata.places).
+        sizes: images of retain_synth to hold out as "test" and "val", for a source without these splits.
+        seed: seed of that draw.
+        allow_unmatched: accept metadata files that lack some sensitive rows.
 
     Raises MissingFile, DataError, ConfigError.
     """
-    taken, spare = choose(find_shards(folders))
-    shards = [(shard, read_rows(shard)) for group in taken.values() for shard in group]
+    selected, duplicates = select_shards(find_shards(folders))
+    shards = [(shard, read_rows(shard)) for group in selected.values() for shard in group]
     rows = [row for _, members in shards for row in members]
     check_names(rows)
-    check_spare(spare, rows)
-    sides = load_side_files(folders)
-    check_side_files(rows, sides, allow_unmatched)
-    entries = annotate(rows, sides)
+    check_duplicates(duplicates, rows)
+    metadata = load_metadata(folders)
+    check_metadata(rows, metadata, allow_unmatched)
+    entries = annotate(rows, metadata)
     forget = sorted(row.image for row in rows if row.split == "forget")
     if not forget:
-        raise DataError(f"the shards of split forget ({taken['forget'][0].path}, ...) hold no rows")
-    drawn = held_out(rows, sizes or {}, seed)
-    return Plan(shards, _divide(rows, entries, drawn), sides, forget)
+        raise DataError(f"the shards of split forget ({selected['forget'][0].path}, ...) contain no rows")
+    held_out = draw_held_out(rows, sizes or {}, seed)
+    return Plan(shards, _by_split(rows, entries, held_out), metadata, forget)
 
 
-def _divide(
-    rows: Sequence[Row], entries: Mapping[str, dict[str, Any]], drawn: Mapping[str, list[str]]
+def _by_split(
+    rows: Sequence[Row], entries: Mapping[str, dict[str, Any]], held_out: Mapping[str, list[str]]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Entries by annotation file: train is forget and retain_synth without what val and test hold."""
-    away = {image for images in drawn.values() for image in images}
-    found = {split: [entries[image] for image in images] for split, images in drawn.items()}
+    """Entries by annotation file. Train is forget and retain_synth without the held-out images."""
+    excluded = {image for images in held_out.values() for image in images}
+    annotations = {split: [entries[image] for image in images] for split, images in held_out.items()}
     for split in ("val", "test", "holdout_identity", "holdout_association"):
         members = [entries[row.image] for row in rows if row.split == split]
         if members:
-            found[split] = members
-    train = [r.image for part in ("forget", "retain_synth") for r in rows if r.split == part and r.image not in away]
-    return {"train": [entries[image] for image in train]} | found
+            annotations[split] = members
+    train = [r.image for part in ("forget", "retain_synth") for r in rows if r.split == part]
+    return {"train": [entries[image] for image in train if image not in excluded]} | annotations
 
 
 def run_import(plan: Plan, out: Path, df_out: Path) -> None:
-    """Write what is planned: images, side files, annotations, forget lists, in this order.
+    """Write the images, metadata files, annotations and forget lists, in this order.
 
-    Raises DataError when a shard breaks off, the disk is full, or another import is at work in the same folder.
+    Raises DataError if a shard is damaged, the disk is full, or another import is writing to the same folder.
     """
     try:
         with _lock(out):
             _write_images(plan, out)
-            for name, path in plan.sides.paths.items():
+            for name, path in plan.metadata.paths.items():
                 write_bytes(out / "metadata" / name, path.read_bytes())
             for split, entries in plan.annotations.items():
                 write_json(out / "annotations" / f"{split}.json", entries)
@@ -119,7 +119,7 @@ def run_import(plan: Plan, out: Path, df_out: Path) -> None:
     except OSError as error:
         where = error.filename or out
         reason = error.strerror or error
-        raise DataError(f"cannot write {where}: {reason}; what is done is kept, call the command again") from error
+        raise DataError(f"cannot write {where}: {reason}; fix that and run the command again to resume") from error
 
 
 @contextlib.contextmanager
@@ -129,15 +129,15 @@ def _lock(out: Path) -> Iterator[None]:
         with lock(out / STATE / "lock"):
             yield
     except Locked as error:
-        raise DataError(f"another import is writing to {out}; wait for it or give another --out") from error
+        raise DataError(f"another import is writing to {out}; wait for it or choose another --out") from error
 
 
 def _write_images(plan: Plan, out: Path) -> None:
-    open_shards = [(shard, rows) for shard, rows in plan.shards if not _is_done(shard, rows, out)]
-    todo, total = sum(len(rows) for _, rows in open_shards), len(plan.rows)
-    bar = tqdm(total=total, initial=total - todo, desc="importing SALMU", unit="image", disable=None)
-    with bar:
-        for shard, rows in open_shards:
+    remaining = [(shard, rows) for shard, rows in plan.shards if not _is_done(shard, rows, out)]
+    total = len(plan.rows)
+    done = total - sum(len(rows) for _, rows in remaining)
+    with tqdm(total=total, initial=done, desc="importing SALMU", unit="image", disable=None) as bar:
+        for shard, rows in remaining:
             _write_shard(shard, rows, out, bar)
 
 
@@ -153,7 +153,7 @@ def _write_shard(shard: Shard, rows: Sequence[Row], out: Path, bar: tqdm) -> Non
 
 
 def _is_done(shard: Shard, rows: Sequence[Row], out: Path) -> bool:
-    """True when the shard's marker fits and every one of its files lies there with its size."""
+    """Whether the shard's marker matches it and all of its image files exist with the recorded sizes."""
     try:
         mark = json.loads(_marker(shard, out).read_text(encoding="utf-8"))
         sizes = mark.pop("sizes")
@@ -168,7 +168,7 @@ def _marker(shard: Shard, out: Path) -> Path:
 
 
 def _signature(shard: Shard, rows: Sequence[Row]) -> dict[str, Any]:
-    """What makes a shard the same one as last time."""
+    """What a marker records to detect that the shard has changed."""
     stat = shard.path.stat()
     return {"bytes": stat.st_size, "modified": stat.st_mtime_ns, "files": [row.file for row in rows]}
 
@@ -181,19 +181,19 @@ def _size(path: Path) -> int | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = "Parquet shards of SALMU to images, annotations and forget lists. Stopped, it goes on when called again."
+    about = "Convert SALMU's parquet shards to images, annotations and forget lists. Run it again to resume."
     parser = argparse.ArgumentParser(prog="python -m lavis.datasets.salmu import", description=about)
     parser.add_argument(
         "--parquet", type=Path, action="extend", nargs="+", required=True, metavar="DIR",
-        help="folder with the shards (or with data/ that holds them) and the side files; may be repeated",
+        help="folder with the shards (or with a data/ that contains them) and the metadata files; may be repeated",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("data/lavis_cache/salmu"), help="(default: %(default)s)")
     parser.add_argument("--df-out", type=Path, help="folder of the forget lists (default: data/Df/<name of --out>)")
-    held = "retain_synth pictures held out as {} where the shards have no such split (default: 500, at most a tenth)"
-    parser.add_argument("--test-size", type=int, metavar="N", help=held.format("test"))
-    parser.add_argument("--val-size", type=int, metavar="N", help=held.format("val"))
-    parser.add_argument("--seed", type=int, default=42, help="of that draw (default: %(default)s)")
-    parser.add_argument("--allow-unmatched", action="store_true", help="accept side files that lack sensitive rows")
+    size = "retain_synth images to hold out as {} if the shards have no such split (default: 500, at most a tenth)"
+    parser.add_argument("--test-size", type=int, metavar="N", help=size.format("test"))
+    parser.add_argument("--val-size", type=int, metavar="N", help=size.format("val"))
+    parser.add_argument("--seed", type=int, default=42, help="seed of that draw (default: %(default)s)")
+    parser.add_argument("--allow-unmatched", action="store_true", help="accept metadata files that lack sensitive rows")
     return parser
 
 
@@ -207,7 +207,7 @@ def _summary(plan: Plan, out: Path, df_out: Path) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """What follows `import` on the command line; exit code 0 done, 2 user error, 130 interrupted."""
+    """Run with the arguments after `import`. Returns the exit code: 0 done, 2 user error, 130 interrupted."""
     args = _parser().parse_args(argv)
     df_out = args.df_out or Path("data/Df") / args.out.name
     sizes = {"test": args.test_size, "val": args.val_size}
@@ -218,7 +218,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on from here\n")
+        sys.stderr.write("stopped; run the same command again to resume\n")
         return 130
     sys.stdout.write(_summary(plan, args.out, df_out))
     return 0

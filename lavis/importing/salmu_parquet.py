@@ -1,7 +1,7 @@
-"""The parquet shards of SALMU as published: where they lie, which are taken, what their rows say.
+"""The published parquet shards of SALMU: finding them, selecting which to import, reading their rows.
 
 A shard is <split>-00000-of-00007.parquet (or <split>.parquet) with the columns image (bytes, or the struct
-{bytes, path} in which the `datasets` library stores images), file_name, and mostly text and identity_id.
+{bytes, path} in which the `datasets` library stores images) and file_name, and usually text and identity_id.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from lavis.common.errors import DataError, MissingFile
+from lavis.common.errors import DataError, MissingFile, first_few
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ ROWS_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One parquet file; `number` of `total` where its name says so."""
+    """One parquet file; `number` and `total` are from its name, None for <split>.parquet."""
 
     path: Path
     split: str
@@ -41,7 +41,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row without its image; `captions` is empty where the shard has none for it."""
+    """A row without its image bytes; `captions` is empty if the shard has none."""
 
     split: str
     file: str
@@ -50,41 +50,41 @@ class Row:
 
     @property
     def image(self) -> str:
-        """Path below the image root."""
+        """Path relative to the image root."""
         return f"{self.split}/{self.file}"
 
 
 def find_shards(folders: Sequence[Path]) -> list[Shard]:
-    """All shards of known splits, in the order of the folders, each folder's sorted by name.
+    """All shards of known splits, folder by folder, sorted by name within each.
 
-    A folder's own *.parquet files count; where there are none, those of its subfolder data. Raises MissingFile (no
-    folder, no shard, a shard of a numbered series missing) and DataError (two series of one split in a folder).
+    Takes the *.parquet files of a folder or, if it has none, of its subfolder data. Raises MissingFile (no folder, no
+    shard, an incomplete series) and DataError (two series of one split in a folder).
     """
-    every = (shard for folder in folders for shard in _folder_shards(folder))
-    found = list({shard.path.parent.resolve() / shard.path.name: shard for shard in every}.values())
-    unknown = sorted({shard.split for shard in found} - set(SPLITS))
+    shards = (shard for folder in folders for shard in _folder_shards(folder))
+    distinct = list({shard.path.parent.resolve() / shard.path.name: shard for shard in shards}.values())
+    unknown = sorted({shard.split for shard in distinct} - set(SPLITS))
     if unknown:
-        log.warning("shards of unknown splits are left aside: %s", ", ".join(unknown))
-    known = [Shard(s.path, SPLITS[s.split], s.number, s.total) for s in found if s.split in SPLITS]
+        log.warning("ignoring shards of unknown splits: %s", ", ".join(unknown))
+    known = [Shard(s.path, SPLITS[s.split], s.number, s.total) for s in distinct if s.split in SPLITS]
     if not known:
         where = ", ".join(f"{folder} and {folder / 'data'}" for folder in folders)
         splits = f"found only the splits {', '.join(unknown)}" if unknown else "no *.parquet there"
         raise MissingFile(
             f"no shards of SALMU in {where} ({splits}); expected forget-*.parquet, retain_synth-*.parquet, "
-            "holdout_identity-*.parquet and holdout_association-*.parquet: data/README.md says where to get them"
+            "holdout_identity-*.parquet and holdout_association-*.parquet; data/README.md says where to get them"
         )
     return known
 
 
 def _folder_shards(folder: Path) -> list[Shard]:
     if not folder.is_dir():
-        raise MissingFile(f"--parquet {folder} is no folder; give the one that holds the shards, or its parent")
+        raise MissingFile(f"--parquet {folder} is not a folder; name the folder of the shards, or its parent")
     paths = sorted(folder.glob("*.parquet")) or sorted((folder / "data").glob("*.parquet"))
     shards = []
     for path in paths:
         match = SHARD.fullmatch(path.name)
         if match is None:
-            log.warning("%s is left aside: its name is not <split>-00000-of-00001.parquet", path)
+            log.warning("ignoring %s: its name is not <split>-00000-of-00001.parquet", path)
             continue
         number, total = (int(match[key]) if match[key] else None for key in ("number", "total"))
         shards.append(Shard(path, match["split"], number, total))
@@ -94,52 +94,52 @@ def _folder_shards(folder: Path) -> list[Shard]:
 
 
 def _check_series(split: str, shards: list[Shard], folder: Path) -> None:
-    """Every shard of 0 .. total-1 is there once."""
+    """Check that each shard number from 0 to total-1 occurs exactly once."""
     totals = {shard.total for shard in shards}
     if len(totals) > 1 or len({shard.number for shard in shards}) < len(shards):
-        names = ", ".join(shard.path.name for shard in shards[:3])
-        raise DataError(f"{folder}: shards of different series of split {split} ({names} ...); keep one series")
+        names = first_few([shard.path.name for shard in shards])
+        raise DataError(f"{folder}: split {split} has shards of different series ({names} ...); keep only one series")
     total = totals.pop()
     missing = sorted(set(range(total or 0)) - {shard.number for shard in shards})
     if missing:
-        names = first([f"{split}-{number:05d}-of-{total:05d}.parquet" for number in missing])
+        names = first_few([f"{split}-{number:05d}-of-{total:05d}.parquet" for number in missing])
         raise MissingFile(
             f"{folder}: {len(missing)} of {total} shards of {split} are missing, the first: {names}; download them"
         )
 
 
-def choose(shards: Sequence[Shard]) -> tuple[dict[str, list[Shard]], list[Shard]]:
-    """(shards to import by split, shards that only repeat their rows).
+def select_shards(shards: Sequence[Shard]) -> tuple[dict[str, list[Shard]], list[Shard]]:
+    """(shards to import by split, shards that only duplicate their rows).
 
-    The first folder with a split provides it. `sensitive`, the training repository's union of forget and holdouts,
-    is never imported itself: only the evaluation repository says which rows are which. Raises MissingFile when
-    forget or retain_synth are not there.
+    Each split comes from the first folder that has it. `sensitive`, the training repository's union of forget and
+    holdouts, is never imported: only the evaluation repository separates them. Raises MissingFile if forget or
+    retain_synth is missing.
     """
-    taken: dict[str, list[Shard]] = {}
-    spare = []
+    selected: dict[str, list[Shard]] = {}
+    duplicates = []
     for shard in shards:
-        group = taken.setdefault(shard.split, [shard]) if shard.split != UNION else []
+        group = selected.setdefault(shard.split, [shard]) if shard.split != UNION else []
         if not group or group[0].path.parent != shard.path.parent:
-            spare.append(shard)
+            duplicates.append(shard)
         elif group[0] is not shard:
             group.append(shard)
     splits = ", ".join(dict.fromkeys(shard.split for shard in shards))
-    if "forget" not in taken and any(shard.split == UNION for shard in spare):
+    if "forget" not in selected and any(shard.split == UNION for shard in duplicates):
         raise MissingFile(
-            f"only the splits {splits} were found: '{UNION}' mixes what is to be forgotten with the holdouts; give the "
-            "shards of salmubench-512-redistributed too (a second --parquet), which tell them apart"
+            f"found only the splits {splits}; '{UNION}' does not separate the forget split from the holdouts: add the "
+            "shards of salmubench-512-redistributed, which do, as a second --parquet"
         )
     for split in ("forget", "retain_synth"):
-        if split not in taken:
+        if split not in selected:
             raise MissingFile(f"no {split}-*.parquet among the shards (found: {splits}); --parquet may be repeated")
     for split in SENSITIVE[1:]:
-        if split not in taken:
+        if split not in selected:
             log.warning("no shards of split %s: it will not be evaluated", split)
-    return taken, spare
+    return selected, duplicates
 
 
 def read_rows(shard: Shard) -> list[Row]:
-    """All rows without their images. Raises DataError (broken file, missing column, wrong type, unsafe file name)."""
+    """All rows without their images. Raises DataError (damaged file, missing column, wrong type, unsafe file name)."""
     with _arrow(shard) as file:
         names = file.schema_arrow.names
         text = next((name for name in TEXT_COLUMNS if name in names), None)
@@ -158,7 +158,7 @@ def read_rows(shard: Shard) -> list[Row]:
 
 
 def iter_images(shard: Shard) -> Iterator[bytes]:
-    """The image files of a shard in row order, a few rows in memory at a time. Raises DataError."""
+    """Image files of a shard as bytes, in row order, with a few rows in memory at a time. Raises DataError."""
     number = itertools.count()
     with _arrow(shard) as file:
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=["image"]):
@@ -168,7 +168,7 @@ def iter_images(shard: Shard) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _arrow(shard: Shard) -> Iterator[Any]:
-    """The open parquet file; whatever the library raises while it is read becomes a DataError."""
+    """Open a parquet file. Errors of the library while it is read become DataError."""
     import pyarrow
     from pyarrow import parquet
 
@@ -185,16 +185,16 @@ def _arrow(shard: Shard) -> Iterator[Any]:
 
 
 def checked_name(name: Any, where: str) -> str:
-    """A file name that stays below its split's folder. Raises DataError for any other."""
+    """Return the file name if it stays inside its split's folder. Raises DataError otherwise."""
     if not isinstance(name, str) or not name:
         raise DataError(f"{where}: file_name must be a string, found {name!r}")
     parts = name.split("/")
     foreign = PureWindowsPath(name)
     if PurePosixPath(name).is_absolute() or foreign.drive or foreign.root or ".." in (*parts, *foreign.parts):
-        raise DataError(f"{where}: file_name '{name}' would leave the image folder: refused")
+        raise DataError(f"{where}: file_name '{name}' would leave the image folder; use a relative path without '..'")
     odd = "\\" in name or any(part in ("", ".") for part in parts) or len(name.encode()) > 240
     if odd or name != name.strip() or not name.isprintable():
-        raise DataError(f"{where}: file_name {name!r} is no usable file name: refused")
+        raise DataError(f"{where}: file_name {name!r} is not usable as a file name; rename it in the shard")
     return name
 
 
@@ -204,12 +204,12 @@ def _captions(value: Any, where: str) -> tuple[str, ...]:
         if not isinstance(caption, str):
             raise DataError(f"{where}: the caption must be a string or a list of strings, found {caption!r}")
         if not caption.strip():
-            raise DataError(f"{where}: empty caption; mend the shard or remove the row")
+            raise DataError(f"{where}: empty caption; fix the shard or remove the row")
     return values
 
 
 def _identity(value: Any) -> str | int | None:
-    """Identity ids as they are; whole numbers that a null in the column turned into floats become integers."""
+    """The identity id. Floats become integers: an integer column with nulls may have been stored as floats."""
     if isinstance(value, float):
         return None if math.isnan(value) else int(value)
     return value if value != "" else None
@@ -219,37 +219,38 @@ def _image_bytes(cell: Any, where: str) -> bytes:
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(data, bytes) or not data:
         kind = "empty" if data in (None, b"") else type(data).__name__
-        raise DataError(f"{where}: the image holds no bytes ({kind}); expected the file's bytes or {{bytes, path}}")
+        raise DataError(f"{where}: the image contains no bytes ({kind}); expected the file's bytes or {{bytes, path}}")
     return data
 
 
 def check_names(rows: Sequence[Row]) -> None:
-    """No file name twice in a split, none in two sensitive splits. Raises DataError (how many, the first three)."""
-    held = [row for row in rows if row.split in SENSITIVE]
-    groups = [("sensitive splits", [row.file for row in held])]
+    """Check that no file name occurs twice in a split or in two sensitive splits.
+
+    Raises DataError with the number of repeated names and the first three.
+    """
+    groups = [("sensitive splits", [row.file for row in rows if row.split in SENSITIVE])]
     splits = dict.fromkeys(row.split for row in rows)
     groups += [(f"split {split}", [row.file for row in rows if row.split == split]) for split in splits]
     for what, names in reversed(groups):
         repeated = [name for name, times in Counter(names).items() if times > 1]
         if repeated:
-            raise DataError(f"{what}: {len(repeated)} file names occur more than once, the first: {first(repeated)}")
+            count = len(repeated)
+            raise DataError(f"{what}: {count} file names occur more than once, the first: {first_few(repeated)}")
 
 
-def check_spare(spare: Iterable[Shard], rows: Sequence[Row]) -> None:
-    """Shards that are not imported must only repeat rows that are. Raises DataError (how many, the first three)."""
+def check_duplicates(duplicates: Iterable[Shard], rows: Sequence[Row]) -> None:
+    """Check that shards which are not imported contain only rows that are.
+
+    Raises DataError with the number of other rows and the first three.
+    """
     names: dict[str, set[str]] = {UNION: {row.file for row in rows if row.split in SENSITIVE}}
     for row in rows:
         names.setdefault(row.split, set()).add(row.file)
-    for shard in spare:
+    for shard in duplicates:
         extra = [row.file for row in read_rows(shard) if row.file not in names[shard.split]]
         if extra:
             splits = ", ".join(SENSITIVE) if shard.split == UNION else shard.split
             raise DataError(
-                f"{shard.path}: {len(extra)} rows are not among those of {splits}, the first: {first(extra)}; the "
-                "folders given by --parquet must belong together and be complete"
+                f"{shard.path}: {len(extra)} rows are not among those of {splits}, the first: {first_few(extra)}; the "
+                "folders of --parquet must be complete and of the same release"
             )
-
-
-def first(names: Sequence[str]) -> str:
-    """The first three, for messages."""
-    return ", ".join(names[:3])

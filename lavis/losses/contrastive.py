@@ -1,4 +1,4 @@
-"""The contrastive objective of CLIP (arXiv 2103.00020, section 2.3), aware of equal captions."""
+"""CLIP's contrastive loss (arXiv 2103.00020, section 2.3), with an option for batches that repeat a caption."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lavis.common.features import PairFeatures
 
 
 def contrastive_loss(pairs: PairFeatures, scale: torch.Tensor, groups: torch.Tensor | None = None) -> torch.Tensor:
-    """Symmetric cross-entropy of scale·S against the diagonal, mean of both directions.
+    """Symmetric cross-entropy of scale·S with the diagonal as target, mean of both directions.
 
     Args:
         pairs: B image–text pairs.
         scale: multiplier of the cosines (exp(logit_scale)), scalar.
-        groups: (B,) integers; rows with equal numbers carry the same caption, and the target mass is shared
-            among them, since none of them is a wrong answer. None: every row is its own group.
+        groups: (B,) integers, equal for rows with the same caption. These rows share the target mass equally, since
+            each is a right answer. None: all captions differ.
     """
     logits = scale * pairs.similarity
     if groups is None:

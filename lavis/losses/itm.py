@@ -8,13 +8,14 @@ import torch.nn.functional as F
 
 @torch.no_grad()
 def hard_negative_weights(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """How likely each column is drawn as a row's negative, (B, B): softmax, then zero where the image is the same.
+    """Weights (B, B) for drawing each row's negative: the softmax of the logits, zero for columns of the same image.
 
     Args:
-        logits: (B, B), rows of one modality against columns of the other, temperature included.
+        logits: (B, B), rows of one modality, columns of the other, already divided by the temperature.
         ids: image ids (B,).
 
-    A row whose other columns all vanish in the softmax gets equal weights; one without another image stays zero.
+    If the softmax underflows to zero on all other images of a row, they get equal weights. A row without any other
+    image keeps zeros.
     """
     other = (ids[:, None] != ids[None, :]).to(logits.dtype)
     weights = F.softmax(logits, dim=1) * other
@@ -22,9 +23,9 @@ def hard_negative_weights(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tens
 
 
 def draw_negatives(weights: torch.Tensor) -> torch.Tensor:
-    """One column for each row of (B, B) weights, (B,), by torch's global generator.
+    """Draw one column for each row of (B, B) weights, (B,), from torch's global generator.
 
-    Empty where the batch has a single image: then no row has a negative (and either all have one or none has).
+    Empty if all rows show the same image: then no row has a negative. With two images every row has one.
     """
     if not bool((weights.sum(dim=1) > 0).all()):
         return torch.empty(0, dtype=torch.long, device=weights.device)
@@ -32,6 +33,6 @@ def draw_negatives(weights: torch.Tensor) -> torch.Tensor:
 
 
 def itm_loss(logits: torch.Tensor, positives: int) -> torch.Tensor:
-    """Cross-entropy of match logits (N, 2); class 1 is a match, and the first `positives` rows are."""
+    """Cross-entropy of logits (N, 2); class 1 means a match, and only the first `positives` rows are matches."""
     labels = (torch.arange(len(logits), device=logits.device) < positives).long()
     return F.cross_entropy(logits, labels)

@@ -1,29 +1,29 @@
-"""Language-model loss of answers (ALBEF, arXiv 2107.07651, section 3.3 and appendix; BLIP, arXiv 2201.12086)."""
+"""Language-modelling loss of answers (ALBEF, arXiv 2107.07651, section 3.3 and appendix; BLIP, arXiv 2201.12086)."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 
-IGNORE = -100
+IGNORE = -100  # the label that torch's cross_entropy skips by default
 SMOOTHING = 0.1
 
 
 def lm_labels(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Token ids (A, L) with padding marked as not to be predicted."""
+    """Token ids (A, L) with padding replaced by IGNORE."""
     return tokens.masked_fill(~mask.bool(), IGNORE)
 
 
 def sequence_losses(
     logits: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None = None, alpha: float = 0.0
 ) -> torch.Tensor:
-    """Label-smoothed cross-entropy of every next token, summed per sequence, (A,).
+    """Label-smoothed cross-entropy of each next token, summed over a sequence, (A,).
 
     Args:
-        logits: (A, L, V); position t predicts token t+1, the last position nothing.
-        labels: (A, L), −100 on padding. The first token is given, not predicted.
-        teacher: (A, L, V) logits of the momentum decoder, a constant; the loss is then
-            (1−alpha)·CE + alpha·CE(softmax(teacher)) of each token, the second part without smoothing.
+        logits: (A, L, V). Position t predicts token t+1; the last position is unused.
+        labels: (A, L), IGNORE on padding. The first token is given, not predicted.
+        teacher: (A, L, V) logits of the momentum decoder, without gradient. The loss of each token is then
+            (1−alpha)·CE + alpha·CE(softmax(teacher)); only the first part is smoothed.
     """
     scores, wanted = logits[:, :-1], labels[:, 1:]
     flat = F.cross_entropy(
@@ -38,5 +38,5 @@ def sequence_losses(
 
 
 def weighted_lm_loss(losses: torch.Tensor, weights: torch.Tensor, questions: int) -> torch.Tensor:
-    """Σ weight·loss over answers (A,), divided by the number of questions."""
+    """Σ weight·loss over the answers, both (A,), divided by the number of questions."""
     return (weights * losses).sum() / questions

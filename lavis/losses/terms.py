@@ -1,4 +1,4 @@
-"""Terms that several methods share: plain functions of similarity matrices and of features."""
+"""Loss terms that several methods share: functions of similarity matrices and of features."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lavis.common.features import Features
 
 
 def paired_mse(student: tuple[torch.Tensor, ...], target: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """Sum of the MSEs of tensors of equal shapes, one of the student with one of the target."""
+    """Sum of the MSEs between corresponding tensors, which have equal shapes."""
     return torch.stack([F.mse_loss(one, two) for one, two in zip(student, target, strict=True)]).sum()
 
 
 def similarity_mse(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """MSE(S, S*) + MSE(Sᵀ, S*ᵀ) of (B, B) similarity matrices: both directions are summed, so the mean counts twice."""
+    """MSE(S, S*) + MSE(Sᵀ, S*ᵀ) of (B, B) similarity matrices. The two are equal, so this is twice the MSE."""
     return paired_mse((student, student.T), (target, target.T))
 
 
@@ -24,7 +24,7 @@ def similarity_to_zero(student: torch.Tensor) -> torch.Tensor:
 
 
 def relation_mse(student: Features, teacher: Features) -> torch.Tensor:
-    """MSE of what ties images to texts: S and Sᵀ of pairs, the fused [CLS] otherwise."""
+    """MSE of what links images to captions: S and Sᵀ of pairs, the fused [CLS] otherwise."""
     return paired_mse(student.relations, teacher.relations)
 
 
@@ -34,5 +34,5 @@ def multimodal_mse(student: Features, teacher: Features) -> torch.Tensor:
 
 
 def unimodal_mse(student: Features, teacher: Features) -> torch.Tensor:
-    """MSE(I', I) + MSE(T', T) of pairs, of the image encoder's output otherwise: each modality stays as it was."""
+    """MSE(I', I) + MSE(T', T) of pairs, else the MSE of the image encoder's output: keeps each modality as it was."""
     return paired_mse(student.unimodal, teacher.unimodal)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from lavis.common.registry import registry
 from lavis.models.fused.albef import AlbefModel
 from lavis.models.fused.classification import DistilledClassifier
-from lavis.models.fused.config import AlbefConfig, ClassifierConfig, MomentumConfig
+from lavis.models.fused.config import AlbefConfig, DistilledConfig
 
 
 @dataclass(frozen=True)
-class AlbefClassificationConfig(ClassifierConfig, MomentumConfig, AlbefConfig):
+class AlbefClassificationConfig(DistilledConfig, AlbefConfig):
     arch: str = "albef_classification"
 
 

@@ -14,12 +14,12 @@ from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.models.fused.albef import AlbefModel, AlbefText, renamed
 from lavis.models.fused.classification import DistilledClassifier
-from lavis.models.fused.config import AlbefConfig, ClassifierConfig, MomentumConfig
+from lavis.models.fused.config import AlbefConfig, DistilledConfig
 from lavis.models.fused.text import TextEncoder
 
 
 @dataclass(frozen=True)
-class AlbefNlvrConfig(ClassifierConfig, MomentumConfig, AlbefConfig):
+class AlbefNlvrConfig(DistilledConfig, AlbefConfig):
     arch: str = "albef_nlvr"
     text_depth: int = 18
     num_classes: int = 2
@@ -53,11 +53,10 @@ class AlbefNlvr(AlbefModel, DistilledClassifier):
 
     arch = "albef_nlvr"
     config_class = AlbefNlvrConfig
-    config: AlbefNlvrConfig
     ramp_epochs = 2
 
-    def build_text(self, config: AlbefNlvrConfig) -> TextEncoder:
-        return PairedText(config)
+    def build_text(self) -> TextEncoder:
+        return PairedText(self.config_as(AlbefNlvrConfig))
 
     @property
     def momentum_text(self) -> TextEncoder:
@@ -66,7 +65,7 @@ class AlbefNlvr(AlbefModel, DistilledClassifier):
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Each fusion layer of plain ALBEF goes to both layers of a pair; a file of all 18 layers fits as it is."""
         state = super().from_pretraining(state)
-        layers, first = "text_encoder.encoder.layer.", self.config.fusion_layer
+        layers, first = "text_encoder.encoder.layer.", self.config_as(AlbefConfig).fusion_layer
         if any(name.startswith(f"{layers}{self.config.text_depth - 1}.") for name in state):
             return state
         doubled = {}

@@ -35,7 +35,6 @@ class AlbefVqa(AlbefModel, FusedVqa, MomentumModel):
 
     arch = "albef_vqa"
     config_class = AlbefVqaConfig
-    config: AlbefVqaConfig
     visual_encoder_m: nn.Module
     text_encoder_m: TextEncoder
     text_decoder_m: TextDecoder
@@ -47,11 +46,12 @@ class AlbefVqa(AlbefModel, FusedVqa, MomentumModel):
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The fusion layers of pretraining, its embeddings and its language-model head also begin the decoder."""
         state = super().from_pretraining(state)
-        layers, first = "text_encoder.encoder.layer.", self.config.fusion_layer
-        found = renamed(state, "text_encoder.embeddings.", "text_decoder.bert.embeddings.")
+        config, encoder, decoder = self.config_as(AlbefVqaConfig), "text_encoder.", "text_decoder.bert."
+        found = renamed(state, f"{encoder}embeddings.", f"{decoder}embeddings.")
         found |= renamed(state, "text_encoder.cls.", "text_decoder.cls.")
-        for index in range(self.config.decoder_depth):
-            found |= renamed(state, f"{layers}{first + index}.", f"text_decoder.bert.encoder.layer.{index}.")
+        for index in range(config.decoder_depth):
+            layer = f"{encoder}encoder.layer.{config.fusion_layer + index}."
+            found |= renamed(state, layer, f"{decoder}encoder.layer.{index}.")
         return {**state, **found}
 
     @torch.no_grad()
@@ -63,5 +63,5 @@ class AlbefVqa(AlbefModel, FusedVqa, MomentumModel):
 
     def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
         self.begin_step(progress)
-        teacher = self.momentum_logits(inputs) if self.config.use_distill else None
+        teacher = self.momentum_logits(inputs) if self.config_as(MomentumConfig).use_distill else None
         return {"lm": self.answer_loss(inputs, teacher, self.soft_share(progress, RAMP_EPOCHS))}

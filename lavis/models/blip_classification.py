@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from lavis.common.registry import registry
 from lavis.models.fused.blip import VOCABULARY, BlipModel
 from lavis.models.fused.classification import DistilledClassifier
-from lavis.models.fused.config import ClassifierConfig, MomentumConfig
+from lavis.models.fused.config import DistilledConfig
 
 
 @dataclass(frozen=True)
-class BlipClassificationConfig(ClassifierConfig, MomentumConfig):
+class BlipClassificationConfig(DistilledConfig):
     arch: str = "blip_classification"
     vocab_size: int = VOCABULARY
 

@@ -40,8 +40,8 @@ class BlipNlvr(MarkedTexts, FusedClassifier):
     config_class = BlipNlvrConfig
     fresh = frozenset({"cls_head", "merge_layer"})
 
-    def build_text(self, config: BlipNlvrConfig) -> TextEncoder:
-        return twin_encoder(TextSizes.of(config))
+    def build_text(self) -> TextEncoder:
+        return twin_encoder(TextSizes.of(self.config))
 
     def encode_texts(self, texts: list[str], max_length: int | None = None) -> Tokens:
         return super().encode_texts(texts, max_length or self.config.text_positions)

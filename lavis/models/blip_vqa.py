@@ -37,8 +37,8 @@ class BlipVqaConfig(VqaConfig):
 class BlipVqa(MarkedTexts, FusedVqa):
     arch = "blip_vqa"
     config_class = BlipVqaConfig
-    config: BlipVqaConfig
     answer_start = DECODE
 
     def generation_mask(self, mask: torch.Tensor) -> torch.Tensor:
-        return torch.ones_like(mask) if self.config.attend_padding_in_generation else mask
+        everywhere = self.config_as(BlipVqaConfig).attend_padding_in_generation
+        return torch.ones_like(mask) if everywhere else mask

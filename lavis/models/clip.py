@@ -33,10 +33,12 @@ log = logging.getLogger(__name__)
 class ClipModel(TwoTowers):
     """open_clip's model `clip` behind the project's contract. Its checkpoints carry open_clip's own keys."""
 
-    def __init__(self, clip: nn.Module, tokenizer: Any, recipe: Recipe, *, short_captions: bool = False) -> None:
+    clip: Any  # CLIP, CustomTextCLIP or CoCa, which have no common base
+
+    def __init__(self, clip: Any, tokenizer: Any, recipe: Recipe, *, short_captions: bool = False) -> None:
         super().__init__(clip, recipe)
         self.short_captions = short_captions
-        self._tokenizer = tokenizer
+        self._tokenizer = lambda captions: tokenizer(captions)  # copies of the model share it, with its 50,000 merges
 
     @classmethod
     def recipe_of(cls, config: ModelConfig, weights: str | None = None) -> Recipe:

@@ -1,1 +1,1 @@
-"""Image and text processors, found by the registry."""
+"""Image and text processors, looked up by name in the registry."""

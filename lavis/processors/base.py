@@ -1,4 +1,4 @@
-"""What image and text processors share: arguments that are validated before anything is read."""
+"""The base class of image and text processors. Arguments are validated before any data is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lavis.settings.validation import make, read
 class Processor:
     """A callable whose dataclass fields are its arguments in the configuration.
 
-    `kind` is "image" or "text"; `deterministic` says whether equal input always gives equal output.
+    `kind` is "image" or "text"; `deterministic` is False if the output depends on a random generator.
     """
 
     kind: ClassVar[str] = ""
@@ -26,8 +26,8 @@ class Processor:
     def from_config(cls, config: Mapping[str, Any] | None = None, where: str = "processor") -> Self:
         """Build from {argument: value}; the key `name` is ignored.
 
-        Raises ConfigError for an argument that does not exist or has another type or range; `where` is the key named
-        in it.
+        Raises ConfigError for an unknown argument, a wrong type or a value out of range; `where` is the configuration
+        key for the message.
         """
         values = read(cls, {key: value for key, value in (config or {}).items() if key != "name"}, where)
         try:
@@ -36,17 +36,15 @@ class Processor:
             raise ConfigError(f"{where}.{error}") from error
 
 
-def build_processor(
-    config: Mapping[str, Any], kind: str, where: str, defaults: Mapping[str, Any] | None = None
-) -> Any:
-    """The processor that {name: registered name, <argument>: value} describes.
+def build_processor(config: Mapping[str, Any], kind: str, where: str, defaults: Mapping[str, Any] | None = None) -> Any:
+    """Build a processor from {name: registered name, <argument>: value}.
 
     Args:
-        kind: "image" or "text"; a processor of the other kind is refused.
-        where: the configuration key, for messages ("datasets.salmu.vis_processor.train").
+        kind: "image" or "text", the kind that this key needs.
+        where: the configuration key for messages, such as "datasets.salmu.vis_processor.train".
         defaults: what the model asks for; used for the arguments that the processor has and `config` does not give.
 
-    Raises ConfigError (no name, unknown name, wrong kind, bad argument).
+    Raises ConfigError for a missing or unknown name, the wrong kind or a bad argument.
     """
     found = _class_of(config, kind, where)
     known = {name: value for name, value in (defaults or {}).items() if name in declared(found)}
@@ -68,5 +66,5 @@ def _class_of(config: Mapping[str, Any], kind: str, where: str) -> type[Processo
         raise ConfigError(f"{where} needs the name of a processor, for example {{name: clip_{kind}_eval}}")
     found = registry.get_processor_class(name)
     if found.kind != kind:
-        raise ConfigError(f"{where}.name: '{name}' processes {found.kind}s; this key needs a processor of {kind}s")
+        raise ConfigError(f"{where}.name: '{name}' processes {found.kind}s; use a processor for {kind}s")
     return found

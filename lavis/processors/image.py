@@ -1,37 +1,37 @@
-"""Image processors: a Pillow image to a uint8 tensor (3, S, S). Models normalise on their device."""
+"""Image processors turn a Pillow image into a uint8 tensor (3, S, S). Models normalise it on their device."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
-from torchvision.transforms.v2 import functional as F2
+from torchvision.transforms import InterpolationMode, functional
+from torchvision.transforms.v2 import functional as functional_v2
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.processors.base import Processor
 from lavis.settings.declaration import setting
 
+F: Any = functional  # takes Pillow's images as well; its annotations name tensors alone
 RATIO = (3 / 4, 4 / 3)  # aspect ratios of a random crop, as in torchvision's RandomResizedCrop
-ATTEMPTS = 10  # draws before the crop falls back to the image's centre
+ATTEMPTS = 10  # draws before the crop falls back to the centre, as there
 INTERPOLATIONS = ("bicubic", "bilinear")
 OPEN_CLIP, TRANSFORMERS = LIBRARIES = ("open_clip", "transformers")
 
 
 @dataclass(frozen=True)
 class ImageProcessor(Processor):
-    """Base of processors that end in a square image of `image_size` pixels a side."""
+    """Base class: the result is a square of `image_size` pixels per side."""
 
     kind: ClassVar[str] = "image"
     image_size: int = setting(224, "pixels along each side of the result", least=1, most=8192)
 
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
-        """A decoded image to uint8 (3, S, S), RGB, values 0 to 255; `generator` feeds random transforms."""
+        """Turn a decoded image into uint8 (3, S, S), RGB, 0 to 255. Random transforms draw from `generator`."""
         raise NotImplementedError
 
 
@@ -55,7 +55,9 @@ class ClipImageEval(ImageProcessor):
 
     def __post_init__(self) -> None:
         if self.library == TRANSFORMERS and self.resize_mode == "longest":
-            raise ConfigError("resize_mode is longest, which library=transformers does not have; use shortest or squash")
+            raise ConfigError(
+                "resize_mode is longest, which library=transformers does not have; use shortest or squash"
+            )
 
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
         if self.library == TRANSFORMERS:
@@ -74,7 +76,7 @@ class ClipImageEval(ImageProcessor):
         size = [side, side]
         if self.resize_mode == "shortest":
             size = [int(side * length / min(height, width)) for length in (height, width)]
-        resized = F2.resize(pixels, size, InterpolationMode(self.interpolation), antialias=True)
+        resized = functional_v2.resize(pixels, size, InterpolationMode(self.interpolation), antialias=True)
         top, left = (size[0] - side) // 2, (size[1] - side) // 2
         return resized[:, top : top + side, left : left + side].contiguous()
 
@@ -100,7 +102,7 @@ class ClipImageTrain(ImageProcessor):
 
 
 def to_pixels(image: Image.Image) -> torch.Tensor:
-    """uint8 (3, H, W) of an image of any mode."""
+    """Convert an image of any mode to RGB, uint8 (3, H, W)."""
     return F.pil_to_tensor(image.convert("RGB"))
 
 
@@ -121,9 +123,10 @@ def framed(image: Image.Image, side: int, fill: int) -> Image.Image:
 def crop_box(
     width: int, height: int, scale: tuple[float, float], generator: torch.Generator | None
 ) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of a random crop in pixels: area share uniform in `scale`, aspect ratio log-uniform.
+    """Draw a random crop (top, left, height, width) in pixels: area share uniform in `scale`, aspect log-uniform.
 
-    The distribution of torchvision's RandomResizedCrop, drawn from `generator` alone (from torch's global one if None).
+    The distribution is that of torchvision's RandomResizedCrop, which takes no generator of its own; this one draws
+    from `generator` (None: torch's global one).
     """
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
     draws = torch.rand(ATTEMPTS, 4, generator=generator, dtype=torch.float64).tolist()

@@ -1,4 +1,4 @@
-"""Text processors: a caption to the caption that the tokenizer sees."""
+"""Text processors turn a caption into what the tokenizer sees."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lavis.processors.base import Processor
 from lavis.settings.declaration import setting
 
 MARKS = '.!"()*#:;~'
-STRIPPED = str.maketrans(dict.fromkeys(MARKS, " "))  # BLIP's recipe for captions turns them into blanks
-REMOVED = str.maketrans(dict.fromkeys(MARKS, ""))  # and its recipe for questions drops them
+TO_SPACES = str.maketrans(MARKS, " " * len(MARKS))  # BLIP replaces marks by spaces in captions
+REMOVED = str.maketrans("", "", MARKS)  # and drops them from questions
 
 
 @dataclass(frozen=True)
 class TextProcessor(Processor):
-    """Base of processors from string to string."""
+    """Base class: string to string."""
 
     kind: ClassVar[str] = "text"
 
@@ -27,7 +27,7 @@ class TextProcessor(Processor):
 @registry.register_processor("clip_caption")
 @dataclass(frozen=True)
 class ClipCaption(TextProcessor):
-    """Leaves the caption alone: e-mail addresses, phone numbers and capitals reach the tokenizer."""
+    """Leaves the caption as it is, so that e-mail addresses, phone numbers and capitals reach the tokenizer."""
 
     def __call__(self, caption: str) -> str:
         return caption
@@ -36,25 +36,25 @@ class ClipCaption(TextProcessor):
 @registry.register_processor("blip_caption")
 @dataclass(frozen=True)
 class BlipCaption(TextProcessor):
-    """BLIP's recipe: lower case, punctuation to blanks, at most `max_words` words, after `prompt`.
+    """BLIP's caption processing: lower case, punctuation to spaces, at most `max_words` words, after `prompt`.
 
-    It destroys e-mail addresses and phone numbers; kept for the data sets whose published models used it.
+    It destroys e-mail addresses and phone numbers. Use it only for data sets whose published models used it.
     """
 
-    prompt: str = setting("", "what every caption begins with")
-    max_words: int = setting(50, "words that are kept", least=1)
+    prompt: str = setting("", "text put before every caption")
+    max_words: int = setting(50, "most words of a caption; the rest is cut off", least=1)
 
     def __call__(self, caption: str) -> str:
-        words = caption.lower().translate(STRIPPED).split()
+        words = caption.lower().translate(TO_SPACES).split()
         return self.prompt + " ".join(words[: self.max_words])
 
 
 @registry.register_processor("blip_question")
 @dataclass(frozen=True)
 class BlipQuestion(TextProcessor):
-    """BLIP's recipe for questions: lower case, punctuation removed (the question mark stays), at most `max_words`."""
+    """BLIP's question processing: lower case, marks removed (not the question mark), at most `max_words` words."""
 
-    max_words: int = setting(50, "words that are kept", least=1)
+    max_words: int = setting(50, "most words of a question; the rest is cut off", least=1)
 
     def __call__(self, caption: str) -> str:
         return " ".join(caption.lower().translate(REMOVED).split()[: self.max_words])

@@ -88,8 +88,14 @@ def environment() -> Environment:
         finalize=lambda value: clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
     made.filters |= {"shown": numbers.shown, "anchor": sections.anchor, "command": command, "word": tables.word_of}
-    made.globals.update(cells=cells, columns=columns, numbers=numbers, published=published, sections=sections)
-    made.globals.update(DIRECTIONS=DIRECTIONS, NEAR_RANK=NEAR_RANK)
+    modules: dict[str, Any] = {
+        "cells": cells,
+        "columns": columns,
+        "numbers": numbers,
+        "published": published,
+        "sections": sections,
+    }
+    made.globals.update(modules | {"DIRECTIONS": DIRECTIONS, "NEAR_RANK": NEAR_RANK})
     return made
 
 

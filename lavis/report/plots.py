@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -83,7 +83,7 @@ def _mark(ax: Axes, x: float, y: float, look: Look, size: float, tip: str, **sty
 def _name(ax: Axes, name: str, at: Point, offset: Point, look: Look, meets: Point | None = None, **style) -> None:
     """A model's name at an offset from its point; a line connects the two if `meets` says where on the name it ends."""
     line = {"arrowstyle": "-", "color": look.hex, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4, "relpos": meets}
-    place = {"xytext": offset, "textcoords": "offset points", "va": "center", "zorder": 5, **style}
+    place: dict[str, Any] = {"xytext": offset, "textcoords": "offset points", "va": "center", "zorder": 5, **style}
     ax.annotate(short(name), at, **place, arrowprops=line if meets else None, color=look.hex, weight="bold")
 
 
@@ -98,7 +98,7 @@ def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -
     points = pd.DataFrame({**facts, "x": x.values(rows), "y": y.values(rows)}).dropna(subset=["x", "y"])
     if points.empty:
         return None
-    means = {names[place]: (_mean(own.x, x), _mean(own.y, y)) for place, own in points.groupby("model")}
+    means = {names[int(str(place))]: (_mean(own.x, x), _mean(own.y, y)) for place, own in points.groupby("model")}
     ax = axes(440, 430 if len(means) > MANY else 350, left=46, right=24)
     ax.set(title=y.title, xlabel=x.title)
     for axis, scale, pick in ((ax.xaxis, x, ax.set_xscale), (ax.yaxis, y, ax.set_yscale)):
@@ -113,14 +113,15 @@ def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -
         ax.axvline(means[name][0], **guide)
         ax.axhline(means[name][1], **guide)
     for point in points[points.duplicated("model", keep=False)].itertuples():
-        name = names[point.model]
-        _mark(ax, point.x, point.y, style[name], 5, f"{name}, seed {point.seed}", alpha=0.4, zorder=2)
+        name = names[int(str(point.model))]
+        at, tip = (float(str(point.x)), float(str(point.y))), f"{name}, seed {point.seed}"
+        _mark(ax, *at, style[name], 5, tip, alpha=0.4, zorder=2)
     said = {name: f"{name}: {a:.4g}, {b:.4g}" for name, (a, b) in means.items()}
     for name in reversed(means):  # the references, which come first, lie on top
         _mark(ax, *means[name], style[name], 10, said[name], zorder=3)
     _point_names(ax, means, style)
     metrics = f"Each model as {x.key}, {y.key}"
-    return inline(ax.figure, clean(f"{y.title} against {x.title}. {metrics}: {'; '.join(said.values())}."))
+    return inline(ax, clean(f"{y.title} against {x.title}. {metrics}: {'; '.join(said.values())}."))
 
 
 def _mean(values: pd.Series, axis: Axis) -> float:
@@ -162,7 +163,7 @@ def bars(rows: Sequence[Row], key: str, title: str, domain: tuple[float, float])
     if aim is not None:
         ax.axvline(aim, color=INK, linewidth=1.3, dashes=(2, 2), zorder=3)
     said = [_bar(ax, place, found, key, style[name]) for place, (name, found) in enumerate(own.items())]
-    return inline(ax.figure, clean(f"{title}, by model. {'; '.join(said)}."))
+    return inline(ax, clean(f"{title}, by model. {'; '.join(said)}."))
 
 
 def _bar(ax: Axes, place: int, rows: Sequence[Row], key: str, look: Look) -> str:
@@ -170,7 +171,8 @@ def _bar(ax: Axes, place: int, rows: Sequence[Row], key: str, look: Look) -> str
     value, spread = mean_of(rows, key) or 0.0, spread_of(rows, key)
     said = f"{rows[0]['name']} {shown(value, 3)}"
     said += f" ± {shown(spread, 3)} over {len(rows)} seeds" if spread is not None else ""
-    fill = {"color": look.hex} if look.filled else {"facecolor": PAPER, "edgecolor": look.hex, "linewidth": 1.5}
+    hollow = {"facecolor": PAPER, "edgecolor": look.hex, "linewidth": 1.5}
+    fill: dict[str, Any] = {"color": look.hex} if look.filled else hollow
     ax.barh([place], [value], height=0.66, zorder=2, gid=TIP + clean(said), **fill)
     at = {"xycoords": ax.get_yaxis_transform(), "xytext": (50, 0), "textcoords": "offset points"}
     ax.annotate(shown(value, 3), (1, place), **at, ha="right", va="center")
@@ -202,7 +204,10 @@ def relearning_curves(title: str, models: Mapping[str, Sequence[Points]]) -> Mar
 def mean_points(runs: Sequence[Points]) -> list[Point]:
     """The mean line of several seeds, at the places that all of them have."""
     lines = [pd.Series(dict(points)) for points in runs if points]
-    return list(pd.concat(lines, axis=1, join="inner").mean(axis=1).sort_index().items()) if lines else []
+    if not lines:
+        return []
+    means = pd.concat(lines, axis=1, join="inner").mean(axis=1).sort_index()
+    return [(float(x), float(y)) for x, y in zip(means.index, means, strict=True)]
 
 
 @STYLED()
@@ -229,7 +234,7 @@ def _curves(
         _mark(ax, *points[-1], look, 6, f"{name}: {points[-1][1]:.4g}")
     _end_names(ax, means, style)
     said = "; ".join(f"{name} {points[-1][1]:.4g}" for name, points in means.items())
-    return inline(ax.figure, clean(f"{title}, by {x}. At the end: {said}."))
+    return inline(ax, clean(f"{title}, by {x}. At the end: {said}."))
 
 
 def _end_names(ax: Axes, means: Mapping[str, Points], style: Mapping[str, Look]) -> None:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from lavis.report.palette import COLOURS
 
@@ -24,13 +24,14 @@ _COLOUR, _FONT, _DECIMALS = (
 )
 
 
-def inline(figure: Figure, label: str) -> Markup:
-    """The figure as an <svg> element; `label` is what a screen reader says.
+def inline(ax: Axes, label: str) -> Markup:
+    """The figure of these axes as an <svg> element; `label` is what a screen reader says.
 
     Figures share the page, so nothing in one refers to anything by id: markers are written out where they are used, and
     there are no clip paths, so artists must stay within the axes. Equal figures give equal text.
     """
-    stream = io.StringIO()
+    figure, stream = ax.get_figure(root=True), io.StringIO()
+    assert figure is not None
     figure.savefig(stream, format="svg", metadata=NO_METADATA)
     root = ElementTree.fromstring(stream.getvalue())  # noqa: S314 - matplotlib wrote it, a line above
     shapes = {f"#{node.get('id')}": node for node in root.iter(f"{SVG}path") if node.get("id")}

@@ -43,7 +43,8 @@ def shard(network: nn.Module, model: BaseModel, device: torch.device) -> nn.Modu
     numbers = {parameter for parameter in model.parameters() if parameter.ndim == 0}
     for block in blocks(model):
         fully_shard(block, mesh=mesh)
-    return fully_shard(network, mesh=mesh, ignored_params=numbers)
+    fully_shard(network, mesh=mesh, ignored_params=numbers)
+    return network
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:

@@ -74,7 +74,7 @@ class ImageNetAccuracy(SalmuMetric):
         if data.imagenet is None:
             raise NotMeasured("run.imagenet does not name ImageNet-1k's validation images")
         classes = classifier(data.bank)
-        rows = data.bank.pictures(data.imagenet, "ImageNet")
+        rows = data.bank.images_from(data.imagenet, "ImageNet")
         return {"imagenet": top1(rows, classes, data.imagenet.labels, "GenKnow")}
 
 

@@ -1,6 +1,6 @@
 """From YAML and options to one typed, validated configuration that does not change afterwards.
 
-Merge order, later wins: dataclass defaults, `lavis/configs/models/<arch>.yaml`,
+Merge order, later wins: dataclass defaults, the type `model.model_type` of `lavis/configs/models/<arch>.yaml`,
 `lavis/configs/datasets/<name>/defaults.yaml`, `lavis/configs/methods/<method>.yaml`, the user's file, its
 `run.jobs.<job>` section, the command line's `--options`. An unknown key fails before anything is built.
 """
@@ -142,13 +142,28 @@ def _check_sections(content: dict[str, Any], source: str) -> None:
 
 
 def _compose_model(sources: Sequence[Layer]) -> ModelConfig:
-    given = [(name, content["model"]["arch"]) for name, content in sources if "arch" in content.get("model", {})]
-    source, arch = given[-1] if given else ("defaults", ModelConfig.arch)
+    layers = [(name, content.get("model", {})) for name, content in sources]
+    source, arch = _given_last(layers, "arch", ModelConfig.arch)
     with _naming(f"{source}: model.arch"):
         section = registry.get_model_class(arch).config_class
-    layers = _package_defaults("models", f"{arch}.yaml")
-    layers += [(name, content.get("model", {})) for name, content in sources]
+    source, named = _given_last(layers, "model_type", ModelConfig.model_type)
+    with _naming(f"{source}: model.model_type"):
+        layers = [*_type_defaults(arch, named), *layers]
     return _merged(section, layers, "model")
+
+
+def _given_last(layers: Sequence[Layer], key: str, default: Any) -> tuple[str, Any]:
+    """The last source that gives a setting, and the value; "defaults" where none does."""
+    return next(((source, layer[key]) for source, layer in reversed(layers) if key in layer), ("defaults", default))
+
+
+def _type_defaults(arch: str, named: Any) -> list[Layer]:
+    """What a named type of an architecture sets; nothing where the package names none (clip's are open_clip's own)."""
+    for source, types in _package_defaults("models", f"{arch}.yaml", "types") if named else []:
+        if named not in list(types):
+            raise ConfigError(f"'{arch}' has no type '{named}'; {suggest(str(named), types)}")
+        return [(f"{source}: {named}", types[named])]
+    return []
 
 
 def _compose_datasets(sources: Sequence[Layer]) -> dict[str, DatasetConfig]:

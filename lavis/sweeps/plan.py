@@ -102,8 +102,8 @@ def settings(sweep: SweepConfig) -> list[Setting]:
             path = sweep.path_for(backbone, task)
             config = compose(path, tuple(sweep.options))
             _check_names(sweep, config, backbone, task)
-            sizes = sweep.df_sizes or [config.run.df_size]
-            if None in sizes:
+            sizes = sweep.df_sizes or ([] if config.run.df_size is None else [config.run.df_size])
+            if not sizes:
                 raise ConfigError(f"{sweep.source}: 'df_sizes' is empty and {path} sets no run.df_size")
             found += [Setting(backbone, config.job_name, size, config.run.df_seed, path) for size in sizes]
     return found

@@ -1,1 +1,1 @@
-"""Drawn data sets: portraits and scenes, fictitious people and what is said about them."""
+"""Generated data sets: portraits of fictitious people, scenes of objects, and captions of both."""

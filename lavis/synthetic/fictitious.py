@@ -1,9 +1,8 @@
-"""Captions about people who do not exist, worded as those of the forget set: what cpd and erase_hold hold and aim at.
+"""Captions about people who do not exist, in the wording of the forget set's captions, for cpd and erase_hold.
 
-The wordings are the forget captions' own, with the name and the value cut out; a caption that does not contain both
-literally (a paraphrase) is left out. Names and values are Faker's, in the mixed locales of SALMU-mini's personas. Pairs
-of the holdout splits are never read: whether a person is *whole* follows from the fields that identities_metadata.json
-gives and those that Df asks to forget.
+A wording is a forget caption with its name and value cut out. Captions that do not contain both literally (paraphrases)
+are skipped. Names and values come from Faker, in the locales of SALMU-mini's personas. The holdout splits are never
+read: an identity is *whole* if all of its fields in identities_metadata.json are in the forget set, else *partial*.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from lavis.common.seed import derived_seed
 from lavis.synthetic.mini.personas import make_personas
 
 PEOPLE = 1300  # fictitious personas to draw captions from
-NAME, VALUE = "\x00", "\x01"  # no caption has these characters
+NAME, VALUE = "\x00", "\x01"  # placeholders in wordings; captions contain no control characters
 KINDS = {
     "city": ("city", "location", "hometown", "residence"),
     "phone": ("phone", "phonenumber", "telephone"),
@@ -31,7 +30,7 @@ Persona = dict[str, str]
 
 
 class Captioned(Protocol):
-    """What is read of an annotation entry: its captions, and the fields identity_id, field and value of `extra`."""
+    """What is needed of an annotation entry: its captions, and identity_id, field and value in `extra`."""
 
     @property
     def captions(self) -> tuple[str, ...]: ...
@@ -41,15 +40,18 @@ class Captioned(Protocol):
 
 
 class Fiction:
-    """Fictitious captions beside a forget set.
+    """Fictitious captions for a forget set.
 
     Args:
-        df: its entries, with identity_id, field and value.
-        people: identity → facts, "name" among them.
-        seed: of the personas. strict: replace partial identities' names as well.
+        df: entries of the forget set, with identity_id, field and value.
+        people: identity → facts, including "name".
+        seed: seed of the personas. strict: replace the names of partial identities too.
+        count: personas to draw captions from.
 
-    `counterfactual`: forget caption → the same with name and value of one fixed fictitious persona; for a partial
-    identity (some of its fields are not in Df) with the value alone. Raises DataError when no caption can be used.
+    `counterfactual` maps each forget caption to the same caption with the name and value of the identity's double, a
+    fictitious persona; for a partial identity only the value is replaced, unless strict.
+
+    Raises DataError if no caption can be used.
     """
 
     def __init__(
@@ -60,25 +62,25 @@ class Fiction:
         strict: bool = False,
         count: int = PEOPLE,
     ) -> None:
-        rows = [row for entry in df for row in _told(entry, people)]
+        rows = [row for entry in df for row in _literal(entry, people)]
         if not rows:
             raise DataError(
                 "no caption of the forget set contains its person's name (identities_metadata.json) and its value "
-                f"literally, with a field among {', '.join(KINDS)}: fictitious captions cannot be made"
+                f"literally, with a field among {', '.join(KINDS)}; fictitious captions need at least one"
             )
         self.wordings: dict[str, list[str]] = {}
-        asked: dict[str, set[str]] = {}
+        forgotten: dict[str, set[str]] = {}
         for who, kind, _, wording, _ in rows:
-            asked.setdefault(who, set()).add(kind)
+            forgotten.setdefault(who, set()).add(kind)
             self.wordings.setdefault(kind, []).append(wording)
         self.wordings = {kind: sorted(set(wordings)) for kind, wordings in sorted(self.wordings.items())}
-        whole = {who: _fields(people[who]) <= fields for who, fields in asked.items()}
-        self.whole, self.partial = ([who for who in sorted(asked) if whole[who] is kind] for kind in (True, False))
-        self.names = {who: str(people[who]["name"]) for who in asked}
+        whole = {who: _fields(people[who]) <= fields for who, fields in forgotten.items()}
+        self.whole, self.partial = ([who for who in sorted(forgotten) if whole[who] is kind] for kind in (True, False))
+        self.names = {who: str(people[who]["name"]) for who in forgotten}
         real = frozenset(str(facts.get("name")) for facts in people.values())
-        invented = make_personas(len(asked) + count, derived_seed(seed, "fiction") % 2**31, real)
-        self.double = dict(zip(sorted(asked), invented, strict=False))
-        self.personas = _related(invented[len(asked) :], list(self.names.values()), real, seed)
+        invented = make_personas(len(forgotten) + count, derived_seed(seed, "fiction") % 2**31, real)
+        self.double = dict(zip(sorted(forgotten), invented, strict=False))
+        self.personas = _related(invented[len(forgotten) :], list(self.names.values()), real, seed)
         self.counterfactual = {}
         for who, kind, caption, wording, name in rows:
             double = self.double[who]
@@ -86,56 +88,57 @@ class Fiction:
             self.counterfactual[caption] = _fill(wording, shown, double[kind])
 
     def held(self, draws: np.random.Generator, n: int) -> list[str]:
-        """n captions of fictitious personas; half of these share a first or last name with somebody in Df."""
-        return [self._caption(draws, str(self._any(draws)["name"])) for _ in range(n)]
+        """n captions about fictitious personas, half of whom share a first or last name with somebody in Df."""
+        return [self._caption(draws, str(self._persona(draws)["name"])) for _ in range(n)]
 
     def kept_names(self, draws: np.random.Generator, n: int) -> list[str]:
-        """n captions of partial identities' names with fictitious values, of any field; none without such people."""
+        """n captions with names of partial identities and fictitious values of any field; none without partial ones."""
         return [
-            self._caption(draws, self.names[self._of(draws, self.partial)]) for _ in range(n if self.partial else 0)
+            self._caption(draws, self.names[self._pick(draws, self.partial)]) for _ in range(n if self.partial else 0)
         ]
 
     def renamed(self, draws: np.random.Generator, n: int) -> list[tuple[str, str]]:
-        """n pairs: a whole identity's name with a fictitious value; its fictitious name with the same value."""
+        """n pairs of captions with one fictitious value: first with a whole identity's name, then with its double's."""
         pairs = []
         for _ in range(n if self.whole else 0):
-            who = self._of(draws, self.whole)
-            kind, wording, value = self._saying(draws)
+            who = self._pick(draws, self.whole)
+            wording, value = self._statement(draws)
             pairs.append((_fill(wording, self.names[who], value), _fill(wording, self.double[who]["name"], value)))
         return pairs
 
     def _caption(self, draws: np.random.Generator, name: str) -> str:
-        _, wording, value = self._saying(draws)
+        wording, value = self._statement(draws)
         return _fill(wording, name, value)
 
-    def _saying(self, draws: np.random.Generator) -> tuple[str, str, str]:
-        kind = self._of(draws, list(self.wordings))
-        return kind, self._of(draws, self.wordings[kind]), self._any(draws)[kind]
+    def _statement(self, draws: np.random.Generator) -> tuple[str, str]:
+        """A wording and a fictitious value for it."""
+        kind = self._pick(draws, list(self.wordings))
+        return self._pick(draws, self.wordings[kind]), self._persona(draws)[kind]
 
-    def _any(self, draws: np.random.Generator) -> Persona:
+    def _persona(self, draws: np.random.Generator) -> Persona:
         return self.personas[int(draws.integers(len(self.personas)))]
 
-    def _of(self, draws: np.random.Generator, items: Sequence[str]) -> str:
+    def _pick(self, draws: np.random.Generator, items: Sequence[str]) -> str:
         return items[int(draws.integers(len(items)))]
 
 
 def kind_of(field: Any) -> str | None:
-    """Which of a persona's fields a data set's field is, whatever its spelling; None for others."""
+    """The key of KINDS for a data set's field, in any spelling; None if there is none."""
     plain = "".join(letter for letter in str(field).lower() if letter.isalnum())
     return next((kind for kind, names in KINDS.items() if plain in names), None)
 
 
-def _told(entry: Captioned, people: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
-    """(identity, kind, caption, wording, name) of an entry's captions that tell name and value literally, once each."""
+def _literal(entry: Captioned, people: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
+    """(identity, kind, caption, wording, name) of each caption that contains name and value literally, once each."""
     who, kind = str(entry.extra.get("identity_id")), kind_of(entry.extra.get("field"))
     name, value = str(people.get(who, {}).get("name") or ""), str(entry.extra.get("value") or "")
     if kind is None or not name or not value:
         return []
-    found = []
+    rows = []
     for caption in entry.captions:
         if caption.count(name) == 1 and caption.replace(name, NAME).count(value) == 1:
-            found.append((who, kind, caption, caption.replace(name, NAME).replace(value, VALUE), name))
-    return found
+            rows.append((who, kind, caption, caption.replace(name, NAME).replace(value, VALUE), name))
+    return rows
 
 
 def _fields(facts: Mapping[str, Any]) -> set[str]:
@@ -147,12 +150,12 @@ def _fill(wording: str, name: str, value: str) -> str:
 
 
 def _related(personas: list[Persona], names: list[str], real: frozenset[str], seed: int) -> list[Persona]:
-    """The personas, every second one with the first or last name of somebody in Df, unless that names a real person."""
+    """Give every second persona the first or last name of somebody in Df, unless that makes a real person's name."""
     draws = np.random.default_rng(derived_seed(seed, "fiction", "names"))
-    made = []
+    related = []
     for number, persona in enumerate(personas):
         borrowed, own = names[int(draws.integers(len(names)))].split(), persona["name"].split()
         mixed = [borrowed[0], own[-1]] if draws.integers(2) else [own[0], borrowed[-1]]
         name = " ".join(mixed)
-        made.append({**persona, "name": name} if number % 2 and name not in real else persona)
-    return made
+        related.append({**persona, "name": name} if number % 2 and name not in real else persona)
+    return related

@@ -1,8 +1,7 @@
-"""Data sets that are drawn on the spot: they appear whole or not at all.
+"""Generated data sets, written when they are first needed, completely or not at all.
 
-Everything is written to `<root>.partial` and renamed at the end, under a lock that the kernel frees when a process
-ends, however it ends. Processes that ask for the same data set at the same time wait for the first and take what it
-wrote.
+A data set is written to `<root>.partial` and renamed at the end, under a lock that the kernel frees when the process
+ends, even if it is killed. Other processes that need the same data set wait and use the result.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from lavis.common.forget_list import FORGET_SEEDS, list_path
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a data set is made, and how it is told from others.
+    """How to write a data set, and how to recognise it.
 
     Attributes:
-        label: what messages call it.
+        label: its name in messages.
         identity: entries of manifest.json that must match (version, size, seed, ...).
-        command: what replaces another data set by this one.
-        write: fills an empty folder, manifest.json included.
-        write_lists: (root, folder) writes the forget lists, `list_path` for each of FORGET_SEEDS.
+        command: the command that replaces another data set by this one, for messages.
+        write: fills an empty folder, including manifest.json.
+        write_lists: called with (root, folder), writes the forget lists: `list_path` for each of FORGET_SEEDS.
     """
 
     label: str
@@ -39,10 +38,10 @@ class Recipe:
 
 
 def ensure(root: Path, lists: Path, recipe: Recipe, force: bool = False) -> bool:
-    """Make sure that the recipe's data set lies under `root` and its forget lists under `lists`.
+    """Write the recipe's data set to `root` and its forget lists to `lists` unless they exist.
 
-    Returns True when it was written now; `force` replaces what is there. Raises ConfigError (another identity is
-    there) and DataError (the folder holds something else).
+    Returns True if the data set was written; `force` replaces an existing one. Raises ConfigError if `root` contains
+    another data set of this kind, and DataError if it contains something else.
     """
     with lock(root.with_name(f".{root.name}.lock"), wait=True):
         missing = not _complete(root, recipe, force)
@@ -54,32 +53,34 @@ def ensure(root: Path, lists: Path, recipe: Recipe, force: bool = False) -> bool
 
 
 def _complete(root: Path, recipe: Recipe, force: bool) -> bool:
-    """True when the wanted data set is there, False when it is to be written; otherwise an error with what to do.
+    """Whether the data set exists. Raises an error if something else is in its place.
 
-    `force` writes over any generated data set of this kind, and over nothing else.
+    `force` allows replacing a generated data set, but never other files.
     """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     manifest = root / "manifest.json"
     if not manifest.is_file():
-        raise DataError(f"{root} holds files but no manifest.json, so it is no {recipe.label}; move it or name another")
+        raise DataError(
+            f"{root} contains files but no manifest.json, so it is not a {recipe.label}; move it or use another folder"
+        )
     if force:
         return False
-    found = read_json(manifest, "manifest")
-    for key, value in recipe.identity.items():
-        held = found.get(key) if isinstance(found, dict) else None
-        if held != value:
-            text = f"{manifest}: {key} is {held!r}, wanted {value!r}; to replace the data set: {recipe.command}"
-            raise ConfigError(text)
+    content = read_json(manifest, "manifest")
+    for key, expected in recipe.identity.items():
+        value = content.get(key) if isinstance(content, dict) else None
+        if value != expected:
+            found = f"{manifest}: {key} is {value!r}, expected {expected!r}"
+            raise ConfigError(f"{found}; to replace the data set, run: {recipe.command}")
     return True
 
 
 def _write(root: Path, recipe: Recipe) -> None:
-    partial, former = root.with_name(f"{root.name}.partial"), root.with_name(f"{root.name}.former")
-    for stale in (partial, former):
+    partial, previous = root.with_name(f"{root.name}.partial"), root.with_name(f"{root.name}.former")
+    for stale in (partial, previous):
         shutil.rmtree(stale, ignore_errors=True)
     recipe.write(partial)
     if root.exists():
-        os.rename(root, former)
+        os.rename(root, previous)
     os.rename(partial, root)
-    shutil.rmtree(former, ignore_errors=True)
+    shutil.rmtree(previous, ignore_errors=True)

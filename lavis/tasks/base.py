@@ -106,6 +106,7 @@ class BaseTask:
     def unlearn(self) -> RunResult:
         """Unlearn run.df_size images with run.method; evaluate unless told not to."""
         with self.session():
+            assert self.run.method is not None, "load_config refuses unlearning without a method"
             trainer_class = registry.get_trainer_class(self.run.method)
             model = self._model(load_pretrained=False)
             if trainer_class.starts_from == "original":

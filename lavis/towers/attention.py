@@ -142,7 +142,7 @@ class CpuAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # pyrefly: ignore[bad-override] - one output
         (packed,) = ctx.saved_tensors
         found = torch.empty_like(packed)
         with torch.autocast("cpu", enabled=False):

@@ -91,7 +91,6 @@ def encode_short(clip: Any, tokens: torch.Tensor) -> torch.Tensor:
     hidden = clip.token_embedding(tokens).to(kind) + clip.positional_embedding[:length].to(kind)
     hidden = clip.ln_final(clip.transformer(hidden, attn_mask=clip.attn_mask[:length, :length]))
     ends = text_global_pool(hidden, tokens, clip.text_pool_type)
-    projection = clip.text_projection
-    if projection is None:
+    if (projection := clip.text_projection) is None:
         return ends
     return projection(ends) if isinstance(projection, nn.Linear) else ends @ projection

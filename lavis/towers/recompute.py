@@ -19,9 +19,9 @@ class RecomputedMlp(nn.Sequential):
     needed), and comes out bit-equal, so values and gradients are those of the plain MLP. Names of parameters stay.
     """
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         first, *rest = self
-        wide = first(x)
+        wide = first(input)
         if not (torch.is_grad_enabled() and wide.requires_grad):
             return _through(wide, *rest)
         return checkpoint(_through, wide, *rest, use_reentrant=False, preserve_rng_state=False)

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 import pytest
 
 from lavis.common.cli import DISK_ERRORS, run_main
+from tests.processes import run
+
+ENDING = """
+import atexit, os, sys
+import torch  # a process without it has no group
+from lavis.common.cli import run_main
+class Held:
+    def __del__(self, write=os.write):
+        write(2, b"taken apart ")
+held = Held()
+atexit.register(os.write, 2, b"exit handlers ")
+run_main(lambda _: int(sys.argv[1]))
+"""
 
 
 @pytest.mark.parametrize("number", sorted(DISK_ERRORS), ids=errno.errorcode.get)
@@ -28,3 +42,12 @@ def test_other_errors_keep_their_traceback():
 
     with pytest.raises(OSError, match="a fault of the code"):
         run_main(failing)
+
+
+@pytest.mark.parametrize(
+    ("env", "said"), [({}, "exit handlers taken apart "), ({"RANK": "0", "WORLD_SIZE": "1"}, "exit handlers ")]
+)
+def test_a_launched_process_is_not_taken_apart(env, said):
+    """Threads of its process group may still be at work."""
+    done = run([sys.executable, "-c", ENDING, "7"], env=env, fresh=True)
+    assert (done.returncode, done.stderr) == (7, said)

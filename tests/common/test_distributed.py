@@ -11,7 +11,7 @@ import torch
 
 from lavis.common.distributed import gather_chunks, resolve_device
 from lavis.common.errors import ConfigError
-from tests.small import run
+from tests.processes import run
 
 
 @pytest.mark.parametrize(

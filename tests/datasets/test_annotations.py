@@ -1,4 +1,4 @@
-"""Reading annotation files, and every way in which one can be wrong."""
+"""Reading annotation files, and every error that they can have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_captions_as_string_or_list(write):
     assert read_annotations(path) == [Entry("a.jpg", ("one",)), Entry("b.jpg", ("x", "y"), 7)]
 
 
-def test_further_fields_are_kept(write):
+def test_other_fields_become_extra(write):
     path = write([{"image": "a.jpg", "caption": "one", "identity_id": "p1", "field": "phone"}])
     assert read_annotations([path])[0].extra == {"identity_id": "p1", "field": "phone"}
 
@@ -43,7 +43,7 @@ def test_entries_are_hashable_and_frozen():
         entry.image = "b.jpg"
 
 
-def test_byte_order_mark_is_no_fault(tmp_path):
+def test_a_byte_order_mark_is_accepted(tmp_path):
     path = tmp_path / "bom.json"
     path.write_text('[{"image": "a.jpg", "caption": "é"}]', encoding="utf-8-sig")
     assert read_annotations(path)[0].captions == ("é",)
@@ -85,14 +85,14 @@ def test_deep_nesting_and_bytes_are_refused(write, tmp_path):
         ([{"image": " ", "caption": "x"}], "'image' must be a path"),
         ([{"image": "a.jpg"}], r"entry 1 \(a.jpg\): 'caption' must be a string or a list of strings, found None"),
         ([{"image": "a.jpg", "caption": []}], "'caption' must be a string or a list of strings"),
-        ([{"image": "a.jpg", "caption": ["x", 3]}], "'caption' holds 3, which is no string"),
+        ([{"image": "a.jpg", "caption": ["x", 3]}], "'caption' contains 3, which is not a string"),
         ([{"image": "a.jpg", "caption": "x"}, {"image": "b.jpg", "caption": " "}], r"entry 2 \(b.jpg\): empty caption"),
         ([{"image": "a.jpg", "caption": ["x", ""]}], r"entry 1 \(a.jpg\): empty caption"),
         ([{"image": "a.jpg", "caption": "x", "image_id": 1.5}], "'image_id' must be a string or an integer"),
         ('[{"image": "a.jpg", "caption": "\\ud800"}]', "surrogate"),
     ],
 )
-def test_wrong_content_names_file_entry_and_image(write, content, message):
+def test_errors_name_file_entry_and_image(write, content, message):
     with pytest.raises(DataError, match=message) as caught:
         read_annotations(write(content))
     assert "train.json" in str(caught.value)

@@ -1,4 +1,4 @@
-"""The builder: splits, partition, references, evaluation sets, and the refusal of holdouts."""
+"""The builder: splits, partition, reference models' data, evaluation sets, and holdouts that are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def annotate(world, split, rows):
     (world.notes / f"{split}.json").write_text(json.dumps(rows))
 
 
-def test_splits_are_those_that_exist(build):
+def test_splits_are_the_existing_ones(build):
     builder = build()
     assert builder.splits == ["train", "test", "holdout_identity", "holdout_association"]
     assert not builder.has_split("val") and not builder.has_split("nothing")
@@ -39,7 +39,7 @@ def test_unknown_and_missing_splits(build):
         build().entries("val")
 
 
-def test_prepare_names_what_is_missing(build, world):
+def test_prepare_names_missing_files(build, world):
     build().prepare()
     with pytest.raises(MissingFile, match=r"val\.json of split 'val' does not exist"):
         build(valid_splits=["val"]).prepare()
@@ -55,7 +55,7 @@ def test_partition_takes_the_first_lines(build):
     assert len(build().partition().df) == 10
 
 
-def test_the_forget_list_is_that_of_the_seed(build, world):
+def test_the_seed_selects_the_forget_list(build, world):
     (world.forget.parent / "image-7.txt").write_text("forget/000.png\n")
     assert images(build(df_seed=7).partition().df) == ["forget/000.png"]
     with pytest.raises(MissingFile, match=r"image-9\.txt does not exist; see data/README"):
@@ -73,7 +73,7 @@ def test_no_forget_list_configured(configure):
 @pytest.mark.parametrize("split", ["holdout_identity", "holdout_association"])
 def test_training_on_holdouts_is_refused(build, world, split):
     annotate(world, "train", world.items["train"] + world.items[split])
-    with pytest.raises(DataError, match=f"4 training images lie in holdout .* the first: {split}/000.png"):
+    with pytest.raises(DataError, match=f"4 training images are in holdout .* the first: {split}/000.png"):
         build().train_entries()
     with pytest.raises(DataError, match="holdout"):
         build(df_size=2).partition()
@@ -86,7 +86,7 @@ def test_folder_names_are_exact():
     assert not in_folder("train/holdout_identity", ["holdout_identity"])
 
 
-def test_references(build):
+def test_data_of_reference_models(build):
     builder = build(df_size=4, train_on_holdout=True)
     compromised, clean, retrained = (
         images(builder.reference_entries(k)) for k in ("compromised", "clean", "retrained")
@@ -95,12 +95,12 @@ def test_references(build):
     assert set(compromised) - set(retrained) == {f"forget/{i:03d}.png" for i in (3, 1, 4, 0)}
 
 
-def test_references_see_no_holdout_unless_told(build):
+def test_reference_models_do_not_train_on_holdouts_by_default(build):
     builder = build(df_size=4)
     assert len(builder.reference_entries("compromised")) == 30 and len(builder.reference_entries("retrained")) == 26
 
 
-def test_a_holdout_in_train_and_in_its_own_file_counts_once(build, world):
+def test_a_holdout_in_train_and_in_its_own_file_is_used_once(build, world):
     annotate(world, "train", world.items["train"] + world.items["holdout_identity"])
     builder = build(train_on_holdout=True)
     names = images(builder.reference_entries("compromised"))
@@ -131,7 +131,7 @@ def test_evaluation_sets_are_cut_evenly(build):
     assert evenly(list("abcdefgh"), 4) == list("aceg") and evenly(list("ab"), 4) == list("ab")
 
 
-def test_data_sets_have_the_processors_of_their_stage(build):
+def test_data_sets_use_the_processors_of_their_stage(build):
     builder = build(seed=5)
     train, test = builder.dataset(builder.train_entries(), "train"), builder.dataset(builder.entries("test"), "eval")
     assert not train.deterministic and test.deterministic and train.seed == 5
@@ -147,13 +147,13 @@ def test_wrong_processors_name_their_key(configure):
         PairBuilder.check(dataclasses.replace(dataset, vis_processor=wrong))
 
 
-def test_an_image_that_a_holdout_split_names_is_refused_wherever_it_lies(build, world):
+def test_an_image_in_a_holdout_split_is_refused_in_any_folder(build, world):
     annotate(world, "holdout_identity", [*world.items["holdout_identity"], world.items["train"][-1]])
     with pytest.raises(DataError, match="1 training images .* the first: retain_synth/019"):
         build().train_entries()
 
 
-def test_closed_holdouts_count_as_absent(build, world):
+def test_closed_holdouts_are_treated_as_missing(build, world):
     (world.notes / "holdout_identity.json").write_text("not JSON: whoever opens this fails")
     builder = build(read_holdouts=False)
     assert builder.splits == ["train", "test"]

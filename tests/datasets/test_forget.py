@@ -50,24 +50,24 @@ def test_lists_of_three_seeds(files, capsys):
     assert read_forget_list(files / "Df" / "coco" / "image-42.txt") == before
 
 
-def test_shorter_lists_begin_longer_ones():
+def test_shorter_lists_are_the_beginning_of_longer_ones():
     images = [f"{n}.jpg" for n in range(50)]
     assert draw_pool(images, 10, 42) == draw_pool(reversed(images), 30, 42)[:10]
 
 
-def test_entailment_takes_flickr30k_s_order(files):
+def test_entailment_uses_the_order_of_flickr30k(files):
     assert command(files, "flickr30k", "--size", "5") == command(files, "snli_ve") == 0
     source = read_forget_list(files / "Df" / "flickr30k" / "image-21.txt")
-    kept = {f"flickr30k-images/{n}.jpg" for n in (0, 2, 4)}
-    assert read_forget_list(files / "Df" / "snli_ve" / "image-21.txt") == [image for image in source if image in kept]
+    shared = {f"flickr30k-images/{n}.jpg" for n in (0, 2, 4)}
+    assert read_forget_list(files / "Df" / "snli_ve" / "image-21.txt") == [image for image in source if image in shared]
 
 
-def test_entailment_needs_flickr30k_s_lists_first(files, capsys):
+def test_entailment_needs_the_lists_of_flickr30k_first(files, capsys):
     assert command(files, "snli_ve") == 2
     assert "draw it first: python -m lavis.datasets.forget --dataset flickr30k" in capsys.readouterr().err
 
 
-def test_more_than_there_are(files, capsys):
+def test_more_images_than_there_are(files, capsys):
     assert command(files, "coco") == 2
     assert "a forget list of 10000 images cannot be drawn from 5 training images" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="of 0 images"):

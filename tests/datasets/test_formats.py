@@ -1,4 +1,4 @@
-"""Annotation formats of VQA, NLVR2 and SNLI-VE: what is read, and one message for each fault."""
+"""Annotation formats of VQA, NLVR2 and SNLI-VE: what is read, and one message for each error."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ STATEMENT = {"images": ["l.png", "r.png"], "sentence": "Both show dogs.", "label
 HYPOTHESIS = {"image": "4705552913", "sentence": "A man sleeps.", "label": "neutral"}
 
 
-def test_answers_weigh_what_their_share_is():
+def test_answers_are_weighted_by_their_share():
     entry = question_entry({**QUESTION, "answer": ["net"] * 7 + ["mesh"] * 2 + ["web"]}, "W")
     assert entry.captions == ("What is it?",) and entry.images == ("a.jpg",)
     assert entry.extra["answers"] == ["net", "mesh", "web"] and entry.extra["question_id"] == 9
     assert entry.extra["answer_weights"] == pytest.approx([0.7, 0.2, 0.1]) and len(entry.extra["given"]) == 10
 
 
-def test_visual_genome_has_one_answer_of_weight_a_fifth():
+def test_visual_genome_has_one_answer_with_a_weight_of_a_fifth():
     entry = question_entry({**QUESTION, "answer": "net", "dataset": "vg"}, "W")
     assert (entry.extra["answers"], entry.extra["answer_weights"]) == (["net"], [0.2])
 
@@ -34,7 +34,7 @@ def test_a_question_may_lack_answers():
     assert question_entry(item, "W").extra["answers"] == []
 
 
-def test_statements_have_two_images_and_a_truth():
+def test_statements_have_two_images_and_a_label():
     entry = statement_entry(STATEMENT, "W")
     assert entry.images == ("l.png", "r.png") and entry.extra == {"identifier": "x-0", "label": 1}
     assert statement_entry({**STATEMENT, "label": False}, "W").extra["label"] == 0
@@ -62,8 +62,8 @@ def test_labels_have_the_published_order():
 @pytest.mark.parametrize(
     ("parse", "item", "change", "message"),
     [
-        (question_entry, QUESTION, {"question": "  "}, r"W \(a\.jpg\): empty question; give it a text"),
-        (question_entry, QUESTION, {"question": None}, "'question' holds None, which is no string"),
+        (question_entry, QUESTION, {"question": "  "}, r"W \(a\.jpg\): empty question; fill it in"),
+        (question_entry, QUESTION, {"question": None}, "'question' contains None, which is not a string"),
         (question_entry, QUESTION, {"image": ""}, "W: 'image' must be a path"),
         (question_entry, QUESTION, {"answer": 3}, "'answer' must be a string or a list of strings, found 3"),
         (question_entry, QUESTION, {"answer": ["net", ""]}, "empty answer"),
@@ -77,19 +77,19 @@ def test_labels_have_the_published_order():
         (hypothesis_entry, HYPOTHESIS, {"image": None}, "W: 'image' must be a path"),
     ],
 )
-def test_faults_are_named(parse, item, change, message):
+def test_errors_are_named(parse, item, change, message):
     with pytest.raises(DataError, match=message):
         parse({**item, **change}, "W")
 
 
-def test_files_name_the_entry(tmp_path):
+def test_errors_in_files_name_the_entry(tmp_path):
     path = tmp_path / "nlvr.json"
     path.write_text(json.dumps([STATEMENT, {**STATEMENT, "label": "?"}]))
     with pytest.raises(DataError, match=r"nlvr\.json: entry 2 \(l\.png\): label '\?'"):
         read_annotations(path, parse=statement_entry)
 
 
-def test_mirrored_exchanges_the_sides():
+def test_mirrored_swaps_left_and_right():
     assert mirrored("the left image, not the right one") == "the right image, not the left one"
     assert mirrored("both images") == "both images"
 

@@ -1,4 +1,4 @@
-"""Plans and loaders: passes, cycles, ranks against accumulation, resuming, errors of workers."""
+"""Plans and loaders: passes, cycles, ranks and accumulation, resuming, errors in workers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_an_epoch_is_one_pass_over_df_and_balanced_cycles_of_dr(n_df, n_dr, half
         assert len(set(cycle.tolist())) == len(cycle) and 0 <= cycle.min() and cycle.max() < n_dr
 
 
-def test_df_and_dr_are_shuffled_anew_in_every_epoch_cycle_and_seed():
+def test_df_and_dr_are_reshuffled_for_every_epoch_cycle_and_seed():
     plan = BatchPlan(64, 16, 16, 42)
     (df0, dr0), (_, dr1) = plan.micro_batches(0)[:2]
     df_next, dr_next = plan.micro_batches(1)[0]
@@ -98,7 +98,7 @@ def test_a_single_plan_is_one_pass(n, batch, epoch):
     assert len(rows) == len(plan) == n // batch and max(seen.values()) == 1 and len(seen) == n // batch * batch
 
 
-def test_a_df_smaller_than_one_batch_says_so():
+def test_a_df_smaller_than_one_batch_is_refused():
     with pytest.raises(DataError, match=r"Df is smaller than one batch: 3 rows, a batch takes 16 .*batch_size_train"):
         BatchPlan(3, 100, 16, 42)
     with pytest.raises(DataError, match="at least one row of Df; raise run.batch_size_train"):
@@ -107,7 +107,7 @@ def test_a_df_smaller_than_one_batch_says_so():
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 200), st.integers(1, 4), st.integers(1, 4))
-def test_ranks_together_take_what_one_process_accumulates(total, world, accum):
+def test_ranks_together_use_what_one_process_accumulates(total, world, accum):
     if total < world * accum:
         with pytest.raises(DataError, match="fewer than one step"):
             steps_per_epoch(total, world, accum)
@@ -134,7 +134,7 @@ def test_batches_follow_the_plan(pairs):
         assert item["df"]["images"].shape == (2, 3, 6, 6) and len(item["dr"]["captions"]) == 2
 
 
-def test_resuming_yields_the_rest_without_decoding(pairs, monkeypatch):
+def test_resuming_skips_finished_steps_without_decoding(pairs, monkeypatch):
     plan = BatchPlan(9, 15, 1, 42)
     whole = summary(training_loader(two(pairs), plan, 0, rank=1, world=2, accum=2))
     opened = []
@@ -145,7 +145,7 @@ def test_resuming_yields_the_rest_without_decoding(pairs, monkeypatch):
     assert [row[0] for row in whole] == [1, 3, 5, 7] and rest == whole[2:] and len(opened) == 2
 
 
-def test_two_ranks_see_what_one_process_sees(pairs):
+def test_two_ranks_see_the_same_as_one_process(pairs):
     plan = BatchPlan(9, 15, 2, 42)
     ranks = [summary(training_loader(two(pairs), plan, 0, rank=r, world=2)) for r in (0, 1)]
     assert sorted(ranks[0] + ranks[1]) == summary(training_loader(two(pairs), plan, 0, accum=2))
@@ -156,16 +156,16 @@ def test_workers_change_nothing(pairs):
     assert summary(training_loader(two(pairs), plan, 3, num_workers=2)) == summary(training_loader(two(pairs), plan, 3))
 
 
-def test_no_worker_is_started_once_all_is_in_memory(pairs, monkeypatch):
-    kept = PairDataset(pairs[1].entries, pairs[1].store, ClipImageEval(6), ClipCaption(), cache="memory")
-    first = [item["dr"]["images"] for item in training_loader({"dr": kept}, SinglePlan(15, 1, 0), 0, num_workers=1)]
-    assert kept.in_memory and not pairs[1].in_memory
+def test_no_worker_is_started_if_everything_is_in_memory(pairs, monkeypatch):
+    cached = PairDataset(pairs[1].entries, pairs[1].store, ClipImageEval(6), ClipCaption(), cache="memory")
+    first = [item["dr"]["images"] for item in training_loader({"dr": cached}, SinglePlan(15, 1, 0), 0, num_workers=1)]
+    assert cached.in_memory and not pairs[1].in_memory
     monkeypatch.setattr("torch.multiprocessing.Process.start", lambda self: pytest.fail("a worker was started"))
-    again = [item["dr"]["images"] for item in training_loader({"dr": kept}, SinglePlan(15, 1, 0), 0, num_workers=1)]
+    again = [item["dr"]["images"] for item in training_loader({"dr": cached}, SinglePlan(15, 1, 0), 0, num_workers=1)]
     assert torch.equal(torch.cat(first), torch.cat(again))
 
 
-def test_the_global_random_state_is_left_alone(pairs):
+def test_the_global_random_state_is_not_touched(pairs):
     before = torch.get_rng_state()
     list(training_loader(two(pairs), BatchPlan(9, 15, 2, 42), 0, num_workers=1))
     assert torch.equal(before, torch.get_rng_state())
@@ -185,7 +185,7 @@ def test_single_loader(pairs):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_image_is_one_clear_message(tmp_path, workers):
+def test_a_bad_image_gives_one_clear_message(tmp_path, workers):
     save_image(tmp_path / "0.png", 0)
     (tmp_path / "1.png").write_bytes(b"no image")
     rows = [Entry(f"{i}.png", ("c",)) for i in range(2)]

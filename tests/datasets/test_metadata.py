@@ -1,4 +1,4 @@
-"""SALMU's metadata files: what is read, and what a bad file is told."""
+"""SALMU's metadata files: what is read, and the messages for bad files."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def test_identities_are_read(tmp_path):
     assert read_identities(tmp_path) == PEOPLE
 
 
-def test_a_missing_file_comes_with_the_hint(tmp_path):
+def test_a_missing_file_is_reported_with_the_hint(tmp_path):
     with pytest.raises(MissingFile, match="generate it"):
         read_identities(tmp_path, "generate it")
 
 
-@pytest.mark.parametrize(("content", "said"), [("[]", "identity_id"), ('{"1": {"name": " "}}', "have no 'name'")])
-def test_identities_of_another_form_are_refused(tmp_path, content, said):
+@pytest.mark.parametrize(("content", "message"), [("[]", "identity_id"), ('{"1": {"name": " "}}', "lack a 'name'")])
+def test_identities_in_another_format_are_refused(tmp_path, content, message):
     (tmp_path / IDENTITIES).write_text(content)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_identities(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The pair data set: what it yields, what its randomness depends on, how it meets bad input."""
+"""The pair data set: what it yields, what its randomness depends on, how it handles bad input."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_one_caption_as_a_string_is_not_cut_to_a_letter(root):
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2), st.integers(0, 10_000), st.integers(0, 2**40))
-def test_the_caption_draw_is_one_of_the_images_own_and_seeded(root, index, epoch, seed):
+def test_the_drawn_caption_belongs_to_the_image_and_depends_on_the_seed(root, index, epoch, seed):
     pairs, again = dataset(root, seed=seed), dataset(root, seed=seed)
     drawn = pairs.caption_id(index, epoch)
     assert drawn in pairs.caption_ids(index) and drawn == again.caption_id(index, epoch)
@@ -68,12 +68,12 @@ def test_every_caption_is_drawn_about_equally_often(root):
     assert all(70 <= drawn.count(position) <= 130 for position in (1, 2, 3))
 
 
-def test_augmentation_depends_on_seed_epoch_and_image_only(root):
+def test_augmentation_depends_only_on_seed_epoch_and_image(root):
     first = dataset(root, image=ClipImageTrain(8, 0.2), seed=1)
-    moved = dataset(root, ENTRIES[::-1], image=ClipImageTrain(8, 0.2), seed=1)
+    reordered = dataset(root, ENTRIES[::-1], image=ClipImageTrain(8, 0.2), seed=1)
     expected = first.batch([0, 1, 2], epoch=5)["images"]
     torch.manual_seed(123)
-    assert torch.equal(expected, moved.batch([2, 1, 0], epoch=5)["images"])
+    assert torch.equal(expected, reordered.batch([2, 1, 0], epoch=5)["images"])
     assert not torch.equal(expected, first.batch([0, 1, 2], epoch=6)["images"])
     assert not torch.equal(expected, dataset(root, image=ClipImageTrain(8, 0.2), seed=2).batch([0, 1, 2], 5)["images"])
 
@@ -106,51 +106,51 @@ def test_random_processors_are_not_cached(root):
     assert not torch.equal(pairs.images([0], 0), pairs.images([0], 1))
 
 
-def test_a_data_set_survives_pickling(root):
+def test_a_data_set_can_be_pickled(root):
     pairs = pickle.loads(pickle.dumps(dataset(root, cache="memory")))
     assert torch.equal(pairs[2]["image"], dataset(root)[2]["image"])
 
 
 def test_index_out_of_range(root):
-    with pytest.raises(IndexError, match="index 3 is outside"):
+    with pytest.raises(IndexError, match="index 3 is out of range"):
         dataset(root)[3]
 
 
-def spoiled(tmp_path):
+def with_a_bad_image(tmp_path):
     for i in range(3):
         save_image(tmp_path / f"{i}.png", i)
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:60])
     return tmp_path
 
 
-def test_bad_images_fail_when_met(tmp_path):
-    pairs = dataset(spoiled(tmp_path))
+def test_bad_images_fail_when_used(tmp_path):
+    pairs = dataset(with_a_bad_image(tmp_path))
     assert pairs[0]["index"] == 0
     with pytest.raises(DataError, match=r"1\.png cannot be decoded"):
         pairs[1]
 
 
 def test_bad_images_are_skipped_and_counted(tmp_path, caplog):
-    pairs = dataset(spoiled(tmp_path), on_bad_image="skip")
+    pairs = dataset(with_a_bad_image(tmp_path), on_bad_image="skip")
     assert pairs.skipped == 1 and [entry.image for entry in pairs.entries] == ["0.png", "2.png"]
     assert pairs.captions == ["zero", "two", "dos"] and pairs[1]["index"] == 1
-    assert "1 of 3 entries skipped for bad images" in caplog.text and "1.png cannot be decoded" in caplog.text
+    assert "skipped 1 of 3 entries with bad images" in caplog.text and "1.png cannot be decoded" in caplog.text
 
 
 def test_nothing_left_is_an_error(tmp_path):
     with pytest.raises(DataError, match=r"no entries .* \(1 skipped\)"):
-        dataset(spoiled(tmp_path), ENTRIES[1:2], on_bad_image="skip")
+        dataset(with_a_bad_image(tmp_path), ENTRIES[1:2], on_bad_image="skip")
     with pytest.raises(DataError, match="no entries"):
         dataset(tmp_path, [])
 
 
-def test_escaping_and_missing_images_stop_whatever_the_policy(root):
+def test_images_outside_the_root_and_missing_ones_are_errors_under_any_policy(root):
     with pytest.raises(DataError, match="leaves the image root"):
         dataset(root, [Entry("../x.png", ("c",))], on_bad_image="skip")
-    with pytest.raises(MissingFile, match="fetch them"):
-        dataset(ImageStore(root, "fetch them"), [Entry("x.png", ("c",))], on_bad_image="skip")
+    with pytest.raises(MissingFile, match="download them"):
+        dataset(ImageStore(root, "download them"), [Entry("x.png", ("c",))], on_bad_image="skip")
 
 
-def test_captions_that_a_processor_empties_are_named(root):
+def test_captions_that_a_processor_makes_empty_are_named(root):
     with pytest.raises(DataError, match=r"image '0\.png': caption '\.\.\.' is empty after BlipCaption"):
         PairDataset([Entry("0.png", ("...",))], root, ClipImageEval(8), BlipCaption())

@@ -55,23 +55,23 @@ def test_unusable_lists(tmp_path, content, message):
         read_forget_list(path, 1)
 
 
-def test_a_folder_is_no_list(tmp_path):
+def test_a_folder_is_not_a_list(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         read_forget_list(tmp_path)
 
 
-def test_unmatched_ids_are_counted_and_the_first_three_named():
+def test_unmatched_ids_are_counted_and_three_are_named():
     with pytest.raises(DataError, match=r"4 of 5 forget ids of L match no training annotation, the first: w, x, y;"):
         split_forget(entries("abc"), ["a", "w", "x", "y", "z"], "L")
 
 
-def test_names_match_exactly_not_by_part():
+def test_names_match_exactly():
     with pytest.raises(DataError, match="1 of 1 forget ids"):
         split_forget(entries(["forget/a.jpg", "b"]), ["a.jpg"], "L")
 
 
 def test_nothing_left_to_retain():
-    with pytest.raises(DataError, match="nothing is left to retain"):
+    with pytest.raises(DataError, match="leaves nothing to retain"):
         split_forget(entries("ab"), ["b", "a"], "L")
 
 
@@ -102,7 +102,7 @@ def test_round_trip(tmp_path_factory, images):
 
 
 @pytest.mark.parametrize("images", [["a", "a"], ["a\nb"], [" "], [""]])
-def test_unwritable_lists_leave_the_former_one(tmp_path, images):
+def test_invalid_lists_do_not_replace_the_previous_one(tmp_path, images):
     path = tmp_path / "image-42.txt"
     path.write_text("a\n")
     with pytest.raises(DataError, match="not written"):

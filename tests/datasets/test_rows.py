@@ -34,7 +34,7 @@ def single(root, number):
     return make(LabelledDataset, root, [Entry(f"{number}.png", ("x",), None, {"label": 0})]).images([0])[0]
 
 
-def test_questions_carry_answers_and_weights(root):
+def test_questions_have_answers_and_weights(root):
     facts = {"answers": ["a", "b"], "answer_weights": [0.7, 0.3]}
     rows = [Entry("0.png", ("q",), 5, facts), Entry("0.png", ("r",), 5, facts), Entry("1.png", ("s",), 6, facts)]
     batch = make(QuestionDataset, root, rows).batch([2, 0, 1], 0)
@@ -43,7 +43,7 @@ def test_questions_carry_answers_and_weights(root):
 
 
 @pytest.mark.parametrize("cache", ["none", "memory"])
-def test_two_images_a_row(root, cache):
+def test_two_images_per_row(root, cache):
     data = make(LabelledDataset, root, [pair(0, 1), pair(2, 0, label=0)], cache=cache)
     for _ in range(2):
         batch = data.batch([1, 0], 0)
@@ -54,7 +54,7 @@ def test_two_images_a_row(root, cache):
 
 
 @pytest.mark.parametrize("cache", ["none", "memory"])
-def test_images_and_words_change_sides_together(root, cache):
+def test_images_and_words_are_swapped_together(root, cache):
     data = make(MirroredDataset, root, [pair(0, 1)], cache=cache)
     assert not data.deterministic
     seen = set()
@@ -73,7 +73,7 @@ def test_mirrored_rows_need_two_images(root):
         make(MirroredDataset, root, [Entry("0.png", ("x",), None, {"label": 0})])
 
 
-def test_a_missing_right_image_is_named(root):
+def test_errors_name_a_missing_right_image(root):
     with pytest.raises(MissingFile, match=r"1 of 2 images do not exist under .*, the first: 9\.png"):
         make(LabelledDataset, root, [pair(0, 9)])
 
@@ -86,14 +86,14 @@ def test_a_bad_right_image_skips_the_row(root, tmp_path):
     assert [entry.images for entry in data.entries] == [("0.png", "2.png")] and data.skipped == 1
 
 
-def test_either_image_forgets_a_row():
+def test_a_row_is_forgotten_with_either_image():
     rows = [pair(0, 1), pair(2, 3), pair(3, 0), pair(4, 5)]
     df, dr = split_forget(rows, ["3.png", "0.png"], "L")
     assert [e.images for e in df] == [("2.png", "3.png"), ("3.png", "0.png"), ("0.png", "1.png")]
     assert [e.images for e in dr] == [("4.png", "5.png")]
 
 
-def test_an_image_whose_rows_another_one_took_still_counts_as_matched():
+def test_a_listed_image_may_share_its_row_with_another():
     df, _ = split_forget([pair(0, 1), pair(2, 3)], ["0.png", "1.png"], "L")
     assert len(df) == 1
     with pytest.raises(DataError, match="1 of 2 forget ids of L match no training annotation, the first: 7.png"):

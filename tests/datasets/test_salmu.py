@@ -1,4 +1,4 @@
-"""The registered builder of the real data, its defaults, and the module's command line."""
+"""The builder of the real data, its defaults, and the module's command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lavis.settings.schema import RunConfig
 DEFAULTS = Path(lavis.datasets.__file__).parent.parent / "configs" / "datasets" / "salmu" / "defaults.yaml"
 
 
-def test_registered_with_its_job():
+def test_registered_with_its_task_name():
     assert registry.get_builder_class("salmu") is SalmuBuilder
     assert SalmuBuilder.job_names == {"salmu_retrieval": "retrieval"}
 
@@ -34,7 +34,7 @@ def test_defaults_fit_the_schema_and_missing_data_names_the_command(tmp_path, mo
 
 @pytest.fixture
 def importer(monkeypatch):
-    """Stands in for the importer's module; records what it is called with."""
+    """Replaces the importer's module and records its arguments."""
     calls = SimpleNamespace(argv=None, error=None)
 
     def run(argv):
@@ -49,7 +49,7 @@ def importer(monkeypatch):
     return calls
 
 
-def test_import_hands_its_arguments_on(importer):
+def test_import_passes_its_arguments_on(importer):
     assert main(["import", "--parquet", "in", "--out", "there"]) == 0
     assert importer.argv == ["--parquet", "in", "--out", "there"]
 

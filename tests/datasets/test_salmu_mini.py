@@ -1,11 +1,10 @@
-"""SALMU-mini on disk: layout, forget lists; a second, a broken and a simultaneous call; the builders."""
+"""SALMU-mini on disk: layout and forget lists; repeated, interrupted and simultaneous calls; the builders."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from lavis.settings.config import compose_dataset
 from lavis.settings.schema import RunConfig
 from lavis.synthetic.mini import layout
 from lavis.synthetic.mini.layout import ensure
+from tests.processes import start
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = {"train": 580, "val": 30, "test": 120, "holdout_identity": 40, "holdout_association": 20}
@@ -56,7 +56,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-def test_every_annotation_is_read_and_its_picture_opens(drawn):
+def test_every_annotation_is_read_and_its_image_opens(drawn):
     root, _ = drawn
     for split, count in ENTRIES.items():
         entries = read_annotations(root / "annotations" / f"{split}.json")
@@ -69,7 +69,7 @@ def test_every_annotation_is_read_and_its_picture_opens(drawn):
     assert len(list((root / "images").rglob("*.jpg"))) == annotated
 
 
-def test_entries_carry_what_is_known_of_them(drawn):
+def test_entries_contain_all_known_fields(drawn):
     entries = read_annotations(drawn[0] / "annotations" / "train.json")
     forget = [entry for entry in entries if in_folder(entry.image, ["forget"])]
     assert len(forget) == 60
@@ -77,7 +77,7 @@ def test_entries_carry_what_is_known_of_them(drawn):
     assert {entry.image.split("/")[0] for entry in entries} == {"forget", "retain_synth"}
 
 
-def test_forget_lists_are_orders_of_the_forget_split(drawn):
+def test_forget_lists_are_permutations_of_the_forget_split(drawn):
     root, lists = drawn
     in_order = lines(lists / "image-42.txt")
     train = read_annotations(root / "annotations" / "train.json")
@@ -87,7 +87,7 @@ def test_forget_lists_are_orders_of_the_forget_split(drawn):
     assert others[0] != others[1]
 
 
-def test_side_files_and_manifest_are_there(drawn):
+def test_metadata_and_manifest_exist(drawn):
     root, _ = drawn
     manifest = json.loads((root / "manifest.json").read_text())
     assert (manifest["size"], manifest["seed"], manifest["version"]) == ("tiny", 42, layout.VERSION)
@@ -110,14 +110,14 @@ def test_the_same_seed_gives_the_same_bytes(drawn, tmp_path):
     assert snapshot(tmp_path / "Df") == snapshot(drawn[1])
 
 
-def test_a_second_call_touches_nothing(copied, monkeypatch):
-    monkeypatch.setattr(layout, "picture_bytes", lambda *_: pytest.fail("drew again"))
+def test_a_second_call_changes_nothing(copied, monkeypatch):
+    monkeypatch.setattr(layout, "image_bytes", lambda *_: pytest.fail("drawn again"))
     before = snapshot(copied[0])
     assert not ensure(*copied, "tiny", 42)
     assert snapshot(copied[0]) == before
 
 
-def test_a_lost_forget_list_is_written_again(copied):
+def test_a_missing_forget_list_is_written_again(copied):
     root, lists = copied
     expected = (lists / "image-87.txt").read_bytes()
     (lists / "image-87.txt").unlink()
@@ -126,7 +126,7 @@ def test_a_lost_forget_list_is_written_again(copied):
 
 
 @pytest.mark.parametrize(("key", "value"), [("seed", 7), ("size", "mini"), ("version", 0)])
-def test_another_data_set_in_the_folder_is_left_alone(copied, key, value):
+def test_another_data_set_in_the_folder_is_not_replaced(copied, key, value):
     root, lists = copied
     manifest = root / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {key: value}))
@@ -144,7 +144,7 @@ def test_force_replaces(copied, drawn):
     assert {path.name for path in root.parent.iterdir()} == {"salmu_tiny", "Df", ".salmu_tiny.lock"}
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path):
+def test_a_folder_of_other_files_is_refused(tmp_path):
     root = tmp_path / "mine"
     root.mkdir()
     (root / "thesis.txt").write_text("years of work")
@@ -154,15 +154,15 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     assert (root / "thesis.txt").read_text() == "years of work"
 
 
-def test_an_interrupted_call_leaves_nothing_half_done(tmp_path, monkeypatch, drawn):
-    drawing, count = layout.picture_bytes, iter(range(100))
+def test_an_interrupted_call_leaves_nothing_behind(tmp_path, monkeypatch, drawn):
+    draw, count = layout.image_bytes, iter(range(100))
 
-    def breaks(*args):
+    def interrupted(*args):
         if next(count, None) is None:
             raise KeyboardInterrupt
-        return drawing(*args)
+        return draw(*args)
 
-    monkeypatch.setattr(layout, "picture_bytes", breaks)
+    monkeypatch.setattr(layout, "image_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ensure(tmp_path / "set", tmp_path / "Df", "tiny", 42)
     assert not (tmp_path / "set").exists() and not (tmp_path / "Df").exists()
@@ -172,7 +172,7 @@ def test_an_interrupted_call_leaves_nothing_half_done(tmp_path, monkeypatch, dra
     assert not (tmp_path / "set.partial").exists()
 
 
-def test_a_call_killed_between_the_two_renames_of_force_is_mended(copied, drawn):
+def test_a_call_killed_between_the_renames_of_force_is_recovered(copied, drawn):
     root, lists = copied
     os.rename(root, root.with_name("salmu_tiny.former"))
     assert ensure(root, lists, "tiny", 42)
@@ -180,12 +180,10 @@ def test_a_call_killed_between_the_two_renames_of_force_is_mended(copied, drawn)
     assert not root.with_name("salmu_tiny.former").exists()
 
 
-def test_processes_started_at_once_write_it_once(tmp_path, drawn):
+def test_simultaneous_processes_write_it_once(tmp_path, drawn):
     code = "import sys; from pathlib import Path; from lavis.synthetic.mini.layout import ensure; "
     code += "r = Path(sys.argv[1]); sys.exit(10 + ensure(r / 'set', r / 'Df', 'tiny', 42))"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    running = [subprocess.Popen(command, env=environment) for _ in range(3)]
+    running = [start([sys.executable, "-c", code, str(tmp_path)]) for _ in range(3)]
     assert sorted(process.wait(timeout=120) for process in running) == [10, 10, 11]
     assert snapshot(tmp_path / "set") == snapshot(drawn[0])
 
@@ -200,30 +198,30 @@ def test_command_line(copied, capsys):
     root, lists = copied
     words = ["--size", "tiny", "--out", str(root), "--df-out", str(lists)]
     assert main(words) == 0
-    assert "is already there" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
     assert main([*words, "--seed", "7"]) == 2
     message = capsys.readouterr().err
     assert message.startswith("error: ") and "--force" in message and message.count("\n") == 1
 
 
-def test_builder_generates_what_is_missing_and_parts_it(tmp_path):
-    made = builder(tmp_path / "salmu_tiny", tmp_path / "Df")
-    made.prepare()
-    parts = made.partition()
+def test_builder_draws_a_missing_data_set_and_splits_it(tmp_path):
+    pairs = builder(tmp_path / "salmu_tiny", tmp_path / "Df")
+    pairs.prepare()
+    parts = pairs.partition()
     assert (len(parts.df), len(parts.dr)) == (60, 520)
     assert [entry.image for entry in parts.df] == lines(tmp_path / "Df" / "image-42.txt")
-    assert set(made.splits) == set(ENTRIES)
-    assert [len(made.reference_entries(kind)) for kind in ("compromised", "clean", "retrained")][1] == 520
+    assert set(pairs.splits) == set(ENTRIES)
+    assert [len(pairs.reference_entries(kind)) for kind in ("compromised", "clean", "retrained")][1] == 520
 
 
-def test_builder_without_generate_says_what_to_run(tmp_path):
-    made = builder(tmp_path / "salmu_tiny", tmp_path / "Df", generate=None)
+def test_builder_without_generate_names_the_command(tmp_path):
+    pairs = builder(tmp_path / "salmu_tiny", tmp_path / "Df", generate=None)
     with pytest.raises(MissingFile, match="python -m lavis.datasets.salmu_mini --size tiny --seed 42"):
-        made.prepare()
+        pairs.prepare()
     assert not list(tmp_path.iterdir())
 
 
-def test_builder_says_how_to_mend_a_data_set_that_lost_a_file(copied):
+def test_builder_says_how_to_restore_a_missing_file(copied):
     root, lists = copied
     (root / "annotations" / "test.json").unlink()
     with pytest.raises(MissingFile, match=r"test\.json.*--force"):
@@ -232,7 +230,7 @@ def test_builder_says_how_to_mend_a_data_set_that_lost_a_file(copied):
 
 @pytest.mark.parametrize(("name", "params"), [("mini", 7.45), ("tiny", 3.38)])
 def test_architecture_sizes(name, params):
-    """Parameters in millions; the text context holds 40 tokens."""
+    """Parameters in millions; the text context has 40 tokens."""
     import open_clip
 
     architecture = json.loads((ROOT / "lavis" / "configs" / "models" / f"clip_{name}.json").read_text())

@@ -1,3 +1,5 @@
+"""The feature bank: one pass for all splits, and rows that are stored for the next evaluation."""
+
 from __future__ import annotations
 
 import os
@@ -15,7 +17,7 @@ from lavis.images.store import ImageStore
 from lavis.processors.image import ClipImageEval
 from lavis.processors.text import ClipCaption
 from lavis.settings.schema import DatasetConfig, RunConfig, StageProcessors
-from tests.evaluation.world import SIZE, FakeModel, pictures
+from tests.evaluation.world import SIZE, FakeModel, noise_pairs
 
 CAPTIONS = [("red", "blue"), ("green",), ("red",), ("x", "y", "red"), ("blue",)]
 RUN = RunConfig(batch_size_eval=2, num_workers=0, feature_cache_gb=1.0)
@@ -23,23 +25,23 @@ RUN = RunConfig(batch_size_eval=2, num_workers=0, feature_cache_gb=1.0)
 
 @pytest.fixture
 def world(tmp_path):
-    """A builder of one folder of pictures, as far as a bank looks at it, and the entries."""
+    """A stand-in for a builder over one folder of images, with what a bank needs of it, and the entries."""
     (tmp_path / "images").mkdir()
-    entries = pictures(tmp_path / "images", CAPTIONS).entries
+    entries = noise_pairs(tmp_path / "images", CAPTIONS).entries
     config = DatasetConfig(vis_processor=StageProcessors(eval={"name": "clip_image_eval", "image_size": SIZE}))
 
-    def dataset(chosen, stage):
-        return PairDataset(chosen, tmp_path / "images", ClipImageEval(image_size=SIZE), ClipCaption())
+    def dataset(entries, stage):
+        return PairDataset(entries, tmp_path / "images", ClipImageEval(image_size=SIZE), ClipCaption())
 
     root = tmp_path / "images"
     return SimpleNamespace(image_root=root, store=ImageStore(root), config=config, dataset=dataset, entries=entries)
 
 
-def bank_of(world, folder=None, model=None, **words):
-    return FeatureBank(model or FakeModel(), world, RUN, "cpu", folder=folder, **words)
+def bank_of(world, folder=None, model=None, **options):
+    return FeatureBank(model or FakeModel(), world, RUN, "cpu", folder=folder, **options)
 
 
-def test_splits_share_one_pass_and_agree_with_embedding_them_alone(world):
+def test_splits_share_one_pass_and_equal_those_embedded_alone(world):
     bank = bank_of(world)
     bank.embed([world.entries[:3], world.entries[1:]])
     assert bank.model.seen_images == [2, 2, 1]
@@ -51,12 +53,12 @@ def test_splits_share_one_pass_and_agree_with_embedding_them_alone(world):
         assert found.text_group.tolist() == alone.text_group.tolist()
     assert bank.model.seen_images == [2, 2, 1]
     assert sorted(bank.model.seen_captions) == ["blue", "green", "red", "x", "y"]
-    with pytest.raises(DataError, match="split 'held' has no pairs"):
-        bank.split("held", [])
+    with pytest.raises(DataError, match="split 'empty' has no pairs"):
+        bank.split("empty", [])
 
 
-def test_a_second_evaluation_embeds_nothing_and_agrees_to_the_last_bit(world, tmp_path):
-    first, second = bank_of(world, tmp_path / "kept"), bank_of(world, tmp_path / "kept")
+def test_a_second_evaluation_embeds_nothing_and_is_equal_to_the_last_bit(world, tmp_path):
+    first, second = bank_of(world, tmp_path / "stored"), bank_of(world, tmp_path / "stored")
     one = first.split("all", world.entries)
     first.save()
     two = second.split("all", world.entries)
@@ -64,39 +66,39 @@ def test_a_second_evaluation_embeds_nothing_and_agrees_to_the_last_bit(world, tm
     assert torch.equal(one.image, two.image) and torch.equal(one.text, two.text)
 
 
-def test_rows_of_other_weights_arithmetic_or_pictures_are_not_taken(world, tmp_path):
-    first = bank_of(world, tmp_path / "kept")
+def test_rows_of_other_weights_arithmetic_or_images_are_not_used(world, tmp_path):
+    first = bank_of(world, tmp_path / "stored")
     first.split("all", world.entries)
     first.save()
     other = FakeModel()
     other.texts.data[5] += 1
-    for bank in (bank_of(world, tmp_path / "kept", other), bank_of(world, tmp_path / "kept", precision="int8")):
+    for bank in (bank_of(world, tmp_path / "stored", other), bank_of(world, tmp_path / "stored", precision="int8")):
         bank.split("all", world.entries)
         assert bank.model.seen_images == [2, 2, 1]
     changed = Path(world.image_root) / world.entries[1].image
     os.utime(changed, (1, 1))
-    bank = bank_of(world, tmp_path / "kept")
+    bank = bank_of(world, tmp_path / "stored")
     bank.split("all", world.entries)
     assert bank.model.seen_images == [1] and bank.model.seen_captions == []
 
 
-def test_pictures_from_elsewhere_are_embedded_once(world):
-    asked = []
+def test_images_outside_the_data_set_are_embedded_once(world):
+    decoded = []
 
     class Noise:
         keys = ["a", "b", "a", "c"]
 
         def pixels(self, numbers):
-            asked.append(list(numbers))
+            decoded.append(list(numbers))
             return torch.stack([torch.full((3, SIZE, SIZE), n + 1, dtype=torch.uint8) for n in numbers])
 
     bank = bank_of(world)
-    rows = bank.pictures(Noise(), "noise")
-    assert rows.shape == (4, 6) and torch.equal(rows[0], rows[2]) and asked == [[0, 1], [3]]
+    rows = bank.images_from(Noise(), "noise")
+    assert rows.shape == (4, 6) and torch.equal(rows[0], rows[2]) and decoded == [[0, 1], [3]]
     torch.testing.assert_close(rows.norm(dim=1)[1:], torch.ones(3))
 
 
-def test_where_rows_are_kept():
+def test_where_rows_are_stored():
     assert cache_folder(RunConfig(output_dir="out")) == Path("out/features")
-    assert cache_folder(RunConfig(feature_cache="elsewhere")) == Path("elsewhere")
+    assert cache_folder(RunConfig(feature_cache="cache")) == Path("cache")
     assert cache_folder(RunConfig(feature_cache=None)) is None

@@ -1,3 +1,5 @@
+"""Embeddings on disk: read back, checked, bounded."""
+
 from __future__ import annotations
 
 import os
@@ -20,7 +22,7 @@ def filled(path, keys=KEYS, rows=ROWS, limit=1e9):
     return store
 
 
-def test_rows_come_back(tmp_path):
+def test_rows_are_read_back(tmp_path):
     path = tmp_path / "deep" / "a.safetensors"
     filled(path)
     assert [p.name for p in path.parent.iterdir()] == ["a.safetensors"]
@@ -34,13 +36,13 @@ def test_rows_come_back(tmp_path):
         again.add([key_of("x")], torch.ones(1, 3))
 
 
-@pytest.mark.parametrize("harm", ["cut", "bit", "text"])
-def test_a_damaged_file_is_made_anew_and_said_so(tmp_path, harm, caplog):
+@pytest.mark.parametrize("damage", ["cut", "bit", "text"])
+def test_a_damaged_file_is_logged_and_replaced(tmp_path, damage, caplog):
     path = tmp_path / "a.safetensors"
     filled(path)
     data = bytearray(path.read_bytes())
     data[-3] ^= 8
-    path.write_bytes({"cut": data[:-9], "bit": data, "text": b"no tensors"}[harm])
+    path.write_bytes({"cut": data[:-9], "bit": data, "text": b"no tensors"}[damage])
     store = FeatureStore(path, 1e9)
     store.load()
     assert store.rows == {} and f"{path} is damaged" in caplog.text and not path.exists()
@@ -49,7 +51,7 @@ def test_a_damaged_file_is_made_anew_and_said_so(tmp_path, harm, caplog):
     assert path.is_file()
 
 
-def test_the_folder_stays_below_its_limit(tmp_path, caplog):
+def test_the_folder_stays_within_its_limit(tmp_path, caplog):
     for age, name in ((300, "old"), (200, "middle")):
         filled(tmp_path / f"{name}.safetensors")
         stamp = (tmp_path / f"{name}.safetensors").stat().st_mtime - age
@@ -61,11 +63,11 @@ def test_the_folder_stays_below_its_limit(tmp_path, caplog):
     assert "exceed run.feature_cache_gb" in caplog.text and not (tmp_path / "large.safetensors").exists()
 
 
-def test_a_folder_that_cannot_be_written_costs_only_the_cache(tmp_path, caplog):
+def test_without_a_writable_folder_rows_stay_in_memory(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     store = filled(tmp_path / "file" / "a.safetensors")
     assert "could not be written" in caplog.text and len(store.rows) == 3
 
 
-def test_keys_tell_parts_apart():
+def test_keys_distinguish_their_parts():
     assert key_of("ab", "c") != key_of("a", "bc") and key_of(1, 2) == key_of("1", "2") and len(key_of()) == 16

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from lavis.common.errors import ConfigError
 from lavis.evaluation.partitions import cosines_from_partition, partition_plan, ranks_from_partition
-from lavis.evaluation.ranking import ranks_from_features
 from lavis.settings.config import load_config
 from lavis.tasks.retrieval import RetrievalTask
-from tests.small import run, write_world
+from tests.evaluation.partition_cases import expected, features
+from tests.processes import rank_variables, run
 
 SCRIPT = """
 import numpy as np, torch, torch.distributed as dist
 from lavis.common import distributed
 from lavis.evaluation.partitions import cosines_from_partition, ranks_from_partition, partition_plan
-from tests.evaluation.test_partitions import CASES, expected, features
+from tests.evaluation.partition_cases import CASES, expected, features
 dist.init_process_group("gloo")
 for case in CASES:
     image, text, txt2img, group, block = features(*case)
@@ -41,32 +41,14 @@ for case in CASES:
 print("equal", flush=True)
 dist.destroy_process_group()
 """
-# images, texts, seed, block: more and fewer blocks than processes, uneven ends, a process without rows
-CASES = [(300, 700, 1, 64), (40, 40, 2, 64), (129, 65, 3, 64), (500, 500, 4, 128), (3, 9, 5, 64)]
-
-
-def features(n_img: int, n_txt: int, seed: int, block: int):
-    """Few distinct rows (ties), some NaN, captions of equal strings, images without a text."""
-    draws = np.random.default_rng(seed)
-    image = torch.from_numpy(draws.integers(-1, 2, (n_img, 8)).astype(np.float32))
-    text = torch.from_numpy(draws.integers(-1, 2, (n_txt, 8)).astype(np.float32))
-    image[:: max(7, n_img // 5)] = torch.nan
-    text[3 :: max(11, n_txt // 4)] = torch.nan
-    return image, text, draws.integers(0, n_img, n_txt), draws.integers(0, max(2, n_txt // 3), n_txt), block
-
-
-def expected(image, text, txt2img, group, block):
-    return ranks_from_features(image, text, txt2img, text_group=group, block=block)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_real_processes_count_what_one_counts(tmp_path: Path, processes: int) -> None:
     script = tmp_path / "ranks.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, str(script)]
-    if processes == 1:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", str(script)]
-    done = run(command, processes=processes)
+    alone = rank_variables(1)[0] if processes == 1 else None  # a group of one, too
+    done = run([sys.executable, str(script)], processes, env=alone)
     assert done.returncode == 0 and done.stdout.count("equal") == processes, done.stderr
 
 
@@ -111,21 +93,13 @@ def test_what_needs_whole_features_is_refused(trained_world):
     RetrievalTask(load_config(trained_world.config, options[:1]))
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    made = write_world(tmp_path_factory.mktemp("shards"), run_keys={"max_epoch": 1})
-    done = run(made.command("train.py"))
-    assert done.returncode == 0, done.stderr
-    return made
-
-
-def test_evaluation_in_shards_gives_the_same_numbers(world):
-    checkpoint = f"run.checkpoint={world.output / 'original/clip/salmu_retrieval/checkpoint_best.pth'}"
+def test_evaluation_in_shards_gives_the_same_numbers(trained_world, tmp_path):
+    checkpoint = f"run.checkpoint={trained_world.output / 'original/clip/salmu_retrieval/checkpoint_best.pth'}"
     found = []
     for name, processes, sharded in (("whole", 1, False), ("one", 1, True), ("two", 2, True)):
-        out = world.path / name
+        out = tmp_path / name
         options = (checkpoint, f"run.output_dir={out}", f"run.shard_features={sharded}", "run.eval_max_pairs=11")
-        done = run(world.command("evaluate.py", options=options), processes=processes)
+        done = run(trained_world.command("evaluate.py", options=options), processes)
         assert done.returncode == 0, done.stderr
         assert ("features stay partitioned" in done.stderr) == sharded
         content = json.loads(next(out.rglob("results.json")).read_text())

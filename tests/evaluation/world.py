@@ -1,4 +1,4 @@
-"""A split of generated pictures and a model of two random projections, small and exact."""
+"""A split of generated images and a model of two random projections, small and exact."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class FakeModel(torch.nn.Module):
         return self.dropout(self.texts[tokens]).mean(dim=1)
 
 
-def pictures(root: Path, captions: list[tuple[str, ...]], seed: int = 0) -> PairDataset:
-    """A data set of one noise picture (SIZE × SIZE) for each tuple of captions."""
+def noise_pairs(root: Path, captions: list[tuple[str, ...]], seed: int = 0) -> PairDataset:
+    """A data set of one noise image (SIZE × SIZE) per tuple of captions."""
     noise = np.random.default_rng(seed).integers(0, 256, (len(captions), SIZE, SIZE, 3), dtype=np.uint8)
     entries = [Entry(image=f"{seed}-{i}.png", captions=own) for i, own in enumerate(captions)]
     for entry, pixels in zip(entries, noise, strict=True):
@@ -60,10 +60,12 @@ def pictures(root: Path, captions: list[tuple[str, ...]], seed: int = 0) -> Pair
 def splits(root: Path) -> dict[str, PairDataset]:
     """df: 9 images; dr: 31 images; test: several captions an image, some of them equal; a holdout split."""
     return {
-        "df": pictures(root, [(f"secret {i}",) for i in range(9)], seed=1),
-        "dr": pictures(root, [(f"public {i}",) for i in range(31)], seed=2),
-        "test": pictures(root, [(f"seen {i}", f"a thing {i % 3}") for i in range(7)] + [("one",), ("a thing 1",)], 3),
-        "holdout_identity": pictures(root, [(f"held {i}",) for i in range(5)], seed=4),
+        "df": noise_pairs(root, [(f"secret {i}",) for i in range(9)], seed=1),
+        "dr": noise_pairs(root, [(f"public {i}",) for i in range(31)], seed=2),
+        "test": noise_pairs(
+            root, [(f"seen {i}", f"a thing {i % 3}") for i in range(7)] + [("one",), ("a thing 1",)], 3
+        ),
+        "holdout_identity": noise_pairs(root, [(f"held {i}",) for i in range(5)], seed=4),
     }
 
 

@@ -1,4 +1,4 @@
-"""The memory-mapped image cache: what is kept, what is decoded again, how much it may hold."""
+"""The memory-mapped image cache: what is stored, what is decoded again, how large it may get."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ ROOM = 100 * ROW
 
 
 class Decoder:
-    """Makes row i by a formula and notes which rows it was asked for."""
+    """Fills row i with a constant and records the rows that were decoded."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.decoded: list[int] = []
 
     def __call__(self, i: int) -> torch.Tensor:
-        self.asked.append(i)
+        self.decoded.append(i)
         return torch.full((3, SIZE, SIZE), 10 * i + 1, dtype=torch.uint8)
 
 
@@ -48,21 +48,21 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def cache(root: Path, most: int = ROOM, names=NAMES, processor: str = "eval", folder: str = "cache") -> DiskCache:
-    return DiskCache(root.parent / folder, root, names, processor, SIZE, most)
+def cache(root: Path, max_bytes: int = ROOM, names=NAMES, processor: str = "eval", folder: str = "cache") -> DiskCache:
+    return DiskCache(root.parent / folder, root, names, processor, SIZE, max_bytes)
 
 
-def test_rows_are_decoded_once_and_kept_for_the_next_run(root):
+def test_rows_are_decoded_once_and_stored_for_the_next_run(root):
     first, second = Decoder(), Decoder()
-    kept = cache(root)
-    assert not kept.full
-    rows = kept.rows([2, 0, 2], first)
-    assert rows[:, 0, 0, 0].tolist() == [21, 1, 21] and first.asked == [2, 0]
-    kept.rows([1], first)
-    assert kept.full
+    stored = cache(root)
+    assert not stored.full
+    rows = stored.rows([2, 0, 2], first)
+    assert rows[:, 0, 0, 0].tolist() == [21, 1, 21] and first.decoded == [2, 0]
+    stored.rows([1], first)
+    assert stored.full
     again = cache(root)
     assert again.full and torch.equal(again.rows([0, 1, 2], second)[:, 2, 3, 3], torch.tensor([1, 11, 21]).byte())
-    assert second.asked == []
+    assert second.decoded == []
 
 
 @pytest.mark.parametrize("change", ["bytes", "time"])
@@ -70,102 +70,102 @@ def test_a_changed_image_is_decoded_again(root, change, caplog):
     cache(root).rows([0, 1, 2], Decoder())
     path = root / NAMES[1]
     if change == "bytes":
-        path.write_bytes(b"another picture")
+        path.write_bytes(b"another image")
     else:
-        os.utime(path, ns=(1, 1))  # a clock that went backwards is a change, too
+        os.utime(path, ns=(1, 1))  # a clock that went backwards is a change too
     decoder, fresh = Decoder(), cache(root)
     fresh.rows([0, 1, 2], decoder)
-    assert decoder.asked == [1] and fresh.rebuilt == 1 and "decoded again" in caplog.text
+    assert decoder.decoded == [1] and fresh.invalid == 1 and "decoding it again" in caplog.text
     last = Decoder()
     cache(root).rows([0, 1, 2], last)
-    assert last.asked == []
+    assert last.decoded == []
 
 
 @settings(max_examples=40, deadline=None)
 @given(place=st.integers(0, 3 * 3 * SIZE * SIZE - 1), flip=st.integers(1, 255))
-def test_any_damaged_byte_of_the_pixels_is_found(tmp_path_factory, place, flip):
+def test_any_damaged_byte_of_the_pixels_is_detected(tmp_path_factory, place, flip):
     root = tmp_path_factory.mktemp("damage") / "images"
     root.mkdir()
     for number in range(3):
         (root / f"{number}.jpg").write_bytes(b"x")
     names = [f"{number}.jpg" for number in range(3)]
-    kept = cache(root, names=names)
-    whole = kept.rows([0, 1, 2], Decoder())
-    file = kept.path / PIXELS
+    stored = cache(root, names=names)
+    whole = stored.rows([0, 1, 2], Decoder())
+    file = stored.path / PIXELS
     data = bytearray(file.read_bytes())
     data[place] ^= flip
     file.write_bytes(data)
     decoder = Decoder()
     assert torch.equal(cache(root, names=names).rows([0, 1, 2], decoder), whole)
-    assert decoder.asked == [place // (3 * SIZE * SIZE)]
+    assert decoder.decoded == [place // (3 * SIZE * SIZE)]
 
 
 @pytest.mark.parametrize("name", [PIXELS, ROWS])
-def test_files_that_were_cut_off_are_begun_anew(root, name):
-    kept = cache(root)
-    whole = kept.rows([0, 1, 2], Decoder())
-    file = kept.path / name
+def test_truncated_files_are_replaced(root, name):
+    stored = cache(root)
+    whole = stored.rows([0, 1, 2], Decoder())
+    file = stored.path / name
     file.write_bytes(file.read_bytes()[:-5])
     decoder = Decoder()
-    assert torch.equal(cache(root).rows([0, 1, 2], decoder), whole) and decoder.asked == [0, 1, 2]
+    assert torch.equal(cache(root).rows([0, 1, 2], decoder), whole) and decoder.decoded == [0, 1, 2]
 
 
-def test_a_row_whose_writing_was_cut_off_does_not_count(root):
-    kept = cache(root)
-    kept.rows([0], Decoder())
-    kept._rows[0, 0] = 0  # what is on disk between the pixels and their checksum
+def test_a_half_written_row_is_not_valid(root):
+    stored = cache(root)
+    stored.rows([0], Decoder())
+    stored._rows[0, 0] = 0  # what is on disk between the pixels and their checksum
     decoder = Decoder()
     cache(root).rows([0], decoder)
-    assert decoder.asked == [0]
+    assert decoder.decoded == [0]
 
 
-def test_bytes_are_bounded_rows_beyond_are_decoded_every_time(root):
-    kept = cache(root, most=2 * ROW)
+def test_rows_beyond_the_size_limit_are_decoded_every_time(root):
+    stored = cache(root, max_bytes=2 * ROW)
     decoder = Decoder()
     for _ in range(2):
-        assert kept.rows([0, 1, 2], decoder)[:, 0, 0, 0].tolist() == [1, 11, 21]
-    assert decoder.asked == [0, 1, 2, 2] and not kept.full
-    held = sum((kept.path / name).stat().st_size for name in (PIXELS, ROWS))
-    assert held <= 2 * ROW
-    nothing = cache(root, most=0, folder="none")
-    assert nothing.rows([1], decoder)[0, 0, 0, 0] == 11
+        assert stored.rows([0, 1, 2], decoder)[:, 0, 0, 0].tolist() == [1, 11, 21]
+    assert decoder.decoded == [0, 1, 2, 2] and not stored.full
+    size = sum((stored.path / name).stat().st_size for name in (PIXELS, ROWS))
+    assert size <= 2 * ROW
+    empty = cache(root, max_bytes=0, folder="none")
+    assert empty.rows([1], decoder)[0, 0, 0, 0] == 11
 
 
-def test_older_caches_make_room(root):
-    old = cache(root, most=4 * ROW, processor="old")
+def test_older_caches_are_deleted_to_make_room(root):
+    old = cache(root, max_bytes=4 * ROW, processor="old")
     os.utime(old.path, (1, 1))
-    new = cache(root, most=4 * ROW, processor="new")
+    new = cache(root, max_bytes=4 * ROW, processor="new")
     assert new.path.is_dir() and not old.path.exists()
 
 
-def test_another_processor_or_order_is_another_cache(root):
+def test_another_processor_or_order_gets_another_cache(root):
     assert len({cache(root).path, cache(root, processor="crop").path, cache(root, names=NAMES[::-1]).path}) == 3
 
 
 def test_workers_share_what_they_decode(root):
-    kept = cache(root)
-    copy = pickle.loads(pickle.dumps(kept))  # noqa: S301 — what a spawned loader worker does
+    stored = cache(root)
+    copy = pickle.loads(pickle.dumps(stored))  # noqa: S301 — what a spawned loader worker does
     copy.rows([0, 1, 2], Decoder())
     decoder = Decoder()
-    assert kept.full and kept.rows([0, 1, 2], decoder)[:, 0, 0, 0].tolist() == [1, 11, 21] and decoder.asked == []
+    assert stored.full and stored.rows([0, 1, 2], decoder)[:, 0, 0, 0].tolist() == [1, 11, 21] and decoder.decoded == []
 
 
-def _fill(kept: DiskCache) -> None:
-    kept.rows([0, 1, 2], Decoder())
+def _fill(stored: DiskCache) -> None:
+    stored.rows([0, 1, 2], Decoder())
 
 
 def test_two_processes_write_at_once(root):
-    kept = cache(root)
+    stored = cache(root)
     context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_fill, args=(kept,)) for _ in range(2)]
+    workers = [context.Process(target=_fill, args=(stored,)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(30)
     decoder = Decoder()
     assert [worker.exitcode for worker in workers] == [0, 0]
-    assert kept.full and np.array_equal(kept.rows([0, 1, 2], decoder)[:, 0, 0, 0].numpy(), [1, 11, 21])
-    assert decoder.asked == []
+    assert stored.full and np.array_equal(stored.rows([0, 1, 2], decoder)[:, 0, 0, 0].numpy(), [1, 11, 21])
+    assert decoder.decoded == []
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(root):
@@ -183,15 +183,15 @@ def test_a_full_disk_is_a_clear_error_before_anything_is_decoded(root, monkeypat
         cache(root)
 
 
-def _pictures(folder: Path, count: int = 3) -> list[Entry]:
+def _images(folder: Path, count: int = 3) -> list[Entry]:
     (folder / "p").mkdir(parents=True)
     for number in range(count):
         Image.new("RGB", (9, 9), (40 * number, 0, 7)).save(folder / "p" / f"{number}.png")
-    return [Entry(f"p/{number}.png", (f"picture {number}",)) for number in range(count)]
+    return [Entry(f"p/{number}.png", (f"image {number}",)) for number in range(count)]
 
 
-def test_a_data_set_reads_its_pixels_from_disk(tmp_path, monkeypatch):
-    entries = _pictures(tmp_path)
+def test_a_data_set_reads_cached_pixels_from_disk(tmp_path, monkeypatch):
+    entries = _images(tmp_path)
     processors = (ClipImageEval(image_size=SIZE), ClipCaption())
     caching = Caching("disk", str(tmp_path / "pixels"))
     first = PairDataset(entries, tmp_path, *processors, cache=caching).images([2, 0, 1])
@@ -202,5 +202,5 @@ def test_a_data_set_reads_its_pixels_from_disk(tmp_path, monkeypatch):
     assert torch.equal(plain.images([2, 0, 1]), first)
 
 
-def test_random_crops_are_not_kept(tmp_path):
+def test_random_crops_are_not_cached(tmp_path):
     assert Caching("disk", str(tmp_path)).build(tmp_path, ["0.png"], ClipImageTrain(image_size=SIZE)) is None

@@ -1,4 +1,4 @@
-"""Tar shards of images and captions, against the same files in a folder."""
+"""Tar shards of images and captions give what the same files give in a folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import gzip
 import io
 import json
 import multiprocessing
+import pickle
 import random
+import sys
 import tarfile
 from pathlib import Path
 
@@ -24,7 +26,8 @@ from lavis.images.pixel_cache import Caching
 from lavis.images.store import ImageStore
 from lavis.images.tars import TarStore, members, samples, tar_files
 from lavis.processors.base import build_processor
-from tests.small import run, write_world
+from tests.processes import run
+from tests.small import write_world
 
 EVAL = {"name": "clip_image_eval", "image_size": 16}
 
@@ -47,17 +50,17 @@ def write_tar(path: Path, content: dict[str, bytes]) -> Path:
 
 @pytest.fixture
 def world(tmp_path):
-    """Twelve pictures in a folder and in three shards, with captions beside them there."""
-    pictures = {f"some/{i:04d}.jpg": noise(i) for i in range(12)}
-    for name, data in pictures.items():
+    """Twelve images in a folder, and the same in three shards with captions."""
+    images = {f"some/{i:04d}.jpg": noise(i) for i in range(12)}
+    for name, data in images.items():
         (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "images" / name).write_bytes(data)
     (tmp_path / "shards").mkdir()
     for shard in range(3):
         content: dict[str, bytes] = {}
-        for name in list(pictures)[4 * shard : 4 * shard + 4]:
+        for name in list(images)[4 * shard : 4 * shard + 4]:
             stem = name.removesuffix(".jpg")
-            content[f"./{name}" if shard else name] = pictures[name]
+            content[f"./{name}" if shard else name] = images[name]
             if shard == 1:
                 content[f"{stem}.json"] = json.dumps({"caption": [f"a {stem}", "b"], "identity_id": 7}).encode()
             else:
@@ -78,15 +81,15 @@ def data_set(world: Path, root, cache: Caching | str = "none") -> PairDataset:
 
 
 @pytest.mark.parametrize("cache", ["none", "memory", "disk"])
-def test_pixels_are_those_of_the_folder_in_any_order(world, cache):
+def test_pixels_equal_those_of_the_folder_in_any_order(world, cache):
     caching = Caching(cache, str(world / "pixels"))
-    own, plain = data_set(world, store_of(world), caching), data_set(world, world / "images")
+    tars, folder = data_set(world, store_of(world), caching), data_set(world, world / "images")
     order = random.Random(3).sample(range(12), 12)
     for _ in range(2):
-        assert torch.equal(own.images(order), plain.images(order))
+        assert torch.equal(tars.images(order), folder.images(order))
 
 
-def test_captions_are_read_beside_the_images(world):
+def test_captions_are_read_from_the_shards(world):
     entries = read_annotations([str(path) for path in tar_files(world / "shards")])
     assert [entry.image for entry in entries] == [f"some/{i:04d}.jpg" for i in range(12)]
     assert entries[0].captions == ("a some/0000",) and not entries[0].extra
@@ -97,10 +100,9 @@ def _images_of(dataset: PairDataset, out) -> None:
     out.put(dataset.images([3, 7, 11]).sum().item())
 
 
-@pytest.mark.parametrize("way", ["fork", "spawn"])
-def test_other_processes_read_the_same(world, way):
+def test_a_forked_process_reads_the_same(world):
     dataset = data_set(world, store_of(world))
-    context = multiprocessing.get_context(way)
+    context = multiprocessing.get_context("fork")
     out = context.Queue()
     worker = context.Process(target=_images_of, args=(dataset, out))
     worker.start()
@@ -108,70 +110,78 @@ def test_other_processes_read_the_same(world, way):
     worker.join()
 
 
+def test_a_process_that_unpickles_the_data_set_reads_the_same(world):
+    dataset = data_set(world, store_of(world))
+    (world / "pickled").write_bytes(pickle.dumps(dataset))
+    code = "import pickle, sys; data = pickle.load(open(sys.argv[1], 'rb')); print(int(data.images([3, 7, 11]).sum()))"
+    done = run([sys.executable, "-c", code, str(world / "pickled")])
+    assert done.stdout == f"{dataset.images([3, 7, 11]).sum().item()}\n", done.stderr
+
+
 def test_storage_may_be_a_folder_a_file_a_pattern_or_a_range(world):
     folder = world / "shards"
-    every = sorted(folder.iterdir())
-    assert tar_files(folder) == tar_files(folder / "*.tar") == tar_files(folder / "part-{000..002}.tar") == every
-    assert tar_files(every[1]) == [every[1]] and tar_files(world / "images") == []
+    shards = sorted(folder.iterdir())
+    assert tar_files(folder) == tar_files(folder / "*.tar") == tar_files(folder / "part-{000..002}.tar") == shards
+    assert tar_files(shards[1]) == [shards[1]] and tar_files(world / "images") == []
     assert tar_files(world / "x.json") == [] and tar_files(world / "no*.tar") == [world / "no*.tar"]
 
 
-def test_the_index_is_kept_and_follows_the_shards(world, monkeypatch):
-    kept = world / "kept"
-    first = store_of(world, kept)
-    (file,) = kept.iterdir()
+def test_the_index_is_stored_and_follows_changes_of_the_shards(world, monkeypatch):
+    stored = world / "stored"
+    first = store_of(world, stored)
+    (file,) = stored.iterdir()
     monkeypatch.setattr("lavis.images.tars.members", lambda *_: pytest.fail("the shards were read again"))
-    assert store_of(world, kept).open("some/0003.jpg").size == (20, 24)
+    assert store_of(world, stored).open("some/0003.jpg").size == (20, 24)
     monkeypatch.undo()
     assert first.stamp("some/0003.jpg") == store_of(world).stamp("some/0003.jpg")
     write_tar(world / "shards/part-000.tar", {"some/0003.jpg": noise(99)})
-    changed = store_of(world, kept)
+    changed = store_of(world, stored)
     assert changed.stamp("some/0003.jpg") != first.stamp("some/0003.jpg")
     with pytest.raises(MissingFile, match=r"1 of 2 images are in no shard of .*some/0000.jpg; fetch them"):
         changed.check(["some/0000.jpg", "some/0003.jpg"])
-    assert file in kept.iterdir()
+    assert file in stored.iterdir()
 
 
 @pytest.mark.parametrize("damage", [b"", b"rubbish", b"PK\x03\x04 cut"])
-def test_a_damaged_index_is_made_anew(world, heard, damage):
-    kept = world / "kept"
-    store_of(world, kept)
-    (file,) = kept.iterdir()
+def test_a_damaged_index_is_rebuilt(world, heard, damage):
+    stored = world / "stored"
+    store_of(world, stored)
+    (file,) = stored.iterdir()
     file.write_bytes(damage)
-    assert store_of(world, kept).open("some/0003.jpg").size == (20, 24)
-    assert "the shards are read again" in heard.text and file.stat().st_size > 100
+    assert store_of(world, stored).open("some/0003.jpg").size == (20, 24)
+    assert "reading the shards again" in heard.text and file.stat().st_size > 100
 
 
-def test_an_index_of_rows_that_cannot_be_is_made_anew(world, heard):
-    kept = world / "kept"
-    store_of(world, kept)
-    (file,) = kept.iterdir()
+def test_an_index_with_impossible_rows_is_rebuilt(world, heard):
+    stored = world / "stored"
+    store_of(world, stored)
+    (file,) = stored.iterdir()
     with np.load(file) as arrays:
         np.savez(file, **({name: arrays[name] for name in arrays} | {"shards": arrays["shards"] + 9}))
-    assert store_of(world, kept).open("some/0003.jpg").size == (20, 24)
-    assert "its rows do not fit" in heard.text
+    assert store_of(world, stored).open("some/0003.jpg").size == (20, 24)
+    assert "inconsistent rows" in heard.text
 
 
-def test_a_folder_that_cannot_be_written_keeps_nothing(world, heard):
+def test_without_a_writable_folder_nothing_is_stored(world, heard):
     (world / "file").write_text("")
-    assert store_of(world, world / "file" / "kept").open("some/0003.jpg").size == (20, 24)
-    assert "cannot be kept" in heard.text
+    assert store_of(world, world / "file" / "stored").open("some/0003.jpg").size == (20, 24)
+    assert "cannot be stored" in heard.text
 
 
 @pytest.mark.parametrize("cut", [1, 700, 1024, 5000])
-def test_a_shard_that_breaks_off_is_named(world, cut):
+def test_a_truncated_shard_is_named(world, cut):
     path = world / "shards/part-001.tar"
     end = [m.offset_data + m.size for m in members(path)][-1]
     path.write_bytes(path.read_bytes()[: end - cut if cut > 1024 else -(-end // 512) * 512 - cut * (cut < 512)])
-    with pytest.raises(DataError, match=r"part-001.tar.*fetch the shard again"):
+    with pytest.raises(DataError, match=r"part-001.tar.*download the shard again"):
         store_of(world)
 
 
-def test_what_is_no_shard_is_named(world):
+def test_a_compressed_or_missing_shard_is_named(world):
     path = world / "shards/part-001.tar"
     plain = path.read_bytes()
     path.write_bytes(gzip.compress(plain))
-    with pytest.raises(DataError, match=r"part-001.tar is no plain tar.*gunzip"):
+    with pytest.raises(DataError, match=r"part-001.tar is not a plain tar.*gunzip"):
         store_of(world)
     path.unlink()
     with pytest.raises(MissingFile, match=r"part-001.tar does not exist; fetch them"):
@@ -184,7 +194,7 @@ def test_a_name_in_two_shards_is_refused(world):
         store_of(world)
 
 
-def test_links_and_paths_lead_nowhere(world, tmp_path):
+def test_links_and_parent_paths_reach_no_other_file(world, tmp_path):
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(noise(5))
     path = tmp_path / "evil.tar"
@@ -200,26 +210,26 @@ def test_links_and_paths_lead_nowhere(world, tmp_path):
     for name in ("link.jpg", "hard.jpg", "dev.jpg", "secret.jpg", str(secret)):
         with pytest.raises(MissingFile, match="in no shard"):
             store.open(name)
-    with pytest.raises(DataError, match="cannot be decoded"):  # a key like any other: the bytes of the member
+    with pytest.raises(DataError, match="cannot be decoded"):  # a name like any other: the bytes are the member's
         store.open("../secret.jpg")
 
 
 def test_a_huge_member_is_not_read(world, monkeypatch):
     monkeypatch.setattr("lavis.images.tars.MOST_IMAGE", 100)
-    with pytest.raises(DataError, match=r"part-000.tar: some/0003.jpg has \d+ bytes: refused"):
+    with pytest.raises(DataError, match=r"part-000.tar: some/0003.jpg is too large \(\d+ bytes\)"):
         store_of(world).open("some/0003.jpg")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"a.jpg": b"x", "a.json": b"{"}, "a.json is no JSON"),
-        ({"a.jpg": b"x", "a.json": b"[1]"}, "expected an object"),
-        ({"a.jpg": b"x", "a.txt": b"\xff\xfe\xfa"}, "no UTF-8"),
+        ({"a.jpg": b"x", "a.json": b"{"}, "a.json is not JSON"),
+        ({"a.jpg": b"x", "a.json": b"[1]"}, "expected a JSON object"),
+        ({"a.jpg": b"x", "a.txt": b"\xff\xfe\xfa"}, "not UTF-8"),
         ({"a.jpg": b"x", "a.txt": b" \n"}, "empty caption"),
         ({"a.jpg": b"x"}, r"sample a \(a.jpg\): 'caption' must be"),
         ({"a.txt": b"x"}, "sample a: 'image' must be"),
-        ({"a.jpg": b"x", "a.txt": b"y" * (2**20 + 1)}, "a caption at most"),
+        ({"a.jpg": b"x", "a.txt": b"y" * (2**20 + 1)}, "a caption may have at most"),
     ],
 )
 def test_samples_that_cannot_be_read_are_named(tmp_path, content, message):
@@ -244,24 +254,24 @@ def test_a_tar_of_anything_is_read_or_refused(tmp_path, data):
             assert str(tmp_path) in str(error)
 
 
-def test_whole_runs_give_what_the_folder_gives(tmp_path):
-    made = write_world(tmp_path / "w", run_keys={"max_epoch": 1})
-    names = sorted(path.relative_to(made.images).as_posix() for path in made.images.rglob("*.jpg"))
+def test_runs_on_shards_equal_runs_on_the_folder(tmp_path):
+    world = write_world(tmp_path / "w", run_keys={"max_epoch": 1})
+    names = sorted(path.relative_to(world.images).as_posix() for path in world.images.rglob("*.jpg"))
     shards = tmp_path / "shards"
     shards.mkdir()
     for number in range(2):
-        write_tar(shards / f"{number}.tar", {name: (made.images / name).read_bytes() for name in names[number::2]})
-    found = []
+        write_tar(shards / f"{number}.tar", {name: (world.images / name).read_bytes() for name in names[number::2]})
+    metrics = []
     for name, more in (("folder", ()), ("shards", (f"datasets.salmu.build_info.images.storage={shards}",))):
         out = f"run.output_dir={tmp_path / name}"
-        for command in (made.command("train.py", options=(out, *more)), made.unlearn("vlul", options=(out, *more))):
+        for command in (world.command("train.py", options=(out, *more)), world.unlearn("vlul", options=(out, *more))):
             done = run(command)
             assert done.returncode == 0, done.stderr
         results = tmp_path / name / "unlearn-vlul/clip/salmu_retrieval/16/results.json"
-        found.append(json.loads(results.read_text())["metrics"])
-    assert found[0] == found[1] and len(list((tmp_path / "shards").glob("*.tar"))) == 2
+        metrics.append(json.loads(results.read_text())["metrics"])
+    assert metrics[0] == metrics[1] and len(list((tmp_path / "shards").glob("*.tar"))) == 2
     assert list((tmp_path / "shards").parent.glob("shards/*.npz")) == [] and list((tmp_path / "shards").iterdir())
 
 
-def test_one_image_root_stays_a_folder(world):
+def test_an_image_root_that_is_a_folder_stays_one(world):
     assert type(ImageStore(world / "images")) is ImageStore

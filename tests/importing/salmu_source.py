@@ -1,4 +1,4 @@
-"""Writes a tiny SALMU as it is published: parquet shards of the evaluation and training repositories, side files."""
+"""Writes a tiny SALMU in its published form: parquet shards of both repositories, and metadata files."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def write_shard(path: Path, rows: Sequence[dict[str, Any]], struct: bool = True,
     columns = {"image": pyarrow.array(images, IMAGE_TYPE if struct else pyarrow.binary())}
     for name in ("text", "identity_id", "file_name"):
         columns[name] = pyarrow.array([row[name] for row in rows])
-    kept = {name: column for name, column in columns.items() if name not in set(drop)}
-    parquet.write_table(pyarrow.table(kept), path, row_group_size=5)
+    columns = {name: column for name, column in columns.items() if name not in set(drop)}
+    parquet.write_table(pyarrow.table(columns), path, row_group_size=5)
     return path
 
 
@@ -87,7 +87,7 @@ def write_source(path: Path) -> SimpleNamespace:
 
 
 class Importer:
-    """Calling it runs the import command on the evaluation repository; gives the exit code."""
+    """Calling it runs the import command on the evaluation repository and returns the exit code."""
 
     def __init__(self, path: Path) -> None:
         self.source = write_source(path / "hub")
@@ -97,8 +97,8 @@ class Importer:
         folders = [str(folder) for folder in parquet or [self.source.bench]]
         return main(["import", "--parquet", *folders, "--out", str(self.out), "--df-out", str(self.df), *words])
 
-    def fault(self, capsys: Any, *words: str, **options: Any) -> str:
-        """The message of a call that must fail, with no annotations and no forget list written."""
+    def error(self, capsys: Any, *words: str, **options: Any) -> str:
+        """The message of a call that must fail without writing annotations or forget lists."""
         assert self(*words, **options) == 2
         text = capsys.readouterr().err
         assert text.startswith("error: ") and text.count("\n") == 1
@@ -107,7 +107,7 @@ class Importer:
 
 
 def images(out: Path) -> dict[str, bytes]:
-    """All imported pictures by path."""
+    """All imported images by path."""
     root = out / "images"
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 

@@ -1,4 +1,4 @@
-"""The import of published shards: layout, provenance of every field, resuming."""
+"""The import of published shards: layout, where each field comes from, resuming."""
 
 from __future__ import annotations
 
@@ -17,20 +17,10 @@ from lavis.importing.salmu import STATE
 from lavis.importing.salmu_parquet import Shard, iter_images
 from lavis.settings.config import compose_dataset
 from lavis.settings.schema import RunConfig
-from tests.importing.salmu_source import COUNTS, Importer, entries, images, write_json, write_shard, write_split
+from tests.importing.salmu_source import COUNTS, entries, images, write_json, write_shard, write_split
 
 DEFAULTS = Path(lavis.datasets.__file__).parent.parent / "configs" / "datasets" / "salmu" / "defaults.yaml"
 NOTES = "sensitive_set_captions_metadata.json"
-
-
-@pytest.fixture
-def call(tmp_path):
-    return Importer(tmp_path)
-
-
-@pytest.fixture
-def source(call):
-    return call.source
 
 
 class TestLayout:
@@ -50,7 +40,7 @@ class TestLayout:
         call()
         assert len(entries(call.out, "test")) == len(entries(call.out, "val")) == 3
 
-    def test_entries_carry_what_is_known(self, call, source):
+    def test_entries_contain_all_known_fields(self, call, source):
         call()
         row = source.rows["forget"][3]
         assert entries(call.out, "train")[f"forget/{row['file_name']}"] == {
@@ -65,19 +55,19 @@ class TestLayout:
         found = {k: v for split in ("train", "val", "test") for k, v in entries(call.out, split).items()}
         assert set(found[f"retain_synth/{anonymous['file_name']}"]) == {"image", "caption"}
 
-    def test_holdouts_and_side_files(self, call, source):
+    def test_holdouts_and_metadata(self, call, source):
         call()
         assert len(entries(call.out, "holdout_identity")) == len(entries(call.out, "holdout_association")) == 4
         for path in source.bench.glob("*.json"):
             assert (call.out / "metadata" / path.name).read_bytes() == path.read_bytes()
 
-    def test_forget_lists_hold_the_forget_split_in_three_orders(self, call, source):
+    def test_forget_lists_contain_the_forget_split_in_three_orders(self, call, source):
         call()
         lists = [(call.df / f"image-{seed}.txt").read_text().splitlines() for seed in (42, 87, 21)]
         assert lists[0] == sorted(f"forget/{row['file_name']}" for row in source.rows["forget"])
         assert set(lists[0]) == set(lists[1]) == set(lists[2]) and lists[0] != lists[1] != lists[2] != lists[0]
 
-    def test_own_val_and_test_splits_are_taken(self, call, source):
+    def test_val_and_test_splits_of_the_source_are_used(self, call, source):
         extra = [row | {"file_name": f"new{i}.jpg"} for i, row in enumerate(source.rows["retain_synth"][:5])]
         write_split(source.bench / "data", "validation", extra[:2], shards=1)
         write_split(source.bench / "data", "test", extra[2:], shards=1)
@@ -102,7 +92,7 @@ class TestLayout:
 
 
 class TestSources:
-    def test_both_repositories_give_what_the_evaluation_one_gives(self, call, source, tmp_path):
+    def test_both_repositories_give_the_same_as_the_evaluation_one(self, call, source, tmp_path):
         call()
         first = {path.name: path.read_bytes() for path in (call.out / "annotations").iterdir()}
         assert call("--out", str(tmp_path / "both"), parquet=[source.training, source.bench]) == 0
@@ -117,26 +107,26 @@ class TestSources:
         assert call(*folders, parquet=[source.bench / "data"]) == 0
         assert len(images(call.out)) == sum(COUNTS.values())
 
-    def test_training_repository_alone_cannot_tell_forget_from_holdouts(self, call, source, capsys):
-        text = call.fault(capsys, parquet=[source.training])
+    def test_the_training_repository_alone_does_not_separate_forget_and_holdouts(self, call, source, capsys):
+        text = call.error(capsys, parquet=[source.training])
         assert "sensitive, retain_synth" in text.replace("retain_synth, sensitive", "sensitive, retain_synth")
         assert "salmubench-512-redistributed" in text
 
-    def test_training_rows_that_no_split_holds(self, call, source, capsys):
+    def test_training_rows_that_are_in_no_split(self, call, source, capsys):
         rows = [source.rows["forget"][0] | {"file_name": f"odd{i}.jpg"} for i in range(4)]
         write_split(source.training / "data", "sensitive", rows)
-        text = call.fault(capsys, parquet=[source.bench, source.training])
+        text = call.error(capsys, parquet=[source.bench, source.training])
         assert "sensitive-00000-of-00002.parquet: 2 rows are not among those of forget, " in text and "odd0.jpg" in text
 
-    def test_captions_come_from_the_side_file_where_shards_have_none(self, call, source):
+    def test_captions_come_from_metadata_if_shards_have_none(self, call, source):
         write_split(source.bench / "data", "forget", source.rows["forget"], drop=["text", "identity_id"])
         assert call() == 0
         row = source.rows["forget"][0]
         assert entries(call.out, "train")[f"forget/{row['file_name']}"]["caption"] == [row["text"]]
 
-    def test_caption_of_the_shard_wins(self, call, source, caplog):
+    def test_the_caption_of_the_shard_is_preferred(self, call, source, caplog):
         row = source.rows["forget"][0]
-        write_json(source.bench / NOTES, source.notes | {row["file_name"]: {"caption": "otherwise"}})
+        write_json(source.bench / NOTES, source.notes | {row["file_name"]: {"caption": "another"}})
         call()
         assert entries(call.out, "train")[f"forget/{row['file_name']}"]["caption"] == [row["text"]]
         assert f"1 captions of {NOTES} differ" in caplog.text and row["file_name"] in caplog.text
@@ -162,15 +152,15 @@ class TestSources:
         taken = [pyarrow.total_allocated_bytes() - before for _ in iter_images(Shard(path, "forget"))]
         assert len(taken) == 200 and max(taken) < 5_000_000
 
-    def test_other_files_are_left_aside(self, call, source, caplog):
+    def test_other_files_are_ignored(self, call, source, caplog):
         write_shard(source.bench / "data" / "train-00000-of-00001.parquet", source.rows["forget"])
         write_shard(source.bench / "data" / "odd name.parquet", source.rows["forget"])
         assert call() == 0
-        assert "unknown splits are left aside: train" in caplog.text and "odd name.parquet" in caplog.text
+        assert "ignoring shards of unknown splits: train" in caplog.text and "odd name.parquet" in caplog.text
 
 
 class TestResume:
-    def test_stopped_import_goes_on_and_ends_alike(self, call, source, tmp_path, monkeypatch, capsys):
+    def test_a_stopped_import_resumes_with_the_same_result(self, call, source, tmp_path, monkeypatch, capsys):
         written = []
         real = salmu_import.write_bytes
 
@@ -181,7 +171,7 @@ class TestResume:
             real(path, data)
 
         monkeypatch.setattr(salmu_import, "write_bytes", stop)
-        assert call() == 130 and "goes on" in capsys.readouterr().err
+        assert call() == 130 and "again to resume" in capsys.readouterr().err
         assert not (call.out / "annotations").exists()
         monkeypatch.setattr(salmu_import, "write_bytes", lambda path, data: (written.append(path), real(path, data))[1])
         assert call() == 0
@@ -191,17 +181,17 @@ class TestResume:
         for path in (call.out / "annotations").iterdir():
             assert path.read_bytes() == (tmp_path / "whole" / "annotations" / path.name).read_bytes()
 
-    def test_done_shards_are_not_read_again(self, call, monkeypatch):
+    def test_finished_shards_are_not_read_again(self, call, monkeypatch):
         call()
         monkeypatch.setattr(salmu_import, "iter_images", lambda shard: pytest.fail(f"{shard} read again"))
         assert call() == 0
 
-    @pytest.mark.parametrize("harm", ["missing", "short"])
-    def test_harmed_image_is_written_again(self, call, source, harm):
+    @pytest.mark.parametrize("damage", ["missing", "short"])
+    def test_a_damaged_image_is_written_again(self, call, source, damage):
         call()
         row = source.rows["holdout_identity"][0]
         path = call.out / "images" / "holdout_identity" / row["file_name"]
-        path.unlink() if harm == "missing" else path.write_bytes(b"x")
+        path.unlink() if damage == "missing" else path.write_bytes(b"x")
         call()
         assert path.read_bytes() == row["image"]
 
@@ -213,7 +203,7 @@ class TestResume:
         assert images(call.out)[f"forget/{rows[0]['file_name']}"] == rows[0]["image"]
 
     @pytest.mark.parametrize("mark", ["", "[]", '{"sizes": []}'])
-    def test_broken_marker_counts_as_none(self, call, mark):
+    def test_a_broken_marker_is_ignored(self, call, mark):
         call()
         before = images(call.out)
         for path in (call.out / STATE).glob("*.json"):
@@ -222,15 +212,15 @@ class TestResume:
 
     def test_two_imports_at_once(self, call, capsys):
         with salmu_import._lock(call.out):
-            assert "another import is writing" in call.fault(capsys)
+            assert "another import is writing" in call.error(capsys)
 
     def test_no_space_left(self, call, source, monkeypatch, capsys):
         def full(path, data):
             raise OSError(28, "No space left on device", str(path))
 
         monkeypatch.setattr(salmu_import, "write_bytes", full)
-        text = call.fault(capsys)
-        assert "No space left on device" in text and "call the command again" in text
+        text = call.error(capsys)
+        assert "No space left on device" in text and "run the command again" in text
 
     def test_progress_is_silent_without_a_terminal(self, call, capsys):
         call()

@@ -8,14 +8,14 @@ import torch
 from lavis.losses.itm import draw_negatives, hard_negative_weights, itm_loss
 
 
-def test_weights_are_a_softmax_without_the_own_image():
+def test_weights_are_a_softmax_without_the_same_image():
     logits = torch.log(torch.tensor([[1.0, 2.0, 1.0], [1.0, 1.0, 2.0], [3.0, 0.5, 0.5]]))
     weights = hard_negative_weights(logits, torch.tensor([7, 7, 9]))
     torch.testing.assert_close(weights, torch.tensor([[0, 0, 0.25], [0, 0, 0.5], [0.75, 0.125, 0]]))
 
 
-def test_vanishing_candidates_are_equally_likely():
-    """exp(−1000) is zero in single precision: the row would have nothing to draw."""
+def test_candidates_that_underflow_are_equally_likely():
+    """exp(−1000) is zero in single precision; without a fallback the row would have nothing to draw."""
     logits = torch.tensor([[0.0, -1000.0, -1000.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     weights = hard_negative_weights(logits, torch.tensor([1, 2, 3]))
     torch.testing.assert_close(weights[0], torch.tensor([0.0, 1.0, 1.0]))
@@ -29,7 +29,7 @@ def test_draws_follow_the_weights():
     assert (drawn == 1).float().mean().item() == pytest.approx(0.75, abs=0.02)
 
 
-def test_one_image_alone_has_no_negative():
+def test_a_single_image_has_no_negative():
     weights = hard_negative_weights(torch.randn(3, 3), torch.tensor([5, 5, 5]))
     assert draw_negatives(weights).tolist() == []
 

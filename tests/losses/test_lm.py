@@ -23,7 +23,7 @@ def test_losses_are_shifted_smoothed_and_summed():
     torch.testing.assert_close(sequence_losses(logits, labels), torch.tensor([likely + unlikely, unlikely]))
 
 
-def test_the_teacher_takes_its_share_on_tokens_only():
+def test_the_teacher_counts_on_tokens_only():
     step, sure = [math.log(3.0), 0.0], [60.0, 0.0]
     logits = torch.tensor([[step, step, step]])
     teacher = torch.tensor([[sure, sure, sure]], requires_grad=True)

@@ -26,6 +26,12 @@ SMALL = {
     "dropout": 0.0,
     "tokenizer": str(FOLDER / "tokenizer"),
 }
+ALBEF_SIZES = {
+    "albef_retrieval": {"vocab_size": 300, "fusion_layer": 3, "embed_dim": 16, "queue_size": 18, "max_txt_len": 12},
+    "albef_vqa": {"vocab_size": 300, "fusion_layer": 3, "decoder_depth": 3},
+    "albef_nlvr": {"vocab_size": 300, "text_depth": 18},
+    "albef_classification": {"vocab_size": 300, "fusion_layer": 3},
+}
 HIDDEN, FEATURES, LOSSES, GRADIENTS = 1e-5, 2e-5, 1e-5, 1e-4
 
 
@@ -52,6 +58,15 @@ def build(arch: str, **sizes: Any):
 def load(arch: str, **sizes: Any):
     """The small model with the recorded weights."""
     return build(arch, pretrained=str(FOLDER / f"{arch}.safetensors"), **sizes)
+
+
+def perturb(model, spread: float):
+    """Weights that differ everywhere, momentum copies included (at fresh weights attention is almost flat)."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in dict.fromkeys(model.parameters()):
+            parameter.add_(spread * torch.randn(parameter.shape, generator=generator))
+    return model
 
 
 def pixels(model, images: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from lavis.models.base import TrainingStep
-from tests.models.references import assert_close, build, keys_of, listed_keys, load
-from tests.models.test_albef_nlvr import perturb
+from tests.models.references import assert_close, build, keys_of, listed_keys, load, perturb
 
 ARCH = "albef_classification"
 SIZES = {"vocab_size": 300, "fusion_layer": 3}

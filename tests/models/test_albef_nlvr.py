@@ -8,21 +8,12 @@ import torch.nn.functional as F
 
 from lavis.common.errors import ConfigError, DataError
 from lavis.models.base import TrainingStep
-from tests.models.references import HIDDEN, assert_close, build, keys_of, listed_keys
+from tests.models.references import HIDDEN, assert_close, build, keys_of, listed_keys, perturb
 
 ARCH = "albef_nlvr"
 SIZES = {"vocab_size": 300, "text_depth": 18}
 LAYER = "text_encoder.encoder.layer."
 STEP = TrainingStep(epoch=0, step=50, steps_per_epoch=100)
-
-
-def perturb(model, spread: float):
-    """Weights that differ everywhere, momentum copies included (at fresh weights attention is almost flat)."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in dict.fromkeys(model.parameters()):
-            parameter.add_(spread * torch.randn(parameter.shape, generator=generator))
-    return model
 
 
 @pytest.fixture(scope="module")

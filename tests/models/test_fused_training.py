@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from lavis.models.base import Inputs, TrainingStep
-from tests.models.references import build
-from tests.models.test_fused_loading import SIZES
+from tests.models.references import ALBEF_SIZES, build
 
 STEP = TrainingStep(epoch=1, step=3, steps_per_epoch=10)
 
@@ -34,10 +33,10 @@ def total(model, inputs: Inputs, progress: TrainingStep = STEP) -> torch.Tensor:
 
 def fresh(arch: str, **keys):
     torch.manual_seed(7)
-    return build(arch, **SIZES[arch], **keys)
+    return build(arch, **ALBEF_SIZES[arch], **keys)
 
 
-@pytest.mark.parametrize("arch", SIZES)
+@pytest.mark.parametrize("arch", ALBEF_SIZES)
 def test_half_precision_comes_near_single(arch):
     model = fresh(arch)
     inputs = inputs_of(model)
@@ -48,7 +47,7 @@ def test_half_precision_comes_near_single(arch):
     assert half.item() == pytest.approx(single.item(), rel=0.02)
 
 
-@pytest.mark.parametrize("arch", SIZES)
+@pytest.mark.parametrize("arch", ALBEF_SIZES)
 def test_every_trained_parameter_gets_a_gradient_and_no_other(arch):
     model = fresh(arch)
     total(model, inputs_of(model)).backward()
@@ -57,7 +56,7 @@ def test_every_trained_parameter_gets_a_gradient_and_no_other(arch):
         assert parameter.requires_grad != name.split(".")[0].endswith("_m"), name
 
 
-@pytest.mark.parametrize("arch", SIZES)
+@pytest.mark.parametrize("arch", ALBEF_SIZES)
 def test_recomputed_activations_give_the_same_gradients(arch):
     plain, lean = fresh(arch), fresh(arch, grad_checkpointing=True)
     for model in (plain, lean):
@@ -87,7 +86,7 @@ def test_micro_batches_of_one_step_sum_to_the_batch(arch):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("arch", SIZES)
+@pytest.mark.parametrize("arch", ALBEF_SIZES)
 def test_a_step_on_the_gpu(arch):
     inputs = inputs_of(fresh(arch))
     torch.manual_seed(0)

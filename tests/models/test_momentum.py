@@ -10,7 +10,7 @@ from torch import nn
 from lavis.common.distributed import gather_rows
 from lavis.models.fused.momentum import follow, frozen_copy
 from lavis.models.fused.text import AttentionBlock, TextDecoder, TextEncoder, TextSizes
-from tests.small import run
+from tests.processes import run
 
 SIZES = TextSizes(vocab=20, width=16, depth=3, heads=2, ffn=32, positions=12, context=8, dropout=0.0)
 GATHER = """

@@ -1,4 +1,4 @@
-"""Image processors: the pixels of open_clip's evaluation transform, and a random crop ruled by its generator."""
+"""Image processors: evaluation equals open_clip's transform; the random crop depends only on its generator."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_eval_equals_open_clip(mode, size):
     assert torch.equal(ours, (expected * 255).round().to(torch.uint8))
 
 
-def test_train_is_ruled_by_its_generator_alone():
+def test_train_depends_only_on_its_generator():
     image, processor = noise(48, 48), ClipImageTrain(24)
     first = processor(image, torch.Generator().manual_seed(1))
     torch.manual_seed(99)
@@ -50,14 +50,14 @@ def test_crop_stays_inside(width, height, a, b, seed):
 
 
 def test_crop_covers_its_share_of_the_area():
-    """Shares lie in [0.9, 1] up to rounding of the sides (half a pixel of 400 each)."""
+    """Shares lie in [0.9, 1] up to rounding of height and width (half a pixel in 400 each)."""
     for seed in range(50):
         _, _, h, w = crop_box(400, 400, (0.9, 1.0), torch.Generator().manual_seed(seed))
         assert 0.89 <= h * w / 400**2 <= 1.0
 
 
 def test_a_strip_falls_back_to_its_centre():
-    """100 x 1 pixels have no crop of ratio at most 4/3 with 90 % of the area: the centre, 1 high and 1 wide, stays."""
+    """No crop of 100 x 1 pixels has a ratio of at most 4/3 and 90 % of the area, so the centre pixel is taken."""
     assert crop_box(100, 1, (0.9, 1.0), torch.Generator().manual_seed(0)) == (0, 49, 1, 1)
 
 
@@ -80,6 +80,6 @@ def test_built_from_configuration():
         ({"image_size": 3}, "key needs the name of a processor"),
     ],
 )
-def test_wrong_arguments_are_named(config, message):
+def test_errors_name_the_wrong_argument(config, message):
     with pytest.raises(ConfigError, match=message.replace("(", r"\(").replace(")", r"\)")):
         build_processor(config, "image", "key")

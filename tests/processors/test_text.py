@@ -11,12 +11,12 @@ from lavis.processors.text import BlipCaption, ClipCaption
 SENSITIVE = "Ana O'Neil's e-mail: ana.oneil@mail.org, phone (+34) 600-123; IBAN ES12 3456!"
 
 
-def test_clip_caption_leaves_everything_alone():
+def test_clip_caption_changes_nothing():
     assert ClipCaption()(SENSITIVE) == SENSITIVE
 
 
-def test_blip_caption_follows_the_recipe():
-    """Of .!"()*#:;~ each becomes a blank, blanks collapse, capitals fall; apostrophes, commas and @ stay."""
+def test_blip_caption_processing():
+    """Each of .!"()*#:;~ becomes a space, spaces collapse, capitals go; apostrophes, commas and @ stay."""
     expected = "ana o'neil's e-mail ana oneil@mail org, phone +34 600-123 iban es12 3456"
     assert BlipCaption()(SENSITIVE) == expected
 
@@ -25,7 +25,7 @@ def test_blip_caption_truncates_and_prompts():
     assert BlipCaption(prompt="a photo of ", max_words=2)("One two three") == "a photo of one two"
 
 
-def test_wrong_arguments_are_named():
+def test_errors_name_the_wrong_argument():
     with pytest.raises(ConfigError, match=r"key\.max_words must be at least 1"):
         build_processor({"name": "blip_caption", "max_words": 0}, "text", "key")
     with pytest.raises(ConfigError, match="unknown key 'key.max_words'"):

@@ -26,8 +26,8 @@ from lavis.report.rows import broken_row, relearning
 from lavis.report.standing import judged, mean_metrics, with_derived
 from lavis.report.tables import to_csv, to_markdown
 from lavis.sweeps.schema import sweep_from_dict
+from tests.report.reader import Reader
 from tests.report.rows import METHODS, benchmark_rows, row
-from tests.report.test_page import Reader
 
 MRR = "salmubench_retfail_mrr"
 COLUMN = Column(MRR, "RetFail MRR", "", 4)

@@ -7,7 +7,6 @@ import math
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,36 +21,11 @@ from lavis.report.page import Report, environment, render
 from lavis.report.rows import losses, row_from_folder
 from lavis.report.text import clean
 from lavis.report.write import write_report
+from tests.report.reader import Reader
 from tests.report.rows import HOSTILE, METHODS, benchmark_rows, gallery, row, rows
 
 SETTING = ("clip", "salmu_mini_retrieval", 630)
-VOID = frozenset({"meta", "img", "br", "hr", "link"})
 ACTIVE = {"script", "iframe", "object", "embed", "form", "base", "audio", "video"}
-
-
-class Reader(HTMLParser):
-    """Elements, attributes and visible text of a page, as a browser would find them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.texts: list[str] = []
-        self.open: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
 
 
 def hostile_report() -> Report:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,37 +15,29 @@ import torch
 from lavis.common.checkpoint import all_checkpoints, load_checkpoint
 from lavis.common.errors import CheckpointError, TrainingError
 from lavis.trainers.base import BaseTrainer
-from tests.small import ROOT, SmallWorld, launched, run, write_world
+from tests.processes import Started, launched, run, start
+from tests.small import SmallWorld
 
-LONG = ("run.max_epoch=40", "run.save_freq_steps=3", "run.evaluate_after=false", "run.accum_grad_iters=1")
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+LONG = ("run.max_epoch=20", "run.save_freq_steps=3", "run.evaluate_after=false", "run.accum_grad_iters=1")
 BEST = "checkpoint_best.pth"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> SmallWorld:
-    made = write_world(tmp_path_factory.mktemp("faults"))
-    done = run(made.command("train.py"))
-    assert done.returncode == 0, done.stderr
-    return made
+def world(trained_world, tmp_path_factory) -> SmallWorld:
+    """The trained world, with a folder of this module's own for runs."""
+    return dataclasses.replace(trained_world, path=tmp_path_factory.mktemp("faults"))
 
 
 def command(world: SmallWorld, name: str, *options: str) -> list[str]:
-    start = f"run.resume_ckpt_path={world.output / 'original/clip/salmu_retrieval' / BEST}"
-    return world.unlearn("vlul", options=(*LONG, start, f"run.output_dir={world.path / name}", *options))
+    original = f"run.resume_ckpt_path={world.output / 'original/clip/salmu_retrieval' / BEST}"
+    return world.unlearn("vlul", options=(*LONG, original, f"run.output_dir={world.path / name}", *options))
 
 
 def folder(world: SmallWorld, name: str) -> Path:
     return world.path / name / "unlearn-vlul" / "clip" / "salmu_retrieval" / "16"
 
 
-def begin(words: list[str], processes: int = 1) -> subprocess.Popen:
-    return subprocess.Popen(
-        launched(words, processes), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def wait_for(process: subprocess.Popen, what, seconds: float = 120) -> None:
+def wait_for(process: Started, what, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         if what():
@@ -63,7 +55,7 @@ def children(pid: int) -> list[int]:
 
 
 def completed(words: list[str], processes: int = 1) -> str:
-    done = run(words, processes=processes)
+    done = run(words, processes, fresh=processes > 1)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
@@ -83,7 +75,7 @@ def straight(world) -> Path:
 def test_a_dead_worker_is_one_message_and_the_run_goes_on(world, straight):
     words = command(world, "worker", "run.num_workers=2")
     place = folder(world, "worker")
-    process = begin(words)
+    process = start(words)
     wait_for(process, lambda: all_checkpoints(place) and children(process.pid))
     victims = children(process.pid)
     while not victims and process.poll() is None:
@@ -104,7 +96,7 @@ def test_a_dead_worker_is_one_message_and_the_run_goes_on(world, straight):
 def test_kill_9_of_one_rank_ends_the_other_and_the_run_goes_on(world):
     completed(command(world, "two-straight"), processes=2)
     words = command(world, "two")
-    process = begin(words, processes=2)
+    process = start(launched(words, 2), fresh=True)
     place = folder(world, "two")
     wait_for(process, lambda: all_checkpoints(place) and len(children(process.pid)) >= 2)
     os.kill(children(process.pid)[-1], signal.SIGKILL)
@@ -118,7 +110,7 @@ def test_kill_9_while_a_checkpoint_is_written(world, straight):
     """The file under its temporary name is left unfinished; no checkpoint is."""
     words = command(world, "writing", "run.save_freq_steps=1")
     place = folder(world, "writing")
-    process = begin(words)
+    process = start(words)
     wait_for(process, lambda: all_checkpoints(place) and list(place.glob(".checkpoint_*.tmp")))
     process.kill()
     process.communicate()
@@ -133,7 +125,7 @@ def test_times_of_files_do_not_matter(world, straight):
     """A clock that was set back: the newest checkpoint is the one with most steps, whatever its time says."""
     words = command(world, "clock")
     place = folder(world, "clock")
-    process = begin(words)
+    process = start(words)
     wait_for(process, lambda: len(all_checkpoints(place)) >= 2)
     process.kill()
     process.communicate()
@@ -145,8 +137,8 @@ def test_times_of_files_do_not_matter(world, straight):
     assert same_weights(place, straight)
 
 
-def test_when_every_checkpoint_is_damaged_none_is_deleted(unlearn):
-    place = unlearn("vlul", "run.evaluate_after=false")
+def test_when_every_checkpoint_is_damaged_none_is_deleted(unlearn, unlearned):
+    place = unlearned("vlul", "run.evaluate_after=false")
     for path in all_checkpoints(place):
         path.write_bytes(path.read_bytes()[:1000])
     before = sorted(place.iterdir())
@@ -164,13 +156,13 @@ def test_kill_9_of_the_launcher_and_the_run_goes_on(world):
     if not (folder(world, "two-straight") / BEST).exists():
         completed(command(world, "two-straight"), processes=2)
     words = command(world, "launcher")
-    process = begin(words, processes=2)
+    process = start(launched(words, 2), fresh=True)
     place = folder(world, "launcher")
     wait_for(process, lambda: all_checkpoints(place) and len(children(process.pid)) >= 2)
     ranks = children(process.pid)
     process.kill()
     process.wait()
-    meanwhile = run(words, processes=2)
+    meanwhile = run(words, 2, fresh=True)
     assert meanwhile.returncode == 0 or "another run" in meanwhile.stderr, meanwhile.stderr
     deadline = time.monotonic() + 120
     while any(Path(f"/proc/{rank}/stat").exists() for rank in ranks) and time.monotonic() < deadline:
@@ -184,12 +176,12 @@ def test_a_file_that_the_system_refuses_to_write_leaves_the_former_checkpoints(w
     """A real refusal (a limit on file sizes), in the middle of a real checkpoint."""
     words = command(world, "limited")
     place = folder(world, "limited")
-    process = begin(words)
+    process = start(words)
     wait_for(process, lambda: len(all_checkpoints(place)) >= 2)
     process.kill()
     process.communicate()
     before = {path: path.read_bytes() for path in all_checkpoints(place)}
-    done = run(["bash", "-c", 'ulimit -f 2000 && exec "$@"', "limited", *words])
+    done = run(["bash", "-c", 'ulimit -f 2000 && exec "$@"', "limited", *words], fresh=True)
     assert done.returncode == 2 and done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr, done.stderr
     assert "could not be written" in done.stderr and str(place) in done.stderr
     assert {path: path.read_bytes() for path in all_checkpoints(place)} == before

@@ -15,11 +15,51 @@ from lavis.models.albef_retrieval import AlbefRetrieval
 from lavis.models.clip import ClipModel
 from lavis.runners.fsdp import blocks, check_parallel
 from lavis.settings.schema import RunConfig
-from tests.small import run, write_world
+from tests.processes import run
+from tests.small import write_world
 
 # Adam turns rounding of gradients near zero into whole steps, hence the large epsilon.
 KEYS = {"batch_size_train": 4, "max_epoch": 2, "init_lr": 1e-3, "adam_eps": 1e-3, "max_grad_norm": 0.1}
 FOLDER = "unlearn-{}/clip/salmu_retrieval/16"
+PART = """
+import torch
+from torch import nn
+from lavis.common import distributed
+from lavis.common.cli import run_main
+from lavis.runners.fsdp import is_sharded, shard, state_bytes, total_norm, whole
+from lavis.runners.optim import build_optimizer
+from lavis.settings.schema import RunConfig
+
+class Tower(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(64, 64) for _ in range(4)])
+        self.scale = nn.Parameter(torch.tensor(1.5))
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x * self.scale
+
+def main(_):
+    cpu = torch.device("cpu")
+    distributed.setup(cpu)
+    torch.manual_seed(0)
+    tower = Tower()
+    network = shard(nn.Sequential(tower), tower, cpu)
+    optimizer = build_optimizer(tower, RunConfig(), cpu)
+    network(torch.ones(2, 64)).square().mean().backward()
+    norm = float(total_norm([p.grad for p in tower.parameters()]))
+    optimizer.step()
+    exact = sum(float(whole(p.grad).square().sum()) for p in tower.parameters()) ** 0.5
+    everything = 2 * 4 * (4 * (64 * 64 + 64) + 1)
+    assert abs(norm - exact) < 1e-5 * exact, (norm, exact)
+    part = state_bytes(optimizer) / everything
+    assert is_sharded(tower) and .45 < part < .55, part
+    distributed.shutdown()
+    print("held", flush=True)
+
+run_main(main)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -89,37 +129,7 @@ def test_a_run_goes_on_from_a_checkpoint(world, original):
 
 def test_a_process_holds_its_part_of_weights_gradients_and_states(tmp_path):
     script = tmp_path / "part.py"
-    script.write_text(
-        "import torch, torch.distributed as dist\n"
-        "from torch import nn\n"
-        "from lavis.runners.optim import build_optimizer\n"
-        "from lavis.settings.schema import RunConfig\n"
-        "from lavis.runners.fsdp import blocks, is_sharded, shard, state_bytes, total_norm, whole\n"
-        "dist.init_process_group('gloo')\n"
-        "class Tower(nn.Module):\n"
-        "    def __init__(self):\n"
-        "        super().__init__()\n"
-        "        self.layers = nn.ModuleList([nn.Linear(64, 64) for _ in range(4)])\n"
-        "        self.scale = nn.Parameter(torch.tensor(1.5))\n"
-        "    def forward(self, x):\n"
-        "        for layer in self.layers:\n"
-        "            x = layer(x)\n"
-        "        return x * self.scale\n"
-        "torch.manual_seed(0)\n"
-        "tower = Tower()\n"
-        "network = shard(nn.Sequential(tower), tower, torch.device('cpu'))\n"
-        "optimizer = build_optimizer(tower, RunConfig(), torch.device('cpu'))\n"
-        "network(torch.ones(2, 64)).square().mean().backward()\n"
-        "norm = float(total_norm([p.grad for p in tower.parameters()]))\n"
-        "optimizer.step()\n"
-        "exact = sum(float(whole(p.grad).square().sum()) for p in tower.parameters()) ** 0.5\n"
-        "everything = 2 * 4 * (4 * (64 * 64 + 64) + 1)\n"
-        "assert abs(norm - exact) < 1e-5 * exact, (norm, exact)\n"
-        "part = state_bytes(optimizer) / everything\n"
-        "assert is_sharded(tower) and .45 < part < .55, part\n"
-        "dist.destroy_process_group()\n"
-        "print('held', flush=True)\n"
-    )
+    script.write_text(PART)
     done = run([sys.executable, str(script)], processes=2)
     assert done.returncode == 0 and done.stdout.count("held") == 2, done.stderr
 

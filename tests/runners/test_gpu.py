@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lavis.common.checkpoint import load_checkpoint
-from tests.small import run
+from tests.processes import run
 
 pytestmark = pytest.mark.gpu
 SUB = ("unlearn-erase", "clip", "salmu_retrieval", "16")
@@ -17,7 +17,7 @@ def unlearned(world, path, *options: str, launch: bool = False) -> dict:
     command = world.unlearn("erase", options=keys)
     if launch:
         command[1:1] = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
-    done = run(command)
+    done = run(command, fresh=True)
     assert done.returncode == 0, done.stderr
     return load_checkpoint(path.joinpath(*SUB) / "checkpoint_best.pth")["model"]
 

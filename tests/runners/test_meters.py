@@ -1,29 +1,46 @@
-"""Waiting for data is counted, and recorded as a share of the epoch."""
+"""Waiting for data is counted, and recorded as a share of the epoch; on a clock that moves when the test says so."""
 
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
 from lavis.datasets.pairs import PairDataset
+from lavis.runners import epoch, meters
 from lavis.runners.meters import Timed
+from lavis.trainers import delete
 
 
-def slowly(n: int, seconds: float):
-    for i in range(n):
-        time.sleep(seconds)
-        yield i
+class Clock:
+    """Stands for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
-def test_only_waiting_is_counted():
-    source = Timed(slowly(3, 0.02))
-    found = []
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    made = Clock()
+    for module in (meters, epoch):
+        monkeypatch.setattr(module, "time", made)
+    return made
+
+
+def test_only_waiting_is_counted(clock):
+    def slowly(n: int):
+        for i in range(n):
+            clock.now += 2
+            yield i
+
+    source, found = Timed(slowly(3)), []
     for item in source:
         found.append(item)
-        time.sleep(0.05)
-    assert found == [0, 1, 2] and 0.06 <= source.seconds < 0.15
+        clock.now += 5
+    assert found == [0, 1, 2] and source.seconds == 6
 
 
 def test_an_error_of_the_source_passes_through():
@@ -37,19 +54,20 @@ def test_an_error_of_the_source_passes_through():
         next(source)
 
 
-def test_the_log_has_the_share_of_an_epoch_that_went_into_waiting(unlearn, monkeypatch):
-    def share(name: str) -> float:
-        options = ("run.evaluate_after=false", "run.num_workers=0", "run.max_epoch=1")
-        folder = unlearn("delete", *options, name=name)
-        records = [json.loads(line) for line in (folder / "log.txt").read_text().splitlines()]
-        return records[1]["train_waiting"]
+def test_the_log_has_the_share_of_an_epoch_that_went_into_waiting(unlearn, monkeypatch, clock):
+    """A second for the rows of Df, one for those of Dr, six for the step."""
+    batch, terms = PairDataset.batch, delete.delete_terms
 
-    batch = PairDataset.batch
-
-    def slow(self, *args):
-        time.sleep(0.1)
+    def slow_batch(self, *args):
+        clock.now += 1
         return batch(self, *args)
 
-    quick = share("quick")
-    monkeypatch.setattr(PairDataset, "batch", slow)
-    assert 0 <= quick < share("slow") <= 1 and share("slower") > 0.5
+    def slow_terms(*args):
+        clock.now += 6
+        return terms(*args)
+
+    monkeypatch.setattr(PairDataset, "batch", slow_batch)
+    monkeypatch.setattr(delete, "delete_terms", slow_terms)
+    folder = unlearn("delete", "run.evaluate_after=false", "run.num_workers=0", "run.max_epoch=1")
+    record = json.loads((folder / "log.txt").read_text().splitlines()[1])
+    assert record["train_waiting"] == pytest.approx(0.25)

@@ -8,7 +8,7 @@ import pytest
 
 from lavis.common.checkpoint import load_checkpoint, load_file
 from tests.fused import ROOT, write_world
-from tests.small import run
+from tests.processes import run
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ def difference(a, b) -> float:
     return max((one[name] - two[name]).abs().max().item() for name in one)
 
 
-def test_every_output_of_the_contract_appears(unlearn):
-    folder = unlearn("vlul")
+def test_every_output_of_the_contract_appears(finished):
+    folder = finished("vlul")
     names = {path.name for path in folder.iterdir()}
     assert {"checkpoint_0.pth", "checkpoint_1.pth", "checkpoint_best.pth", "log.txt", "evaluate.txt", "result"} <= names
     assert (folder / "checkpoint_best.pth").resolve() == (folder / "checkpoint_1.pth").resolve()
@@ -46,8 +46,8 @@ def test_every_output_of_the_contract_appears(unlearn):
 
 
 @pytest.mark.parametrize("method", ["vlul", "vlul-md", "vlul-multi-uni", "erase", "delete"])
-def test_every_method_changes_weights_and_names_its_terms(unlearn, trained_world, method):
-    folder = unlearn(method, *FAST)
+def test_every_method_changes_weights_and_names_its_terms(finished, trained_world, method):
+    folder = finished(method, *FAST)
     original = weights(trained_world.output / "original" / "clip" / "salmu_retrieval")
     changed = [name for name, tensor in weights(folder).items() if not torch.equal(tensor, original[name])]
     assert "logit_scale" not in changed
@@ -59,12 +59,11 @@ def test_every_method_changes_weights_and_names_its_terms(unlearn, trained_world
     assert named == {"train_loss", *(f"train_{term}" for term in terms)}
 
 
-def test_accumulation_of_two_differs_from_one_but_repeats_itself(unlearn):
+def test_accumulation_of_two_differs_from_one_but_repeats_itself(unlearn, finished):
     once = unlearn("erase", *FAST, "run.accum_grad_iters=2", name="a")
     again = unlearn("erase", *FAST, "run.accum_grad_iters=2", name="b")
-    single = unlearn("erase", *FAST, name="c")
     assert difference(once, again) == 0.0
-    assert difference(once, single) > 0.0
+    assert difference(once, finished("erase", *FAST)) > 0.0
 
 
 def test_a_cached_teacher_teaches_what_a_live_one_does(unlearn):
@@ -86,9 +85,9 @@ def test_weights_scale_the_terms(unlearn):
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
-def test_half_precision_trains(unlearn, dtype):
+def test_half_precision_trains(unlearn, finished, dtype):
     folder = unlearn("vlul", *FAST, "run.amp=true", f"run.amp_dtype={dtype}", "run.max_epoch=1", name=dtype)
-    full = unlearn("vlul", *FAST, "run.max_epoch=1", name="full")
+    full = finished("vlul", *FAST, "run.max_epoch=1")
     half, single = lines(folder / "log.txt")[1]["train_loss"], lines(full / "log.txt")[1]["train_loss"]
     assert half == pytest.approx(single, rel=0.6)
     assert difference(folder, full) > 0

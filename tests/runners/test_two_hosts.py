@@ -21,7 +21,8 @@ import pytest
 import torch
 
 from lavis.common.checkpoint import all_checkpoints, load_checkpoint
-from tests.small import ROOT, run, write_world
+from tests.processes import ROOT, run
+from tests.small import write_world
 
 PORT = 29611
 STEPS = ("run.max_epoch=150", "run.save_freq_steps=2", "run.evaluate_after=false", "run.keep_last=3")

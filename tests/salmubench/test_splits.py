@@ -6,8 +6,8 @@ from lavis.common.errors import DataError
 from lavis.datasets.annotations import Entry
 from lavis.salmubench import splits
 from lavis.salmubench.value_auc import fictitious_captions
+from lavis.synthetic.mini.metadata import metadata_files
 from lavis.synthetic.mini.plan import SIZES, make_plan
-from lavis.synthetic.mini.sidefiles import side_files
 
 
 def entry(image, identity=None, **facts):
@@ -74,7 +74,7 @@ def test_the_drawn_data_set_agrees():
         split: [Entry(r.image, (r.caption,), extra=r.annotation()) for r in plan.split(split)]
         for split in ("forget", "holdout_association", "retain_synth")
     }
-    side = side_files(plan)
+    side = metadata_files(plan)
     forget, held = rows["forget"], rows["holdout_association"]
     found = splits.derive_splits(forget, held, rows["retain_synth"], side[splits.FRAGILE])
     assert (len(found.retain_joint), len(found.retain_disjoint)) == (30, 490)

@@ -15,7 +15,7 @@ from lavis.salmubench.gen_know import ImageNetAccuracy
 from lavis.salmubench.layout import public_layout
 from lavis.settings.config import load_config
 from lavis.synthetic.mini.layout import ensure
-from tests.datasets.test_imagenet import write_folders
+from tests.datasets.imagenet_files import write_folders
 from tests.salmubench.rows import Projection, benchmark_of, cosine, salmubench_metrics
 
 TEN = "retfail_r1 retfail_mrr assoc_str acs idzsc core_assoc gen_know inter_id_sim intra_id_sim vis_id_int frag_sim"
@@ -158,7 +158,7 @@ def test_side_files_that_do_not_fit_are_named(builder, tmp_path, caplog):
         assert "does not match the rows: it lacks" in caplog.text
         assert not {"salmubench_idzsc", "salmubench_core_assoc"} & set(metrics) and "salmubench_x_mrr" in metrics
         (metadata / "identities_metadata.json").write_text(json.dumps(people | {first: {"name": ""}}))
-        with pytest.raises(DataError, match="1 identities have no 'name'"):
+        with pytest.raises(DataError, match="1 identities lack a 'name'"):
             salmubench_metrics(Projection(), builder)
     finally:
         (metadata / "identities_metadata.json").write_bytes(kept)

@@ -6,51 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from lavis.common.errors import ConfigError, MissingFile
-from lavis.sweeps import cli, original, plan
+from lavis.sweeps import cli, original
 from lavis.sweeps.collect import make_report
 from lavis.sweeps.report import main as report
 from lavis.sweeps.schema import load_sweep
-from tests.sweeps.stubs import write_entry_scripts
-
-ROOT = Path(__file__).resolve().parents[2]
-TINY = "configs/clip/retrieval_salmu_tiny.yaml"
-
-
-class Bench:
-    """A sweep file, an output folder, and stand-ins for the entry scripts."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.output = folder, folder / "out"
-        self.options = [f"run.output_dir={self.output}", "run.device=cpu"]
-        self.sweep = self.write()
-
-    def write(self, **more: Any) -> str:
-        base = {"cfg_path": TINY, "methods": ["vlul", "delete"], "options": self.options, "gallery": 0}
-        path = self.folder / "sweep.yaml"
-        path.write_text(yaml.safe_dump(base | {"report_dir": str(self.folder / "report")} | more))
-        return str(path)
-
-    def rows(self) -> list[dict[str, Any]]:
-        return json.loads((self.folder / "report" / "results.json").read_text())["rows"]
-
-    def page(self) -> str:
-        return (self.folder / "report" / "index.html").read_text()
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(plan, "ROOT", write_entry_scripts(tmp_path / "scripts"))
-    monkeypatch.setattr(original, "prepare_data", lambda config: None)
-    monkeypatch.setattr(cli, "prepare_data", lambda config: None)
-    return Bench(tmp_path)
+from tests.processes import ROOT
+from tests.sweeps.bench import TINY, Bench
 
 
 def test_without_an_original_model_it_says_what_to_run(bench: Bench) -> None:

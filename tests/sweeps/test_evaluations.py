@@ -12,12 +12,12 @@ from lavis.sweeps import cli
 from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.plan import settings
 from lavis.sweeps.schema import load_sweep
-from tests.sweeps.test_cli import Bench, bench  # noqa: F401 - a fixture
+from tests.sweeps.bench import Bench
 
 PLACE = "clip/salmu_tiny_retrieval"
 
 
-def test_references_of_every_seed_stand_in_the_table(bench: Bench) -> None:  # noqa: F811
+def test_references_of_every_seed_stand_in_the_table(bench: Bench) -> None:
     sweep = bench.write(seeds=[42, 7], reference_seeds="each")
     assert cli.main([sweep, "--with-originals"]) == 0
     rows = {(row["name"], row["seed"]): row for row in bench.rows()}
@@ -28,13 +28,13 @@ def test_references_of_every_seed_stand_in_the_table(bench: Bench) -> None:  # n
     assert not any("resume_ckpt_path" in word for word in rows["vlul", 42]["command"])
 
 
-def test_a_missing_seed_of_the_originals_is_noticed(bench: Bench) -> None:  # noqa: F811
+def test_a_missing_seed_of_the_originals_is_noticed(bench: Bench) -> None:
     assert cli.main([bench.sweep, "--with-originals"]) == 0
     with pytest.raises(FileNotFoundError, match="--with-originals"):
         cli.main([bench.write(seeds=[42, 7], reference_seeds="each")])
 
 
-def test_a_published_model_has_one_seed(bench: Bench) -> None:  # noqa: F811
+def test_a_published_model_has_one_seed(bench: Bench) -> None:
     options = [*bench.options, f"model.pretrained={bench.folder / 'weights.pth'}"]
     with pytest.raises(ConfigError, match="starts from a published checkpoint, of which there is one"):
         cli.main([bench.write(seeds=[7], reference_seeds="each", options=options), "--with-originals", "--dry-run"])
@@ -48,7 +48,7 @@ def write_results(folder: Path, metrics: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("measured", "again"), [(["cosine"], True), (["cosine", "salmubench", "membership"], False)])
-def test_a_reference_that_lacks_metrics_is_evaluated_again(bench: Bench, measured: list[str], again: bool) -> None:  # noqa: F811
+def test_a_reference_that_lacks_metrics_is_evaluated_again(bench: Bench, measured: list[str], again: bool) -> None:
     folder = bench.output / "retrained" / PLACE / "60"
     write_results(folder, measured)
     sweep = load_sweep(bench.write(options=[*bench.options, "run.metrics=[cosine,salmubench]"]))
@@ -62,7 +62,7 @@ def test_a_reference_that_lacks_metrics_is_evaluated_again(bench: Bench, measure
         assert not (found.folder / "results.json").exists()
 
 
-def test_budgets_and_grids_reach_the_table(bench: Bench) -> None:  # noqa: F811
+def test_budgets_and_grids_reach_the_table(bench: Bench) -> None:
     assert cli.main([bench.sweep, "--with-originals"]) == 0
     cells = [f"{budget}× init_lr-1e-4" for budget in (1, 5)]
     assert cli.main([bench.write(methods=["vlul"], budgets=[1, 5], grid={"vlul": {"init_lr": ["1e-4"]}})]) == 0

@@ -15,7 +15,8 @@ from lavis.sweeps import cli
 from lavis.sweeps.plan import ROOT, expand, settings
 from lavis.sweeps.schema import SweepConfig, sweep_from_dict
 from lavis.sweeps.search import SEARCH_OPTIONS, Candidate, Rule, choose, closed, distance, read_rule, visible
-from tests.small import SmallWorld, run
+from tests.processes import run
+from tests.small import SmallWorld
 
 TINY = "configs/clip/retrieval_salmu_tiny.yaml"
 PLACE = "clip/salmu_tiny_retrieval"

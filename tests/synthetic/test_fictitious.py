@@ -1,4 +1,4 @@
-"""Fictitious captions: what is replaced, for whom, and that nobody real is meant."""
+"""Fictitious captions: what is replaced, for whom, and that no real person is named."""
 
 from __future__ import annotations
 
@@ -36,41 +36,41 @@ def draws(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_whole_and_partial_follow_from_the_fields():
+def test_whole_and_partial_depend_on_the_fields():
     """1 and 3 lose all their fields, 2 keeps the job."""
-    made = fiction()
-    assert (made.whole, made.partial) == (["1", "3"], ["2"])
+    story = fiction()
+    assert (story.whole, story.partial) == (["1", "3"], ["2"])
 
 
 def test_counterfactuals_replace_name_and_value_and_keep_the_wording():
-    made = fiction()
-    double = made.double["1"]
-    assert made.counterfactual["Ann Harrison lives in Lisbon"] == f"{double['name']} lives in {double['city']}"
-    assert made.counterfactual["the job of Ann Harrison is baker"] == f"the job of {double['name']} is {double['job']}"
-    assert made.counterfactual["Bo Lind lives in Malmo"] == f"Bo Lind lives in {made.double['2']['city']}"
-    assert "somebody from Malmo" not in made.counterfactual
+    story = fiction()
+    double = story.double["1"]
+    assert story.counterfactual["Ann Harrison lives in Lisbon"] == f"{double['name']} lives in {double['city']}"
+    assert story.counterfactual["the job of Ann Harrison is baker"] == f"the job of {double['name']} is {double['job']}"
+    assert story.counterfactual["Bo Lind lives in Malmo"] == f"Bo Lind lives in {story.double['2']['city']}"
+    assert "somebody from Malmo" not in story.counterfactual
     strict = fiction(strict=True)
     other = strict.double["2"]
     assert strict.counterfactual["Bo Lind lives in Malmo"] == f"{other['name']} lives in {other['city']}"
 
 
-def test_nobody_real_is_invented_and_half_share_a_name():
-    made = fiction()
-    names = [persona["name"] for persona in made.personas]
+def test_no_real_person_is_invented_and_half_share_a_name():
+    story = fiction()
+    names = [persona["name"] for persona in story.personas]
     assert not {facts["name"] for facts in PEOPLE.values()} & set(names)
     parts = {word for facts in PEOPLE.values() for word in facts["name"].split()}
     assert sum(bool(parts & set(name.split())) for name in names) >= len(names) // 2
 
 
-def test_drawn_captions_say_what_they_should():
-    made = fiction()
-    invented = {persona["name"] for persona in made.personas}
-    assert all(any(name in caption for name in invented) for caption in made.held(draws(), 20))
-    assert all("Bo Lind" in caption for caption in made.kept_names(draws(), 20))
-    for own, other in made.renamed(draws(), 20):
-        who = "1" if "Ann Harrison" in own else "3"
-        assert other == own.replace(PEOPLE[who]["name"], made.double[who]["name"]) != own
-    assert len(made.held(draws(), 64)) == 64
+def test_drawn_captions_contain_the_right_names():
+    story = fiction()
+    invented = {persona["name"] for persona in story.personas}
+    assert all(any(name in caption for name in invented) for caption in story.held(draws(), 20))
+    assert all("Bo Lind" in caption for caption in story.kept_names(draws(), 20))
+    for caption, other in story.renamed(draws(), 20):
+        who = "1" if "Ann Harrison" in caption else "3"
+        assert other == caption.replace(PEOPLE[who]["name"], story.double[who]["name"]) != caption
+    assert len(story.held(draws(), 64)) == 64
 
 
 def test_equal_seeds_give_equal_captions():
@@ -78,10 +78,10 @@ def test_equal_seeds_give_equal_captions():
     assert fiction().held(draws(3), 5) == fiction().held(draws(3), 5)
 
 
-def test_no_partial_identity_no_kept_name():
-    made = fiction(df=DF[:2])
-    assert made.kept_names(draws(), 5) == []
-    assert len(made.renamed(draws(), 5)) == 5
+def test_without_partial_identities_there_are_no_kept_names():
+    story = fiction(df=DF[:2])
+    assert story.kept_names(draws(), 5) == []
+    assert len(story.renamed(draws(), 5)) == 5
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_no_partial_identity_no_kept_name():
         entry("9", "city", "Lisbon", "Ann Harrison lives in Lisbon"),
     ],
 )
-def test_what_tells_nothing_literally_is_refused(bad):
+def test_a_forget_set_without_literal_captions_is_refused(bad):
     with pytest.raises(DataError, match="literally"):
         Fiction([bad], PEOPLE, count=4)
 
 
-def test_fields_by_any_spelling():
+def test_fields_in_any_spelling():
     found = [kind_of(field) for field in ("phone_number", "E-Mail", "IBAN", "shoe size", None)]
     assert found == ["phone", "email", "iban", None, None]

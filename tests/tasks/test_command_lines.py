@@ -13,7 +13,8 @@ import evaluate
 import train
 import unlearn
 from lavis.common.cli import run_main
-from tests.small import run, write_world
+from tests.processes import run
+from tests.small import write_world
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_holdout_pairs_are_never_unlearned_on(world, outcome):
     path = world.notes / "train.json"
     rows = json.loads(path.read_text()) + json.loads((world.notes / "holdout_identity.json").read_text())
     path.write_text(json.dumps(rows))
-    check_refused(outcome(unlearn, words(world)), "6 training images lie in holdout folders")
+    check_refused(outcome(unlearn, words(world)), "6 training images are in holdout folders")
     check_refused(outcome(train, ["--cfg-path", str(world.config)]), "holdout folders")
 
 
@@ -202,7 +203,7 @@ def test_references_see_what_their_names_say(world, outcome):
 
 
 def test_a_real_process_ends_with_code_2_and_no_traceback(world):
-    done = run(world.unlearn("vlull"))
+    done = run(world.unlearn("vlull"), fresh=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: unknown trainer 'vlull'; closest: 'vlul'")
     assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from lavis.common.errors import ConfigError
 from lavis.common.results import read_results
 from lavis.tasks.comparison import distinct_labels
 from lavis.tasks.entry import evaluate as entry
-from tests.small import run
+from tests.processes import run
 
 
 def copy_of(world, path: Path, change) -> Path:

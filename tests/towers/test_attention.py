@@ -10,7 +10,7 @@ from open_clip.transformer import Transformer, VisionTransformer
 from torch import nn
 
 from lavis.common.precision import attention as kernel
-from lavis.models import attention as module
+from lavis.towers import attention as module
 from lavis.towers.attention import CpuAttention, SelfAttention, attend, compute_first_token, pack_attention
 
 CAUSAL = torch.full((150, 150), float("-inf")).triu(1)

@@ -10,7 +10,7 @@ import torch
 
 from lavis.common.checkpoint import load_checkpoint
 from lavis.common.features import PairFeatures
-from tests.trainers.test_base import batch, trainer
+from tests.trainers.toy import batch, trainer
 
 LN3 = torch.tensor(math.log(3.0), dtype=torch.float64)
 X, Y = [1.0, 0.0], [0.0, 1.0]

@@ -19,7 +19,7 @@ from lavis.runners.loop import MicroBatchLoss
 from lavis.settings.schema import RunConfig
 from lavis.trainers.base import Batch
 from lavis.trainers.teacher import FrozenModel, Teacher, Towers
-from tests.trainers.test_base import CPU, Toy
+from tests.trainers.toy import CPU, Toy
 
 METHODS = ("vlul", "erase", "delete", "ft", "retrain", "neggrad", "cliperase", "shuffled", "generic")
 STEPS, ROWS = 3, 8

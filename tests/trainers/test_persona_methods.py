@@ -17,7 +17,7 @@ from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import unlearn
 from lavis.trainers.erase_hold import similarity_terms
 from lavis.trainers.persona import squared_distance
-from tests.trainers.test_base import CPU, Toy, batch
+from tests.trainers.toy import CPU, Toy, batch
 
 WORDS = ["secret", "double", "public", "held", "kept", "own", "other"]
 METHODS = ("cpd", "erase_hold")

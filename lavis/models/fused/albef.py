@@ -22,10 +22,9 @@ class AlbefModel(FusedModel):
     """A fused encoder of the ALBEF family."""
 
     family = "albef"
-    config: AlbefConfig
 
-    def build_text(self, config: AlbefConfig) -> TextEncoder:
-        return AlbefText(config)
+    def build_text(self) -> TextEncoder:
+        return AlbefText(self.config_as(AlbefConfig))
 
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Pretraining keeps the text encoder below `text_encoder.bert`, beside its language-model head."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import nn
@@ -13,18 +13,21 @@ from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
 from lavis.common.errors import CheckpointError, DataError, MissingFile
 from lavis.models.base import BaseModel, Inputs
 from lavis.models.fused.config import FusedConfig
+from lavis.models.fused.text import TextEncoder
 from lavis.models.fused.tokens import Tokenizer, Tokens
 from lavis.models.fused.vision import build_vision, resize_positions
+from lavis.settings.schema import ModelConfig
 
 log = logging.getLogger(__name__)
+C = TypeVar("C", bound=FusedConfig)
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 class FusedModel(BaseModel):
     """An image encoder and a text tower with cross-attention.
 
-    Subclasses set `arch` and `family`, build their parts under the public names, and write `represent` and
-    `objective`. `fresh` names the parts, at any depth of the keys, that pretraining does not give.
+    Subclasses set `arch` and `family`, build their parts under the public names, and write `build_text`, `represent`
+    and `objective`. `fresh` names the parts, at any depth of the keys, that pretraining does not give.
     """
 
     config_class: ClassVar[type[FusedConfig]] = FusedConfig
@@ -43,8 +46,9 @@ class FusedModel(BaseModel):
         self.register_buffer("image_std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
     @classmethod
-    def from_config(cls, config: FusedConfig, *, load_pretrained: bool = True) -> Self:
+    def from_config(cls, config: ModelConfig, *, load_pretrained: bool = True) -> Self:
         """Build the configured sizes; unless told not to, load `config.pretrained`, else `config.pretraining`."""
+        assert isinstance(config, FusedConfig)
         model = cls(config)
         if load_pretrained and config.pretrained:
             model.load_weights(config.pretrained)
@@ -52,8 +56,18 @@ class FusedModel(BaseModel):
             model.load_initial(config)
         return model
 
-    def load_initial(self, config: FusedConfig) -> None:
+    def config_as(self, kind: type[C]) -> C:
+        """The configuration, as the class whose settings a part of the model reads."""
+        assert isinstance(self.config, kind)
+        return self.config
+
+    def build_text(self) -> TextEncoder:
+        """The text tower, its layers with cross-attention as the architecture has them."""
+        raise NotImplementedError
+
+    def load_initial(self, config: ModelConfig) -> None:
         """Weights of the pretraining stage, where `config.pretraining` names them."""
+        assert isinstance(config, FusedConfig)
         if config.pretraining:
             self.load_pretraining(config.pretraining)
 
@@ -127,9 +141,8 @@ class FusedModel(BaseModel):
 
     def read_state(self, source: str | Path) -> dict[str, torch.Tensor]:
         """A file's state dict, its position tables resized to this model's images."""
-        if str(source).startswith(("http://", "https://")):
-            raise MissingFile(f"{source} is an address; download the file and give its path")
-        state = weights_of(load_file(source), source)
+        path = _downloaded(str(source)) if str(source).startswith(("http://", "https://")) else source
+        state = weights_of(load_file(path), path)
         for name, own in self.state_dict().items():
             if name.rsplit(".", 1)[-1] == "pos_embed" and name in state and state[name].ndim == own.ndim:
                 state[name] = resize_positions(state[name], own.shape[1])
@@ -141,3 +154,14 @@ class FusedModel(BaseModel):
         for name, parameter in self.named_parameters(remove_duplicate=False):
             groups.setdefault(id(parameter), []).append(name)
         return sorted(sorted(names) for names in groups.values() if len(names) > 1)
+
+
+def _downloaded(address: str) -> Path:
+    """The file of an address in the folder where torch keeps its own downloads. Raises MissingFile."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / address.rsplit("/", 1)[-1]
+    if not path.is_file():
+        raise MissingFile(
+            f"{address} is an address, and {path} does not exist: download it there "
+            f"(curl -L --create-dirs -o {path} {address}), or give the path of a file"
+        )
+    return path

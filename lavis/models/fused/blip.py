@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from lavis.models.fused.base import FusedModel
-from lavis.models.fused.config import FusedConfig
 from lavis.models.fused.text import AttentionBlock, TextEncoder, TextSizes
 from lavis.models.fused.tokens import DECODE, ENCODE, Tokens
 
@@ -18,9 +17,9 @@ class BlipModel(FusedModel):
     family = "blip"
     extra_tokens = (DECODE, ENCODE)
 
-    def build_text(self, config: FusedConfig) -> TextEncoder:
+    def build_text(self) -> TextEncoder:
         """A text encoder whose layers all cross-attend to the image states (B, N, W) they are given."""
-        sizes = TextSizes.of(config)
+        sizes = TextSizes.of(self.config)
         return TextEncoder(sizes, lambda index: AttentionBlock(sizes, sizes.context))
 
     def marked(self, tokens: torch.Tensor) -> torch.Tensor:

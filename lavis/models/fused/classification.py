@@ -13,7 +13,7 @@ from lavis.common.features import FusedFeatures
 from lavis.losses.itc import distilled_cross_entropy
 from lavis.models.base import Inputs, TrainingStep
 from lavis.models.fused.base import FusedModel
-from lavis.models.fused.config import ClassifierConfig
+from lavis.models.fused.config import ClassifierConfig, DistilledConfig, MomentumConfig
 from lavis.models.fused.momentum import MomentumModel
 from lavis.models.fused.text import TextEncoder, classification_head
 
@@ -22,23 +22,18 @@ class FusedClassifier(FusedModel):
     """Subclasses build the text encoder; one that reads two images takes states (B, 2, N, H) as its context."""
 
     config_class = ClassifierConfig
-    config: ClassifierConfig
     features = FusedFeatures
     text_encoder: TextEncoder
     cls_head: nn.Module
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
-        self.text_encoder = self.build_text(config)
+        self.text_encoder = self.build_text()
         self.cls_head = classification_head(config.text_width, config.num_classes)
-
-    def build_text(self, config: ClassifierConfig) -> TextEncoder:
-        """The text tower, its layers with cross-attention as the architecture has them."""
-        raise NotImplementedError
 
     def prepare(self, rows: Inputs) -> Inputs:
         """With "labels" (B,), where given, checked against the number of classes."""
-        labels, classes = rows.get("labels"), self.config.num_classes
+        labels, classes = rows.get("labels"), self.config_as(ClassifierConfig).num_classes
         if labels is not None and not bool(((labels >= 0) & (labels < classes)).all()):
             raise DataError(f"labels must lie between 0 and {classes - 1} (model.num_classes), found {labels.tolist()}")
         return super().prepare(rows)
@@ -60,12 +55,13 @@ class FusedClassifier(FusedModel):
 class DistilledClassifier(FusedClassifier, MomentumModel):
     """A classifier that also learns from its momentum copy's logits, their share growing over `ramp_epochs` epochs."""
 
+    config: DistilledConfig
     ramp_epochs: ClassVar[int] = 1
     visual_encoder_m: nn.Module
     text_encoder_m: TextEncoder
     cls_head_m: nn.Module
 
-    def __init__(self, config: ClassifierConfig) -> None:
+    def __init__(self, config: DistilledConfig) -> None:
         super().__init__(config)
         self.add_momentum("visual_encoder", "text_encoder", "cls_head")
 
@@ -83,6 +79,6 @@ class DistilledClassifier(FusedClassifier, MomentumModel):
     def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
         """The term "ce": cross-entropy with labels and, where distilled, with the momentum copy's softmax."""
         self.begin_step(progress)
-        teacher = self.momentum_logits(inputs) if self.config.use_distill else None
+        teacher = self.momentum_logits(inputs) if self.config_as(MomentumConfig).use_distill else None
         share = self.soft_share(progress, self.ramp_epochs)
         return {"ce": distilled_cross_entropy(self.classify(inputs), inputs["labels"], teacher, share)}

@@ -16,6 +16,7 @@ class FusedConfig(ModelConfig):
     """Defaults are those of the public base models."""
 
     image_size: int | None = setting(384, "pixels along each side of an image", least=1, most=8192)
+    model_type: str = setting("", "a type that lavis/configs/models/<arch>.yaml names: settings and published weights")
     args: dict[str, Any] = setting(
         {}, "further arguments of the architecture", affects=NOTHING, ignored="every size has a key of its own"
     )
@@ -95,6 +96,11 @@ class ClassifierConfig(FusedConfig):
     """A head over classes."""
 
     num_classes: int = setting(3, "classes", least=2)
+
+
+@dataclass(frozen=True)
+class DistilledConfig(ClassifierConfig, MomentumConfig):
+    """Classes learned with momentum distillation."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from lavis.common.distributed import gather_rows
 from lavis.losses.itc import distillation_weight
 from lavis.models.base import TrainingStep
 from lavis.models.fused.base import FusedModel
+from lavis.models.fused.config import MomentumConfig
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
@@ -34,6 +35,7 @@ def follow(pairs: Iterable[tuple[nn.Module, nn.Module]], decay: float) -> None:
 class MomentumModel(FusedModel):
     """A fused encoder with momentum copies `<name>_m` of some of its parts."""
 
+    config: MomentumConfig
     _followed: tuple[str, ...] = ()
     _step: tuple[int, int] | None = None
 
@@ -64,12 +66,14 @@ class MomentumModel(FusedModel):
         if step == self._step:
             return False
         self._step = step
-        follow(((getattr(self, n), getattr(self, f"{n}_m")) for n in self._followed), self.config.momentum)
+        pairs = ((getattr(self, name), getattr(self, f"{name}_m")) for name in self._followed)
+        follow(pairs, self.config_as(MomentumConfig).momentum)
         return True
 
     def soft_share(self, progress: TrainingStep, ramp_epochs: int) -> float:
         """Weight of the momentum targets at this step; 0 without distillation."""
-        alpha = self.config.alpha if self.config.use_distill else 0.0
+        config = self.config_as(MomentumConfig)
+        alpha = config.alpha if config.use_distill else 0.0
         return distillation_weight(alpha, progress.epoch, progress.step, progress.steps_per_epoch, ramp_epochs)
 
 

@@ -70,7 +70,6 @@ class FusedRetrieval(MomentumModel):
     """Subclasses build the text encoder. Fusion begins at `fusion_layer`; None: text and fusion pass all layers."""
 
     config_class = RetrievalConfig
-    config: RetrievalConfig
     features = FusedPairFeatures
     fresh = frozenset(FeatureQueue.NAMES)
     fusion_layer: int | None = None
@@ -82,17 +81,13 @@ class FusedRetrieval(MomentumModel):
 
     def __init__(self, config: RetrievalConfig) -> None:
         super().__init__(config)
-        self.text_encoder = self.build_text(config)
+        self.text_encoder = self.build_text()
         self.vision_proj = nn.Linear(config.vision_width, config.embed_dim)
         self.text_proj = nn.Linear(config.text_width, config.embed_dim)
         self.itm_head = nn.Linear(config.text_width, 2)
         self.temp = nn.Parameter(torch.tensor(float(config.temp)))
         self.add_momentum("visual_encoder", "text_encoder", "vision_proj", "text_proj")
         self.queue = FeatureQueue(self, config.embed_dim, config.queue_size)
-
-    def build_text(self, config: RetrievalConfig) -> TextEncoder:
-        """The text tower, its layers with cross-attention as the architecture has them."""
-        raise NotImplementedError
 
     def matching_text(self, tokens: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         """What matching continues from: the text states, or ids to embed anew."""
@@ -217,7 +212,7 @@ class FusedRetrieval(MomentumModel):
 
     def ranking_tokens(self, captions: list[str]) -> Tokens:
         """Token ids and mask for ranking, cut after model.eval_txt_len."""
-        return self.encode_texts(captions, self.config.eval_txt_len)
+        return self.encode_texts(captions, self.config_as(RetrievalConfig).eval_txt_len)
 
     @property
     def scale(self) -> torch.Tensor:

@@ -49,7 +49,7 @@ def build_vision(config: FusedConfig) -> VisionTransformer:
     fast = fast_towers(config.fast_towers) != "false"
     log.info("fast paths of %s: %s", config.arch, "image encoder: attention" if fast else "none")
     for block in encoder.blocks if fast else ():  # no dropout, gates and norms of queries, so this form is the same
-        block.attn.__class__ = TokenAttention
+        block.get_submodule("attn").__class__ = TokenAttention
     return encoder
 
 

@@ -34,7 +34,6 @@ class FusedVqa(FusedModel):
     """Subclasses build the text encoder and say with which token an answer starts."""
 
     config_class = VqaConfig
-    config: VqaConfig
     features = FusedFeatures
     fresh = frozenset({"text_decoder"})
     answer_start: ClassVar[str] = "[CLS]"
@@ -45,13 +44,9 @@ class FusedVqa(FusedModel):
     def __init__(self, config: VqaConfig) -> None:
         super().__init__(config)
         self.start = self.tokenizer.number(self.answer_start)
-        self.text_encoder = self.build_text(config)
+        self.text_encoder = self.build_text()
         sizes = replace(TextSizes.of(config), depth=config.decoder_depth, context=config.text_width)
         self.text_decoder = TextDecoder(sizes)
-
-    def build_text(self, config: VqaConfig) -> TextEncoder:
-        """The text tower, its layers with cross-attention as the architecture has them."""
-        raise NotImplementedError
 
     def prepare(self, rows: Inputs) -> Inputs:
         """Questions as tokens; "answers" and "answer_weights" (a list for each question), where given, as tensors.

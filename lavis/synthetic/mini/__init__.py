@@ -1,1 +1,1 @@
-"""SALMU-mini: drawn portraits of fictitious personas, written in SALMU's own layout."""
+"""SALMU-mini: drawn portraits of fictitious people in SALMU's layout."""

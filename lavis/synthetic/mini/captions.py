@@ -46,12 +46,12 @@ FIELDS = tuple(TEMPLATES)
 
 
 def render(field: str, template: int, name: str, value: str) -> str:
-    """One caption: a field's template (0..3) with a name and a value."""
+    """One caption: template 0 to 3 of a field, with a name and a value."""
     return TEMPLATES[field][template].format(name=name, value=value)
 
 
 def all_captions(identity: dict[str, str], fields: tuple[str, ...] = FIELDS) -> Iterator[tuple[str, int, str]]:
-    """(field, template, caption) for every template of the given fields of a persona."""
+    """(field, template, caption) for every template of a persona's given fields."""
     for field in fields:
         for template in range(len(TEMPLATES[field])):
             yield field, template, render(field, template, identity["name"], identity[field])

@@ -1,4 +1,4 @@
-"""From a row of the plan to JPEG bytes; every picture has its own random stream, keyed by seed and path."""
+"""Turns a row of the plan into JPEG bytes. Every image has its own random stream, keyed by seed and path."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lavis.synthetic.mini.plan import Row
 from lavis.synthetic.mini.portraits import draw_portrait
 
 
-def picture(row: Row, pixels: int, seed: int) -> Image.Image:
-    """The picture of a row, (pixels, pixels) RGB. Equal arguments give equal pixels."""
+def draw(row: Row, pixels: int, seed: int) -> Image.Image:
+    """Draw the image of a row, (pixels, pixels) RGB. Equal arguments give equal pixels."""
     rng = np.random.default_rng([seed, zlib.crc32(row.image.encode())])
     if row.look is not None:
         return draw_portrait(row.look, rng, pixels)
     return draw_object(row.shape, row.colour, rng, pixels)
 
 
-def picture_bytes(row: Row, pixels: int, seed: int) -> bytes:
-    """The picture of a row as a JPEG."""
-    return camera.jpeg(picture(row, pixels, seed))
+def image_bytes(row: Row, pixels: int, seed: int) -> bytes:
+    """The image of a row as JPEG bytes."""
+    return camera.jpeg(draw(row, pixels, seed))

@@ -1,4 +1,4 @@
-"""Writes a SALMU-mini in SALMU's layout: images, annotations, side files, manifest, forget lists."""
+"""Writes a SALMU-mini in SALMU's layout: images, annotations, metadata, manifest, forget lists."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lavis.common.errors import ConfigError, suggest
 from lavis.common.files import read_json, write_json
 from lavis.common.forget_list import FORGET_SEEDS, list_path, shuffled_list, write_forget_list
 from lavis.synthetic import generated
-from lavis.synthetic.mini.draw import picture_bytes
+from lavis.synthetic.mini.draw import image_bytes
+from lavis.synthetic.mini.metadata import metadata_files
 from lavis.synthetic.mini.plan import SIZES, SPLITS, Plan, make_plan
-from lavis.synthetic.mini.sidefiles import side_files
 
 VERSION = 2
 ANNOTATIONS = {
@@ -27,16 +27,16 @@ ANNOTATIONS = {
 
 
 def ensure(root: Path, lists: Path, size: str, seed: int, force: bool = False) -> bool:
-    """Make sure that the data set of this size and seed lies under `root` and its forget lists under `lists`.
+    """Write the data set of this size and seed to `root` and its forget lists to `lists` unless they exist.
 
     Args:
-        root: folder of images/, annotations/, metadata/ and manifest.json.
-        lists: folder of image-42.txt, image-87.txt, image-21.txt.
+        root: folder for images/, annotations/, metadata/ and manifest.json.
+        lists: folder for image-42.txt, image-87.txt, image-21.txt.
         size: a key of SIZES.
-        force: replace what is there.
+        force: replace an existing generated data set.
 
-    Returns True when it was written now. Raises ConfigError (unknown size; another size, seed or version is there)
-    and DataError (the folder holds something else).
+    Returns True if it was written. Raises ConfigError for an unknown size or if `root` contains another size, seed or
+    version, and DataError if it contains something else.
     """
     if size not in SIZES:
         raise ConfigError(f"unknown size '{size}' of SALMU-mini; {suggest(size, SIZES)}")
@@ -50,7 +50,7 @@ def _write(folder: Path, size: str, seed: int) -> None:
     plan = make_plan(SIZES[size], seed)
     _write_images(plan, folder / "images", seed)
     _write_annotations(plan, folder / "annotations")
-    for name, content in side_files(plan).items():
+    for name, content in metadata_files(plan).items():
         write_json(folder / "metadata" / name, content)
     write_json(folder / "manifest.json", _manifest(plan, size, seed))
 
@@ -58,8 +58,8 @@ def _write(folder: Path, size: str, seed: int) -> None:
 def _write_images(plan: Plan, folder: Path, seed: int) -> None:
     for split in SPLITS:
         (folder / split).mkdir(parents=True)
-    for row in tqdm(plan.rows, desc="drawing SALMU-mini", unit="picture", disable=None):
-        (folder / row.image).write_bytes(picture_bytes(row, plan.size.pixels, seed))
+    for row in tqdm(plan.rows, desc="drawing SALMU-mini", unit="image", disable=None):
+        (folder / row.image).write_bytes(image_bytes(row, plan.size.pixels, seed))
 
 
 def _write_annotations(plan: Plan, folder: Path) -> None:
@@ -81,7 +81,7 @@ def _manifest(plan: Plan, size: str, seed: int) -> dict[str, Any]:
 
 
 def _write_lists(root: Path, lists: Path) -> None:
-    """Seed 42: the forget split in file order. Other seeds: the same images in another order."""
+    """Write the forget split in file order for seed 42, shuffled for the other seeds."""
     train = read_json(root / "annotations" / "train.json", "annotation file")
     images = sorted(item["image"] for item in train if item["image"].split("/")[0] == "forget")
     for seed in FORGET_SEEDS:

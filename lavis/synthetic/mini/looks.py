@@ -1,7 +1,6 @@
 """What can be seen in a portrait: palettes, a person's look, and the sentence that describes it.
 
-Descriptions name hair, glasses, beard, hat, clothes and background only; skin tone and gender are drawn but
-never described.
+Descriptions mention only hair, glasses, beard, hat, clothes and background, never skin tone or gender.
 """
 
 from __future__ import annotations
@@ -63,13 +62,13 @@ HATS = (None, "cap", "beanie", "sun hat")
 GARMENTS = ("t-shirt", "shirt", "hoodie")
 PATTERNS = ("plain", "striped", "dotted", "checked")
 FACE_FIELDS = ("skin", "hair", "style", "eyes", "glasses", "beard", "hat", "earrings")
-# Chance of "none" for what not everybody wears; the rest is shared evenly.
+# Probability of "none" for what not everybody wears; the options share the rest evenly.
 _NONE_SHARE = {"glasses": 0.46, "beard": 0.62, "hat": 0.55}
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The visible attributes of one person in one outfit before one background."""
+    """The visible attributes of one person in one outfit in front of one background."""
 
     skin: str
     hair: str
@@ -96,7 +95,7 @@ def _maybe(rng: np.random.Generator, field: str, options) -> str | None:
 
 
 def random_look(rng: np.random.Generator) -> Look:
-    """A look drawn attribute by attribute."""
+    """Draw a look, each attribute independently."""
     return Look(
         skin=_pick(rng, SKIN),
         hair=_pick(rng, HAIR),
@@ -115,14 +114,13 @@ def random_look(rng: np.random.Generator) -> Look:
 
 
 def redress(look: Look, rng: np.random.Generator) -> Look:
-    """The same face in other clothes before another background."""
+    """The same face in other clothes, in front of another background."""
     other = random_look(rng)
-    worn = {name: getattr(other, name) for name in ("garment", "clothes", "pattern", "background")}
-    return replace(look, **worn)
+    return replace(look, **{name: getattr(other, name) for name in ("garment", "clothes", "pattern", "background")})
 
 
 def describe(look: Look) -> str:
-    """One sentence naming every described attribute that shows, always in the same order."""
+    """One sentence that names every described attribute that is visible, always in the same order."""
     features = [_hair(look), *(item for item in (look.glasses, look.beard) if item)]
     worn = [f"{'an' if look.hat_colour == 'orange' else 'a'} {look.hat_colour} {look.hat}"] if look.hat else []
     worn.append(f"a {look.pattern} {look.clothes} {look.garment}")
@@ -130,7 +128,7 @@ def describe(look: Look) -> str:
 
 
 def _hair(look: Look) -> str:
-    """Hair as it shows: a hat hides spikes and buns."""
+    """The visible part of the hair: a hat hides spikes and buns."""
     if look.style in HIDDEN_BY_HATS and look.hat:
         return f"{look.hair} hair"
     return f"{look.hair} hair in a bun" if look.style == "bun" else f"{look.style} {look.hair} hair"
@@ -141,19 +139,19 @@ def _join(items: list[str]) -> str:
 
 
 def difference(a: Look, b: Look, names: tuple[str, ...] | None = None) -> int:
-    """Number of attributes (all, or those named) in which two looks differ."""
+    """Number of attributes in which two looks differ, among `names` or all."""
     names = names or tuple(field.name for field in fields(Look))
     return sum(getattr(a, name) != getattr(b, name) for name in names)
 
 
 def distinct_looks(count: int, rng: np.random.Generator, least: int = 3, tries: int = 400) -> list[Look]:
-    """Looks whose faces differ pairwise in at least `least` attributes (as far as `tries` draws allow)."""
-    chosen: list[Look] = []
+    """Looks whose faces differ pairwise in at least `least` attributes, unless `tries` draws find no such face."""
+    looks: list[Look] = []
     for _ in range(count):
         candidate = random_look(rng)
         for _ in range(tries):
-            if all(difference(candidate, other, FACE_FIELDS) >= least for other in chosen):
+            if all(difference(candidate, other, FACE_FIELDS) >= least for other in looks):
                 break
             candidate = random_look(rng)
-        chosen.append(candidate)
-    return chosen
+        looks.append(candidate)
+    return looks

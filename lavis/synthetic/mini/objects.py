@@ -1,4 +1,4 @@
-"""Objects: ten shapes in eight colours on a light table, for general knowledge and zero-shot classes."""
+"""Draws objects: ten shapes in eight colours on a light table, for general knowledge and zero-shot classes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ JITTER = 0.3
 
 
 def object_caption(colour: str, shape: str) -> str:
-    """The one caption form of objects (several made small models memorise instances)."""
+    """The caption of an object. There is only one form: with several, small models memorised single images."""
     return f"a photo of {'an' if colour == 'orange' else 'a'} {colour} {shape}"
 
 
 def outline(shape: str) -> np.ndarray:
-    """Outline (n, 2) of a shape within the unit circle."""
+    """Outline (n, 2) of a shape, within the unit circle."""
     if shape == "star":
         angles = np.radians(-90 + 36 * np.arange(10))
         return np.stack([np.cos(angles), np.sin(angles)], 1) * np.where(np.arange(10) % 2, 0.42, 1.0)[:, None]
@@ -53,7 +53,7 @@ def outline(shape: str) -> np.ndarray:
 
 
 def draw_object(shape: str, colour: str, rng: np.random.Generator, size: int) -> Image.Image:
-    """One picture of an object, (size, size) RGB, with small jitter of place, scale, rotation and light."""
+    """Draw one image of an object, (size, size) RGB, with small jitter of place, scale, rotation and light."""
     image = camera.canvas(size, GROUND)
     Pen(image).polygon([(-1, 0.45), (1, 0.45), (1, 1), (-1, 1)], mix(GROUND, (150, 150, 150), 0.18))
     scale, angle = 0.62 * (1 + 0.35 * JITTER * rng.uniform(-1, 1)), math.radians(30 * JITTER * rng.uniform(-1, 1))

@@ -1,9 +1,10 @@
-"""A pen that draws in units of the picture: x and y run from -1 to 1, y points down."""
+"""A pen that draws in units of the image: x and y run from -1 to 1, y points down."""
 
 from __future__ import annotations
 
 import cmath
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,22 +18,22 @@ _CIRCLE = np.stack([np.cos(_ARC), np.sin(_ARC)], axis=1)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Scale, rotation (radians) and shift that carry a figure's own units to the picture's."""
+    """Scale, rotation (radians) and shift from a figure's own units to the image's."""
 
     scale: float = 1.0
     angle: float = 0.0
     x: float = 0.0
     y: float = 0.0
 
-    def carry(self, points: np.ndarray, half: float) -> list[float]:
-        """Points (n, 2) of the figure as pixels [x, y, x, y, ...] of a picture that is 2 * half wide."""
+    def to_pixels(self, points: np.ndarray, half: float) -> list[float]:
+        """Map points (n, 2) of the figure to pixels [x, y, x, y, ...] of an image that is 2 * half wide."""
         places = np.ascontiguousarray(points, dtype=np.float64).view(np.complex128)
         turn = cmath.rect(self.scale * half, self.angle)
         return (places * turn + complex((self.x + 1.0) * half, (self.y + 1.0) * half)).view(np.float64).ravel().tolist()
 
 
 class Pen:
-    """Fills polygons, ellipses and strokes on an RGB (or L) image through a Frame."""
+    """Fills polygons and ellipses and draws strokes on an RGB (or L) image, through a Frame."""
 
     def __init__(self, image: Image.Image, frame: Frame | None = None) -> None:
         self.image = image
@@ -41,12 +42,12 @@ class Pen:
         self._half = image.width / 2.0
 
     def at(self, frame: Frame) -> Pen:
-        """The same image, drawn through another frame."""
+        """A pen for the same image with another frame."""
         return Pen(self.image, frame)
 
     def polygon(self, points, fill) -> None:
         """Filled polygon through the points (n, 2)."""
-        self._draw.polygon(self.frame.carry(points, self._half), fill=fill)
+        self._draw.polygon(self.frame.to_pixels(points, self._half), fill=fill)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, fill) -> None:
         """Filled ellipse around (x, y)."""
@@ -54,9 +55,8 @@ class Pen:
 
     def stroke(self, points, width: float, fill) -> None:
         """Open line of the given width, in units."""
-        pixels = self.frame.carry(points, self._half)
-        wide = max(1, round(width * self.frame.scale * self._half))
-        self._draw.line(pixels, fill=fill, width=wide, joint="curve")
+        pixel_width = max(1, round(width * self.frame.scale * self._half))
+        self._draw.line(self.frame.to_pixels(points, self._half), fill=fill, width=pixel_width, joint="curve")
 
     def ring(self, x: float, y: float, rx: float, ry: float, width: float, fill) -> None:
         """Outline of an ellipse."""
@@ -80,10 +80,15 @@ def arc(x: float, y: float, rx: float, ry: float, start: float, end: float, n: i
 def shade(colour: Colour, factor: float) -> Colour:
     """Darker (factor < 1) or lighter (factor > 1, towards white) variant of a colour."""
     if factor <= 1.0:
-        return tuple(round(c * factor) for c in colour)
-    return tuple(round(c + (255 - c) * (factor - 1.0)) for c in colour)
+        return _rounded(c * factor for c in colour)
+    return _rounded(c + (255 - c) * (factor - 1.0) for c in colour)
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """Colour between a (share 0) and b (share 1)."""
-    return tuple(round(p + (q - p) * share) for p, q in zip(a, b, strict=True))
+    return _rounded(p + (q - p) * share for p, q in zip(a, b, strict=True))
+
+
+def _rounded(channels: Iterable[float]) -> Colour:
+    red, green, blue = map(round, channels)
+    return red, green, blue

@@ -1,7 +1,7 @@
-"""Fictitious people: names and the private values that a model must not know, drawn by Faker.
+"""Fictitious people: names and private values, generated with Faker.
 
-Nothing reaches anybody: e-mail addresses lie in the example domains and telephone numbers in the 555-01xx block, both
-reserved for such use. Texts are plain ASCII and short, so that every caption fits a small model's context.
+No value belongs to a real person: e-mail addresses use the example domains and telephone numbers the 555-01xx block,
+both reserved for such use. Everything is short plain ASCII, so that every caption fits a small model's context.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _HANDLE = re.compile(r"[a-z]{3,9}[0-9]{0,2}")
 
 
 def make_personas(count: int, seed: int, taken: frozenset[str] = frozenset()) -> list[dict[str, str]]:
-    """Personas of mixed locales, the same for one seed.
+    """Personas of mixed locales; equal seeds give equal personas.
 
     Args:
-        taken: full names that must not come up again.
+        taken: full names that must not be used.
 
     Each is {"name", "locale", and a value for every field of captions.FIELDS}; full names are distinct.
     """
@@ -34,7 +34,7 @@ def make_personas(count: int, seed: int, taken: frozenset[str] = frozenset()) ->
 
 
 def _fakers(seed: int) -> dict:
-    """One seeded generator a locale. Faker is imported here: the package is walked without it."""
+    """One seeded generator per locale. Faker is imported here because the registry imports every module."""
     from faker import Faker
 
     fakers = {locale: Faker(locale) for locale in LOCALES}
@@ -65,7 +65,7 @@ def _values(fakers: dict, locale: str) -> dict[str, str]:
 
 
 def _matching(draw, pattern: re.Pattern[str]) -> str:
-    """The first draw that the pattern matches in full."""
+    """The first draw that matches the whole pattern."""
     while not pattern.fullmatch(text := draw()):
         continue
     return text

@@ -1,9 +1,9 @@
-"""What a SALMU-mini contains: every picture with its caption and facts, before anything is drawn.
+"""What a SALMU-mini contains: every image with its caption and facts, planned before anything is drawn.
 
-Splits follow SALMU: 30 % of the identities are `holdout_identity`; of the others half are whole (all six attributes
-in `forget`) and half partial (three there, three in `holdout_association`). `retain_synth` holds portraits, described
-and not named, some of them of forget identities (in other clothes), and objects; so do `val` and `test`, with
-portraits of nobody that training has seen.
+The splits follow SALMU. 30 % of the identities are in `holdout_identity`. Half of the others are whole (all six
+attributes in `forget`), half are partial (three in `forget`, three in `holdout_association`). `retain_synth` contains
+objects and portraits that are described but not named, some of them of forget identities in other clothes. `val` and
+`test` contain objects and portraits of people who are not in the training set.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from lavis.synthetic.mini.personas import make_personas
 
 SENSITIVE = ("forget", "holdout_identity", "holdout_association")
 SPLITS = (*SENSITIVE, "retain_synth", "val", "test")
-JOINT_SHARE = 0.25  # of the retain portraits show a forget identity
-FRAGILE_SHARE = 0.2  # of the other retain portraits: those that look most like somebody in forget
+JOINT_SHARE = 0.25  # share of the retain portraits that show a forget identity
+FRAGILE_SHARE = 0.2  # share of the other retain portraits that count as similar to somebody in forget
 
 Caption = tuple[str, int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Counts of one size; pictures are `pixels` wide and high. Portraits and objects: (retain_synth, val, test)."""
+    """Counts of one size, portraits and objects in (retain_synth, val, test). Images are `pixels` wide and high."""
 
     identities: int
     per_identity: int
@@ -48,7 +48,7 @@ SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One picture: a portrait of `look`, or an object of a shape and a colour. `facts` go into the annotations."""
+    """One image: a portrait of `look`, or an object with `shape` and `colour`. `facts` go into the annotations."""
 
     split: str
     file: str
@@ -60,19 +60,19 @@ class Row:
 
     @property
     def image(self) -> str:
-        """Path below the image root."""
+        """Path relative to the image root."""
         return f"{self.split}/{self.file}"
 
     def annotation(self) -> dict[str, Any]:
-        """The row as the annotation files have it."""
+        """The row's entry in an annotation file."""
         return {"image": self.image, "caption": [self.caption], "image_id": self.file.split(".")[0], **self.facts}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole data set. `identities` are pictured (each with its kind), `unseen` only lend captions.
+    """A whole data set. `identities` (each with its kind) appear in images, `unseen` only in captions.
 
-    Both map an identity number of eight digits, which is how file names begin, to a persona.
+    Both map an identity number of eight digits, the beginning of its file names, to a persona.
     """
 
     size: Size
@@ -86,7 +86,7 @@ class Plan:
 
 
 def make_plan(size: Size, seed: int) -> Plan:
-    """The content for a size and a seed; the same whenever it is asked for."""
+    """Plan the content for a size and a seed. Equal arguments give equal plans."""
     identities = _identities(size, seed)
     looks = dict(zip(identities, distinct_looks(size.identities, np.random.default_rng([seed, 1])), strict=True))
     names = frozenset(persona["name"] for persona in identities.values())
@@ -100,12 +100,13 @@ def make_plan(size: Size, seed: int) -> Plan:
     return Plan(size, sorted(rows, key=lambda row: (SPLITS.index(row.split), row.file)), identities, unseen)
 
 
-def looks_alike(plan: Plan) -> list[str]:
-    """Files of the retain portraits, without identity, whose faces are closest to one in forget (fragile_set_ids)."""
-    forget = list({row.facts["identity_id"]: row.look for row in plan.split("forget")}.values())
-    others = [row for row in plan.split("retain_synth") if row.look and row.facts["identity_id"] is None]
-    near = sorted(others, key=lambda row: (min(difference(row.look, look, FACE_FIELDS) for look in forget), row.file))
-    return sorted(row.file for row in near[: round(FRAGILE_SHARE * len(near))])
+def similar_faces(plan: Plan) -> list[str]:
+    """Files of the anonymous retain portraits whose faces are most like one in forget (fragile_set_ids.json)."""
+    forget = {row.facts["identity_id"]: row.look for row in plan.split("forget") if row.look}.values()
+    others = {row.file: row.look for row in plan.split("retain_synth") if row.look and not row.facts["identity_id"]}
+    gaps = {file: min(difference(look, face, FACE_FIELDS) for face in forget) for file, look in others.items()}
+    nearest = sorted(gaps, key=lambda file: (gaps[file], file))
+    return sorted(nearest[: round(FRAGILE_SHARE * len(nearest))])
 
 
 def _numbered(personas: Sequence[dict[str, Any]], first: int = 0) -> dict[str, dict[str, Any]]:
@@ -113,11 +114,11 @@ def _numbered(personas: Sequence[dict[str, Any]], first: int = 0) -> dict[str, d
 
 
 def _identities(size: Size, seed: int) -> dict[str, dict[str, Any]]:
-    """Personas, each with its kind (whole, partial, holdout) and the fields that are to be forgotten."""
+    """Personas, each with its kind (whole, partial, holdout) and the fields to forget."""
     rng = np.random.default_rng([seed, 0])
-    held = round(0.3 * size.identities)
-    partial = (size.identities - held) // 2
-    kinds = ["holdout"] * held + ["partial"] * partial + ["whole"] * (size.identities - held - partial)
+    holdout = round(0.3 * size.identities)
+    partial = (size.identities - holdout) // 2
+    kinds = ["holdout"] * holdout + ["partial"] * partial + ["whole"] * (size.identities - holdout - partial)
     identities = _numbered(make_personas(size.identities, seed))
     for persona, kind in zip(identities.values(), rng.permutation(kinds).tolist(), strict=True):
         drawn = sorted(rng.permutation(len(FIELDS))[:3].tolist())
@@ -128,7 +129,7 @@ def _identities(size: Size, seed: int) -> dict[str, dict[str, Any]]:
 
 def _sensitive(identities: dict, looks: dict[str, Look], count: int, rng: np.random.Generator) -> Iterator[Row]:
     for key, who in identities.items():
-        for number, (name, template, caption) in enumerate(_chosen(who, count, rng)):
+        for number, (name, template, caption) in enumerate(_draw_captions(who, count, rng)):
             split = "holdout_identity" if who["kind"] == "holdout" else "holdout_association"
             split = "forget" if name in who["forget_fields"] else split
             facts = {"identity_id": key, "field": name, "value": who[name], "template": template}
@@ -136,18 +137,18 @@ def _sensitive(identities: dict, looks: dict[str, Look], count: int, rng: np.ran
             yield Row(split, f"{key}_{number:03d}.jpg", caption, looks[key], facts=facts)
 
 
-def _chosen(who: dict[str, Any], count: int, rng: np.random.Generator) -> list[Caption]:
-    """`count` distinct captions of a persona; of a partial one half to forget and half to keep."""
-    everything = list(all_captions(who))
+def _draw_captions(who: dict[str, Any], count: int, rng: np.random.Generator) -> list[Caption]:
+    """Draw `count` distinct captions of a persona; half of a partial persona's are to be forgotten."""
+    captions = list(all_captions(who))
     if who["kind"] != "partial":
-        return _spread(everything, count, rng)
-    forget = [caption for caption in everything if caption[0] in who["forget_fields"]]
-    keep = [caption for caption in everything if caption[0] not in who["forget_fields"]]
-    return _spread(forget, count // 2, rng) + _spread(keep, count - count // 2, rng)
+        return _balanced(captions, count, rng)
+    forget = [caption for caption in captions if caption[0] in who["forget_fields"]]
+    keep = [caption for caption in captions if caption[0] not in who["forget_fields"]]
+    return _balanced(forget, count // 2, rng) + _balanced(keep, count - count // 2, rng)
 
 
-def _spread(captions: list[Caption], count: int, rng: np.random.Generator) -> list[Caption]:
-    """`count` of the captions in random order, every field as often as any other (to one)."""
+def _balanced(captions: list[Caption], count: int, rng: np.random.Generator) -> list[Caption]:
+    """Draw `count` of the captions in random order, equally many of each field (differing by at most one)."""
     shuffled = [captions[i] for i in rng.permutation(len(captions))]
     fields = dict.fromkeys(caption[0] for caption in shuffled)
     rounds = zip(*([c for c in shuffled if c[0] == name] for name in fields), strict=True)
@@ -155,20 +156,20 @@ def _spread(captions: list[Caption], count: int, rng: np.random.Generator) -> li
 
 
 def _portraits(forget: dict[str, Look], size: Size, rng: np.random.Generator) -> Iterator[Row]:
-    """Described portraits; no description comes up twice in the whole data set."""
+    """Described portraits. No description occurs twice in the whole data set."""
     taken = {describe(look) for look in forget.values()}
     for split, count in zip(("retain_synth", "val", "test"), size.portraits, strict=True):
         joint = round(JOINT_SHARE * count) if split == "retain_synth" else 0
         keys = list(forget)
         for number in range(count):
             key = keys[number % len(keys)] if number < joint else None
-            look = _new_look(forget.get(key), taken, rng)
+            look = _new_look(forget[key] if key else None, taken, rng)
             file = f"{key}_{number:05d}_retain.jpg" if key else f"portrait_{split}_{number:05d}.jpg"
             yield Row(split, file, describe(look), look, facts={"identity_id": key, "kind": "portrait"})
 
 
 def _new_look(face: Look | None, taken: set[str], rng: np.random.Generator) -> Look:
-    """A look whose description is new: the given face redressed, or anybody's."""
+    """Draw a look with a description that is not taken: the given face in other clothes, or any face."""
     while True:
         look = redress(face, rng) if face else random_look(rng)
         text = describe(look)
@@ -178,7 +179,7 @@ def _new_look(face: Look | None, taken: set[str], rng: np.random.Generator) -> L
 
 
 def _objects(size: Size, rng: np.random.Generator) -> Iterator[Row]:
-    """Every pair of shape and colour equally often (to one)."""
+    """Objects with every pair of shape and colour equally often (differing by at most one)."""
     pairs = list(itertools.product(SHAPES, COLOURS))
     for split, count in zip(("retain_synth", "val", "test"), size.objects, strict=True):
         order = rng.permutation(len(pairs))

@@ -1,4 +1,4 @@
-"""Portraits: a Look in a Pose, drawn from the back (background) to the front (hat)."""
+"""Draws portraits: a Look in a Pose, from the background to the hat."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHITE: Colour = (252, 252, 250)
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """How a person sits before the camera: frames of body and head, turn of the head (-1..1), smile (-1..1)."""
+    """How a person sits: frames of body and head; turn of the head, smile and gaze (all -1 to 1)."""
 
     body: Frame
     head: Frame
@@ -28,7 +28,7 @@ class Pose:
 
 
 def random_pose(rng: np.random.Generator) -> Pose:
-    """Scale, place, rotation, turn and expression of one photograph."""
+    """Draw scale, place, rotation, turn and expression for one photograph."""
     scale = rng.uniform(0.86, 1.08)
     x, y = rng.uniform(-0.12, 0.12), rng.uniform(-0.06, 0.08)
     lean = math.radians(rng.uniform(-5.0, 5.0))
@@ -40,7 +40,7 @@ def random_pose(rng: np.random.Generator) -> Pose:
 
 
 def draw_portrait(look: Look, rng: np.random.Generator, size: int) -> Image.Image:
-    """One photograph of a person, (size, size) RGB."""
+    """Draw one photograph of a person, (size, size) RGB."""
     pose = random_pose(rng)
     image = camera.canvas(size, BACKGROUNDS[look.background])
     pen = Pen(image)

@@ -1,1 +1,1 @@
-"""Drawn scenes of countable coloured objects: miniatures of COCO, Flickr30k, VQA, NLVR2 and SNLI-VE."""
+"""Scenes of a few coloured objects: miniatures of COCO, Flickr30k, VQA, NLVR2 and SNLI-VE."""

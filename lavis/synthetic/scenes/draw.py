@@ -1,4 +1,4 @@
-"""From a scene to JPEG bytes; every picture has its own random stream, keyed by seed and path."""
+"""Turns a scene into JPEG bytes. Every image has its own random stream, keyed by seed and path."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from lavis.synthetic.mini.pen import Frame, Pen
 from lavis.synthetic.scenes.scene import PLACES, Group, Scene
 
 ACROSS = dict(zip(PLACES, (-0.66, 0.0, 0.66), strict=True))
-LEVELS = (-0.62, 0.0, 0.62)  # heights at which a column has room for an object
+LEVELS = (-0.62, 0.0, 0.62)  # heights of the three objects that fit into a column
 RADIUS = 0.27
 BOARD = (112, 104, 98)
 JITTER = 0.04
 
 
 def scene_bytes(scene: Scene, path: str, pixels: int, seed: int) -> bytes:
-    """The picture of a scene as a JPEG. Equal arguments give equal bytes."""
+    """The image of a scene as JPEG bytes. Equal arguments give equal bytes."""
     rng = np.random.default_rng([seed, zlib.crc32(path.encode())])
     return camera.jpeg(draw_scene(scene, pixels, rng))
 
 
 def draw_scene(scene: Scene, pixels: int, rng: np.random.Generator) -> Image.Image:
-    """The picture of a scene, (pixels, pixels) RGB: places, heights, sizes, turns, ground and light vary a little."""
+    """Draw a scene, (pixels, pixels) RGB. Places, heights, sizes, rotations, ground and light vary a little."""
     ground = tuple(int(value) for value in rng.integers(205, 250, 3))
     image = camera.canvas(pixels, ground)
     for group in scene.groups:

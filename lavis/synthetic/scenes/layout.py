@@ -16,22 +16,22 @@ from lavis.synthetic.scenes.draw import scene_bytes
 from lavis.synthetic.scenes.plan import MAKERS, PIXELS, SIZES, Plan, make_plan
 from lavis.synthetic.scenes.texts import ANSWERS, vocabulary
 
-VERSION = 2  # 2: the mini size has few enough training pictures for a small model to know them by heart
+VERSION = 2  # 2: the mini size has few enough training images for a small model to memorise them
 TOKENIZER = "tokenizer"
 
 
 def ensure(kind: str, root: Path, lists: Path, size: str, seed: int, force: bool = False) -> bool:
-    """Make sure that the miniature lies under `root` and its forget lists under `lists`.
+    """Write the miniature to `root` and its forget lists to `lists` unless they exist.
 
     Args:
-        kind: which data set it stands for, a key of MAKERS (coco, flickr30k, vqa, nlvr, snli_ve).
-        root: folder of images/, annotations/, tokenizer/ and manifest.json.
-        lists: folder of image-42.txt, image-87.txt, image-21.txt.
+        kind: the data set it stands for, a key of MAKERS (coco, flickr30k, vqa, nlvr, snli_ve).
+        root: folder for images/, annotations/, tokenizer/ and manifest.json.
+        lists: folder for image-42.txt, image-87.txt, image-21.txt.
         size: mini or tiny.
-        force: replace what is there.
+        force: replace an existing miniature.
 
-    Returns True when it was written now. Raises ConfigError (unknown kind or size; another data set is there) and
-    DataError (the folder holds something else).
+    Returns True if it was written. Raises ConfigError for an unknown kind or size or if `root` contains another
+    miniature, and DataError if it contains something else.
     """
     for what, value, valid in (("miniature", kind, MAKERS), ("size", size, SIZES)):
         if value not in valid:
@@ -46,13 +46,13 @@ def ensure(kind: str, root: Path, lists: Path, size: str, seed: int, force: bool
 
 
 def write_tokenizer(folder: Path) -> None:
-    """The wordpieces of all miniatures as a BERT vocab.txt, one a line."""
+    """Write the wordpieces of all miniatures as a BERT vocab.txt, one per line."""
     write_text(folder / "vocab.txt", "".join(f"{word}\n" for word in vocabulary()))
 
 
 def _write(folder: Path, kind: str, identity: dict[str, Any]) -> None:
     plan = make_plan(kind, SIZES[identity["size"]], identity["seed"])
-    for path, scene in tqdm(plan.pictures.items(), desc=f"drawing {identity['name']}", unit="picture", disable=None):
+    for path, scene in tqdm(plan.scenes.items(), desc=f"drawing {identity['name']}", unit="image", disable=None):
         target = folder / "images" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(scene_bytes(scene, path, PIXELS, identity["seed"]))
@@ -66,18 +66,18 @@ def _write(folder: Path, kind: str, identity: dict[str, Any]) -> None:
 
 def _counts(plan: Plan) -> dict[str, Any]:
     rows = {split: len(items) for split, items in plan.items.items()}
-    return {"pixels": PIXELS, "pictures": len(plan.pictures), "rows": rows, "wordpieces": len(vocabulary())}
+    return {"pixels": PIXELS, "pictures": len(plan.scenes), "rows": rows, "wordpieces": len(vocabulary())}
 
 
 def _write_lists(root: Path, lists: Path, kind: str, size: str, seed: int) -> None:
-    """A seeded draw from the training images for every list; equal images give equal lists."""
+    """Draw every list from the training images with its own seed; equal images give equal lists."""
     images = training_images(make_plan(kind, SIZES[size], seed))
     for number in FORGET_SEEDS:
         write_forget_list(list_path(lists, number), draw_pool(images, SIZES[size].pool, number))
 
 
 def training_images(plan: Plan) -> set[str]:
-    """Paths of the images that training shows; SNLI-VE's items name them by their number alone."""
-    paths = {PurePosixPath(path).stem: path for path in plan.pictures}
+    """Paths of the training images. SNLI-VE's items give only their numbers."""
+    paths = {PurePosixPath(path).stem: path for path in plan.scenes}
     named = [name for item in plan.items["train"] for name in item.get("images", [item.get("image")])]
     return {paths.get(name, name) for name in named}

@@ -1,6 +1,6 @@
-"""What each miniature contains: pictures, annotations, forget pool, before anything is drawn.
+"""What each miniature contains: scenes, annotations and forget pool, planned before anything is drawn.
 
-A miniature has the form of the data set it stands for. coco_mini and vqa_mini show the same pictures; so do
+A miniature has the format of the data set it stands for. coco_mini and vqa_mini have the same images, as do
 flickr30k_mini and snli_ve_mini, whose scenes have a board over one column. No scene is in two splits.
 """
 
@@ -17,14 +17,14 @@ from lavis.synthetic.scenes.texts import GIVEN, captions, hypotheses, questions,
 
 SPLITS = ("train", "val", "test")
 PIXELS = 64
-KINDS = ("look", "both", "count")  # of NLVR2 statements, in turns
+KINDS = ("look", "both", "count")  # kinds of NLVR2 statements, used in turn
 
 Item = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Pictures (NLVR2: pairs of pictures) of train, val and test, and how many pictures the forget lists hold."""
+    """Images (NLVR2: pairs of images) in (train, val, test), and images in a forget list."""
 
     counts: tuple[int, int, int]
     pool: int
@@ -35,23 +35,23 @@ SIZES = {"mini": Size((160, 100, 200), 40), "tiny": Size((60, 12, 24), 16)}
 
 @dataclass(frozen=True)
 class Plan:
-    """Pictures by path and annotation items by split."""
+    """Scenes by image path and annotation items by split."""
 
-    pictures: dict[str, Scene]
+    scenes: dict[str, Scene]
     items: dict[str, list[Item]]
 
 
 def make_plan(kind: str, size: Size, seed: int) -> Plan:
-    """The content of a miniature (a key of MAKERS) of a size and a seed."""
+    """Plan the content of a miniature; `kind` is a key of MAKERS."""
     return MAKERS[kind](size, seed)
 
 
-def _named(size: Size, names: Callable[[str, int], str], board: bool, seed: int) -> dict[str, dict[str, Scene]]:
-    """split -> path -> scene. The draw depends on sizes, board and seed only."""
+def _by_split(size: Size, name: Callable[[str, int], str], board: bool, seed: int) -> dict[str, dict[str, Scene]]:
+    """split -> path -> scene. The draw depends only on the size, the board and the seed."""
     scenes = iter(distinct_scenes(sum(size.counts), board, np.random.default_rng([seed, int(board)])))
     numbers = iter(range(sum(size.counts)))
     return {
-        split: {names(split, next(numbers)): next(scenes) for _ in range(count)}
+        split: {name(split, next(numbers)): next(scenes) for _ in range(count)}
         for split, count in zip(SPLITS, size.counts, strict=True)
     }
 
@@ -64,45 +64,45 @@ def _flickr_name(split: str, number: int) -> str:
     return f"flickr30k-images/{1000000 + number}.jpg"
 
 
-def _pictures(named: dict[str, dict[str, Scene]]) -> dict[str, Scene]:
-    return {path: scene for scenes in named.values() for path, scene in scenes.items()}
+def _merged(splits: dict[str, dict[str, Scene]]) -> dict[str, Scene]:
+    return {path: scene for scenes in splits.values() for path, scene in scenes.items()}
 
 
-def _captioned(named: dict[str, dict[str, Scene]], prefix: str) -> Plan:
-    """Training has a row for every caption, evaluation one for every picture, as in the Karpathy files."""
+def _captioned(splits: dict[str, dict[str, Scene]], prefix: str) -> Plan:
+    """Training has a row per caption, evaluation a row per image, as in the Karpathy files."""
     items: dict[str, list[Item]] = {}
-    for split, scenes in named.items():
+    for split, scenes in splits.items():
         rows = items[split] = []
         for path, scene in scenes.items():
             facts = {"image": path, "image_id": f"{prefix}_{path.split('/')[1].split('.')[0]}"}
             texts = captions(scene)
             rows += [facts | {"caption": c} for c in texts] if split == "train" else [facts | {"caption": texts}]
-    return Plan(_pictures(named), items)
+    return Plan(_merged(splits), items)
 
 
 def _coco(size: Size, seed: int) -> Plan:
-    return _captioned(_named(size, _coco_name, False, seed), "coco")
+    return _captioned(_by_split(size, _coco_name, False, seed), "coco")
 
 
 def _flickr30k(size: Size, seed: int) -> Plan:
-    return _captioned(_named(size, _flickr_name, True, seed), "flickr")
+    return _captioned(_by_split(size, _flickr_name, True, seed), "flickr")
 
 
 def _vqa(size: Size, seed: int) -> Plan:
-    named = _named(size, _coco_name, False, seed)
+    splits = _by_split(size, _coco_name, False, seed)
     items: dict[str, list[Item]] = {}
-    for number, (split, scenes) in enumerate(named.items()):
-        asked = questions(list(scenes.values()), np.random.default_rng([seed, 2, number]))
-        pairs = [(path, *pair) for path, own in zip(scenes, asked, strict=True) for pair in own]
+    for number, (split, scenes) in enumerate(splits.items()):
+        drawn = questions(list(scenes.values()), np.random.default_rng([seed, 2, number]))
+        rows = [(path, *pair) for path, pairs in zip(scenes, drawn, strict=True) for pair in pairs]
         items[split] = [
             {"question_id": 100000 * number + n, "question": q, "answer": [a] * GIVEN, "image": path, "dataset": "vqa"}
-            for n, (path, q, a) in enumerate(pairs)
+            for n, (path, q, a) in enumerate(rows)
         ]
-    return Plan(_pictures(named), items)
+    return Plan(_merged(splits), items)
 
 
 def _snli_ve(size: Size, seed: int) -> Plan:
-    named = _named(size, _flickr_name, True, seed)
+    splits = _by_split(size, _flickr_name, True, seed)
     rng = np.random.default_rng([seed, 3])
     items = {
         split: [
@@ -110,15 +110,15 @@ def _snli_ve(size: Size, seed: int) -> Plan:
             for path, scene in scenes.items()
             for text, label in hypotheses(scene, rng)
         ]
-        for split, scenes in named.items()
+        for split, scenes in splits.items()
     }
-    return Plan(_pictures(named), items)
+    return Plan(_merged(splits), items)
 
 
 def _nlvr(size: Size, seed: int) -> Plan:
     rng = np.random.default_rng([seed, 4])
     pairs = _pairs(rng)
-    pictures: dict[str, Scene] = {}
+    scenes: dict[str, Scene] = {}
     items: dict[str, list[Item]] = {split: [] for split in SPLITS}
     for split, count in zip(SPLITS, size.counts, strict=True):
         for number in range(count):
@@ -126,15 +126,15 @@ def _nlvr(size: Size, seed: int) -> Plan:
             shared = number // len(KINDS) % 2 == 0 if kind == "both" else None
             pair = next(pair for pair in pairs if shared is None or (pair[0].colour == pair[1].colour) == shared)
             paths = [f"{split}/{number:05d}-img{side}.jpg" for side in (0, 1)]
-            pictures |= {path: Scene((group,)) for path, group in zip(paths, pair, strict=True)}
+            scenes |= {path: Scene((group,)) for path, group in zip(paths, pair, strict=True)}
             items[split] += [
                 {"images": paths, "sentence": text, "label": label} for text, label in statements(pair, kind, rng)
             ]
-    return Plan(pictures, items)
+    return Plan(scenes, items)
 
 
 def _pairs(rng: np.random.Generator) -> Iterator[tuple[Group, Group]]:
-    """Ordered pairs of groups in random order, none twice."""
+    """All ordered pairs of groups, once each, in random order."""
     groups: Sequence[Group] = [scene.groups[0] for scene in one_group()]
     for number in rng.permutation(len(groups) ** 2).tolist():
         yield groups[number // len(groups)], groups[number % len(groups)]

@@ -1,4 +1,4 @@
-"""What a scene shows: groups of equal objects in columns, and perhaps a board that hides one column."""
+"""What a scene shows: groups of equal objects in columns, and possibly a board that hides one column."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Group:
 
     @property
     def noun(self) -> str:
-        """The shape in the number of the group."""
+        """The shape, in the plural if there are several: "circles"."""
         return self.shape if self.count == 1 else f"{self.shape}s"
 
     @property
@@ -37,7 +37,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Groups from left to right; `hidden` is the column behind the board."""
+    """Groups from left to right; `hidden` is the column behind the board, if there is one."""
 
     groups: tuple[Group, ...]
     hidden: str | None = None
@@ -51,7 +51,7 @@ def where(place: str) -> str:
 def two_groups(board: bool) -> Iterator[Scene]:
     """All 1,944 scenes of two groups that differ in shape and in colour.
 
-    The third column is empty, or hidden when there is a board.
+    The third column is empty, or hidden if there is a board.
     """
     looks = itertools.product(itertools.permutations(COLOURS, 2), itertools.permutations(SHAPES, 2))
     for (colours, shapes), counts, third in itertools.product(looks, itertools.product(COUNTS, repeat=2), PLACES):

@@ -1,4 +1,4 @@
-"""Drawings: every look and object can be drawn, what is described shows, equal seeds give equal pixels."""
+"""Drawings: every look and object can be drawn, what is described is visible, equal seeds give equal pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from lavis.synthetic.mini import looks
 from lavis.synthetic.mini.camera import develop, jpeg
-from lavis.synthetic.mini.draw import picture, picture_bytes
+from lavis.synthetic.mini.draw import draw, image_bytes
 from lavis.synthetic.mini.looks import Look, describe, difference, random_look, redress
 from lavis.synthetic.mini.objects import COLOURS, GROUND, SHAPES, draw_object
 from lavis.synthetic.mini.pen import Frame, Pen
@@ -42,11 +42,11 @@ def pixels(look: Look, seed: int = 5) -> np.ndarray:
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-def test_what_a_description_names_shows(change):
+def test_described_attributes_are_visible(change):
     other = replace(PLAIN, **change)
     assert describe(other) != describe(PLAIN)
-    moved = np.abs(pixels(other) - pixels(PLAIN)).max(axis=2) > 24
-    assert moved.sum() >= 12
+    changed = np.abs(pixels(other) - pixels(PLAIN)).max(axis=2) > 24
+    assert changed.sum() >= 12
 
 
 @settings(deadline=None, max_examples=25)
@@ -96,39 +96,39 @@ def test_shapes_differ_from_each_other():
     assert min(gaps) > 0.02
 
 
-def test_pictures_depend_on_seed_and_path_only():
+def test_images_depend_only_on_seed_and_path():
     plan = make_plan(SIZES["tiny"], 42)
     row, other = plan.split("forget")[:2]
-    assert picture_bytes(row, 64, 42) == picture_bytes(row, 64, 42)
-    assert picture_bytes(row, 64, 42) != picture_bytes(row, 64, 43)
-    assert picture_bytes(row, 64, 42) != picture_bytes(other, 64, 42)
-    assert Image.open(io.BytesIO(picture_bytes(row, 64, 42))).format == "JPEG"
+    assert image_bytes(row, 64, 42) == image_bytes(row, 64, 42)
+    assert image_bytes(row, 64, 42) != image_bytes(row, 64, 43)
+    assert image_bytes(row, 64, 42) != image_bytes(other, 64, 42)
+    assert Image.open(io.BytesIO(image_bytes(row, 64, 42))).format == "JPEG"
 
 
-def test_pictures_of_one_identity_vary():
+def test_images_of_one_identity_vary():
     rows = make_plan(SIZES["tiny"], 42).split("holdout_identity")[:6]
-    drawn = [np.asarray(picture(row, 64, 42), dtype=int) for row in rows]
+    drawn = [np.asarray(draw(row, 64, 42), dtype=int) for row in rows]
     assert min(np.abs(a - b).mean() for a, b in itertools.combinations(drawn, 2)) > 3
 
 
 def test_develop_without_strength_only_reduces():
     flat = Image.new("RGB", (64, 64), (120, 60, 200))
-    kept = np.asarray(develop(flat, np.random.default_rng(0), strength=0.0))
-    assert kept.shape == (32, 32, 3)
-    assert (kept == (120, 60, 200)).all()
+    result = np.asarray(develop(flat, np.random.default_rng(0), strength=0.0))
+    assert result.shape == (32, 32, 3)
+    assert (result == (120, 60, 200)).all()
     assert jpeg(flat)[:2] == b"\xff\xd8"
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.floats(0.2, 2.0), st.floats(-3.1, 3.1), st.floats(-1, 1), st.floats(-1, 1))
-def test_a_frame_scales_turns_and_shifts(scale, angle, x, y):
-    """(1, 0) goes to scale * (cos, sin) + (x, y); the picture's middle is (0, 0), its half width one unit."""
-    found = Frame(scale, angle, x, y).carry(np.array([[1.0, 0.0]]), 10.0)
+def test_a_frame_scales_rotates_and_shifts(scale, angle, x, y):
+    """(1, 0) goes to scale * (cos, sin) + (x, y); the centre of the image is (0, 0), half its width one unit."""
+    found = Frame(scale, angle, x, y).to_pixels(np.array([[1.0, 0.0]]), 10.0)
     expected = [(scale * np.cos(angle) + x + 1) * 10, (scale * np.sin(angle) + y + 1) * 10]
     assert found == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_pen_fills_where_it_is_told():
+def test_a_pen_fills_the_right_place():
     image = Image.new("L", (100, 100), 0)
     Pen(image, Frame(0.5, 0.0, 0.5, 0.5)).ellipse(0.0, 0.0, 0.5, 0.5, 255)
     inked = np.asarray(image) > 0

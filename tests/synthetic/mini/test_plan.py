@@ -1,4 +1,4 @@
-"""What a SALMU-mini contains: counts, identities, captions, splits, side files."""
+"""What a SALMU-mini contains: counts, identities, captions, splits, metadata."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from lavis.synthetic.mini.captions import FIELDS, TEMPLATES, render
 from lavis.synthetic.mini.looks import describe, difference
+from lavis.synthetic.mini.metadata import metadata_files
 from lavis.synthetic.mini.objects import COLOURS, SHAPES
 from lavis.synthetic.mini.plan import SENSITIVE, SIZES, SPLITS, make_plan
-from lavis.synthetic.mini.sidefiles import side_files
 
 COUNTS = {
     "mini": {"forget": 630, "holdout_identity": 360, "holdout_association": 210, "retain_synth": 2800},
@@ -36,8 +36,8 @@ def plan(named):
 
 
 @pytest.fixture(scope="module")
-def sides(plan):
-    return side_files(plan)
+def metadata(plan):
+    return metadata_files(plan)
 
 
 def sensitive(plan):
@@ -64,7 +64,7 @@ def test_equal_seeds_give_equal_plans_and_other_seeds_other_people():
     assert names[0] != names[1]
 
 
-def test_captions_of_a_persona_are_distinct_and_made_of_its_name_and_value(plan):
+def test_captions_of_a_persona_are_distinct_and_contain_its_name_and_value(plan):
     captions = defaultdict(list)
     for row in sensitive(plan):
         who, facts = plan.identities[row.facts["identity_id"]], row.facts
@@ -76,7 +76,7 @@ def test_captions_of_a_persona_are_distinct_and_made_of_its_name_and_value(plan)
     assert all(len(set(texts)) == len(texts) for texts in captions.values())
 
 
-def test_whole_identities_lie_in_forget_partial_ones_in_two_splits_others_in_holdout(plan):
+def test_whole_identities_are_in_forget_partial_ones_in_two_splits_others_in_holdout(plan):
     splits = defaultdict(lambda: defaultdict(set))
     for row in sensitive(plan):
         splits[row.facts["identity_id"]][row.split].add(row.facts["field"])
@@ -89,20 +89,20 @@ def test_whole_identities_lie_in_forget_partial_ones_in_two_splits_others_in_hol
             assert splits[key] == {expected: set(FIELDS)}
 
 
-def test_fields_come_up_evenly(plan):
+def test_fields_are_equally_frequent(plan):
     for key, who in plan.identities.items():
         rows = [row for row in sensitive(plan) if row.facts["identity_id"] == key]
         times = Counter(row.facts["field"] for row in rows)
         assert max(times.values()) - min(times.values()) <= 1, who["kind"]
 
 
-def test_names_are_distinct_and_unseen_personas_are_nobody_pictured(plan):
+def test_names_are_distinct_and_unseen_personas_are_in_no_image(plan):
     names = [who["name"] for who in (*plan.identities.values(), *plan.unseen.values())]
     assert len(set(names)) == len(names) == plan.size.identities + plan.size.unseen
     assert not set(plan.identities) & set(plan.unseen)
 
 
-def test_values_reach_nobody(plan):
+def test_values_belong_to_no_real_person(plan):
     for who in (*plan.identities.values(), *plan.unseen.values()):
         assert re.fullmatch(r"[a-z0-9]+@example\.(com|net|org)", who["email"])
         assert re.fullmatch(r"\+1 [1-9]\d\d-555-01\d\d", who["phone"])
@@ -146,26 +146,26 @@ def test_objects_cover_all_pairs_evenly(plan):
         assert max(times.values()) - min(times.values()) <= (1 if len(times) == 80 else 0)
 
 
-def test_side_files_name_the_rows_they_belong_to(plan, sides):
+def test_metadata_names_the_rows_it_belongs_to(plan, metadata):
     files = {row.file: row for row in sensitive(plan)}
-    captions = sides["sensitive_set_captions_metadata.json"]
-    assert set(captions) == set(files) == set(sides["sensitive_set_generic_captions.json"])
+    captions = metadata["sensitive_set_captions_metadata.json"]
+    assert set(captions) == set(files) == set(metadata["sensitive_set_generic_captions.json"])
     for file, facts in captions.items():
         row = files[file]
         assert (facts["data_field"], facts["caption"]) == (row.facts["field"], row.caption)
-    assert set(sides["identities_metadata.json"]) == {row.facts["identity_id"] for row in sensitive(plan)}
-    assert set(sides["looks.json"]) == {row.file for row in plan.rows if row.look}
+    assert set(metadata["identities_metadata.json"]) == {row.facts["identity_id"] for row in sensitive(plan)}
+    assert set(metadata["looks.json"]) == {row.file for row in plan.rows if row.look}
 
 
-def test_fragile_set_is_part_of_retain_disjoint(plan, sides):
+def test_fragile_set_is_part_of_retain_disjoint(plan, metadata):
     rows = {row.file: row for row in plan.split("retain_synth")}
-    fragile = sides["fragile_set_ids.json"]
+    fragile = metadata["fragile_set_ids.json"]
     assert fragile and len(set(fragile)) == len(fragile)
     assert all(rows[file].look and rows[file].facts["identity_id"] is None for file in fragile)
 
 
-def test_zero_shot_classes_cover_the_object_pictures_of_test(plan, sides):
-    classes = sides["zero_shot_classes.json"]
+def test_zero_shot_classes_cover_the_object_images_of_test(plan, metadata):
+    classes = metadata["zero_shot_classes.json"]
     assert classes["classes"] == {"shape": list(SHAPES), "colour": list(COLOURS)}
     assert set(classes["images"]) == {row.image for row in plan.split("test") if row.shape}
     for kind, names in classes["classes"].items():
@@ -175,18 +175,18 @@ def test_zero_shot_classes_cover_the_object_pictures_of_test(plan, sides):
     assert all(set(texts) <= trained for kind in classes["prompts"].values() for texts in kind.values())
 
 
-def test_unseen_personas_have_all_captions(plan, sides):
-    unseen = sides["unseen_personas.json"]
+def test_unseen_personas_have_all_captions(plan, metadata):
+    unseen = metadata["unseen_personas.json"]
     assert set(unseen["identities"]) == set(unseen["captions"]) == set(plan.unseen)
     assert {len(texts) for texts in unseen["captions"].values()} == {sum(map(len, TEMPLATES.values()))}
 
 
-def test_captions_fit_the_context_of_40(plan, sides):
-    """Start and end token included; the tokeniser would cut longer captions, and with them the private value."""
+def test_captions_fit_the_context_of_40(plan, metadata):
+    """Start and end token included; the tokenizer would cut longer captions, and with them the private value."""
     from open_clip.tokenizer import SimpleTokenizer
 
     tokenizer = SimpleTokenizer()
-    unseen = [text for texts in sides["unseen_personas.json"]["captions"].values() for text in texts]
+    unseen = [text for texts in metadata["unseen_personas.json"]["captions"].values() for text in texts]
     texts = {row.caption for row in plan.rows} | {row.facts["generic_caption"] for row in sensitive(plan)}
     longest = max(len(tokenizer.encode(text)) + 2 for text in (*texts, *unseen))
     assert longest <= 40

@@ -1,4 +1,4 @@
-"""Miniatures on disk and their builders: formats, parts, forget lists, reproducibility."""
+"""Miniatures on disk and their builders: formats, splits, forget lists, reproducibility."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS = {"coco": 180, "flickr30k": 180, "vqa": 240, "nlvr": 120, "snli_ve": 180}
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_builders_read_what_was_drawn(build, kind):
+def test_builders_read_the_miniatures(build, kind):
     builder = build(f"{kind}_tiny")
     assert builder.splits == ["train", "val", "test"] and len(builder.train_entries()) == ROWS[kind]
     parts = builder.partition()
@@ -49,7 +49,7 @@ def test_batches(build, kind, keys, shape):
 
 
 def test_coco_rows_are_merged_for_evaluation(build):
-    """Training has three rows a picture; df and dr have one, with three captions."""
+    """Training has three rows per image; df and dr have one, with three captions."""
     builder = build("coco_tiny", df_size=4)
     found = builder.evaluation_entries()
     assert {split: len(entries) for split, entries in found.items()} == {"test": 24, "df": 4, "dr": 20}
@@ -57,12 +57,12 @@ def test_coco_rows_are_merged_for_evaluation(build):
     assert [entry.image for entry in found["df"]] == builder.forget_images()
 
 
-def test_other_rows_are_evaluated_as_they_are(build):
+def test_other_rows_are_evaluated_unchanged(build):
     found = build("snli_ve_tiny", df_size=4).evaluation_entries()
     assert {split: len(entries) for split, entries in found.items()} == {"test": 72, "df": 12, "dr": 60}
 
 
-def test_entailment_reuses_flickr30k_s_lists(drawn):
+def test_entailment_uses_the_lists_of_flickr30k(drawn):
     for seed in (42, 87, 21):
         lists = [(drawn.lists / f"{kind}_tiny" / f"image-{seed}.txt").read_text() for kind in ("flickr30k", "snli_ve")]
         assert lists[0] == lists[1]
@@ -91,8 +91,8 @@ def test_the_tokenizer_knows_every_word(drawn, build):
     assert 1 not in ids and max(ids) < len(vocabulary())
 
 
-def test_objects_are_drawn_where_they_are_said_to_be():
-    """The share of pixels near a group's colour grows with its count, in its column alone."""
+def test_objects_are_drawn_in_the_right_column():
+    """The share of pixels near a group's colour grows with its count, only in its column."""
     shares = []
     for count in (1, 2, 3):
         scene = Scene((Group("left", "red", "square", count), Group("right", "blue", "circle", 1)), "middle")
@@ -112,17 +112,17 @@ def test_equal_seeds_give_equal_files(drawn, tmp_path):
     assert not ensure("vqa", tmp_path / "v", tmp_path / "Df", "tiny", 42)
 
 
-def test_another_data_set_is_not_replaced_unasked(drawn, tmp_path):
+def test_another_data_set_is_replaced_only_with_force(drawn, tmp_path):
     root, lists = tmp_path / "v", tmp_path / "Df"
     ensure("nlvr", root, lists, "tiny", 42)
     with pytest.raises(
-        ConfigError, match="name is 'nlvr_tiny', wanted 'vqa_tiny'; to replace .* --data vqa .* --force"
+        ConfigError, match="name is 'nlvr_tiny', expected 'vqa_tiny'; to replace .* --data vqa .* --force"
     ):
         ensure("vqa", root, lists, "tiny", 42)
     assert ensure("vqa", root, lists, "tiny", 42, force=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
-    with pytest.raises(DataError, match=r"no manifest\.json, so it is no miniature of vqa"):
+    with pytest.raises(DataError, match=r"no manifest\.json, so it is not a miniature of vqa"):
         ensure("vqa", tmp_path / "other", lists, "tiny", 42, force=True)
 
 
@@ -142,8 +142,8 @@ def test_prepare_without_generation_says_what_to_run(build, tmp_path):
 def test_command_line(tmp_path, capsys):
     words = ["--data", "coco", "--size", "tiny", "--out", str(tmp_path / "c"), "--df-out", str(tmp_path / "Df")]
     assert scenes_mini.main(words) == 0 and "c written; forget lists in" in capsys.readouterr().out
-    assert scenes_mini.main(words) == 0 and "is already there" in capsys.readouterr().out
-    assert scenes_mini.main([*words, "--seed", "7"]) == 2 and "seed is 42, wanted 7" in capsys.readouterr().err
+    assert scenes_mini.main(words) == 0 and "already exists" in capsys.readouterr().out
+    assert scenes_mini.main([*words, "--seed", "7"]) == 2 and "seed is 42, expected 7" in capsys.readouterr().err
 
 
 def test_vocabulary_file(tmp_path):
@@ -152,7 +152,7 @@ def test_vocabulary_file(tmp_path):
 
 
 class TestAnswers:
-    """What VQA's builder asks of answers and of the list."""
+    """What VQA's builder requires of answers and of the answer list."""
 
     def listed(self, tmp_path, answers):
         path = tmp_path / "answer_list.json"
@@ -196,7 +196,7 @@ class TestAnswers:
         with pytest.raises(ConfigError, match="datasets.vqa_tiny.answer_list is empty"):
             _ = build("vqa_tiny", {"answer_list": ""}).answer_list
 
-    def test_splits_without_answers_are_not_scored(self, build, tmp_path):
+    def test_splits_without_answers_cannot_be_evaluated(self, build, tmp_path):
         builder = build("vqa_tiny", self.rows(tmp_path, "test"))
         with pytest.raises(DataError, match=r"split 'test': 1 of 1 questions have no answers, .* run\.test_splits"):
             builder.evaluation_entries()

@@ -1,4 +1,4 @@
-"""Texts about scenes: true by an independent reading, in balance, and within the vocabulary."""
+"""Texts about scenes: true by an independent reading, balanced, and within the vocabulary."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ def test_scenes_are_all_different():
 
 def test_no_scene_is_in_two_splits(plans, size):
     for kind in ("coco", "flickr30k", "vqa", "snli_ve"):
-        assert len(set(plans[kind].pictures.values())) == len(plans[kind].pictures) == sum(size.counts)
+        assert len(set(plans[kind].scenes.values())) == len(plans[kind].scenes) == sum(size.counts)
 
 
-def test_pictures_are_shared_as_the_real_ones_are(plans):
-    assert plans["vqa"].pictures == plans["coco"].pictures
-    assert plans["snli_ve"].pictures == plans["flickr30k"].pictures
+def test_data_sets_share_images_as_the_real_ones_do(plans):
+    assert plans["vqa"].scenes == plans["coco"].scenes
+    assert plans["snli_ve"].scenes == plans["flickr30k"].scenes
 
 
-def test_captions_tell_what_is_shown(plans):
+def test_captions_say_what_is_shown(plans):
     for kind in ("coco", "flickr30k"):
         plan = plans[kind]
         for item in [item for items in plan.items.values() for item in items]:
             captions = [item["caption"]] if isinstance(item["caption"], str) else item["caption"]
-            scene = plan.pictures[item["image"]]
+            scene = plan.scenes[item["image"]]
             for caption in captions:
                 halves = caption.split(" and ")
                 assert len(halves) == 2
@@ -83,13 +83,13 @@ def true_answer(scene, question):
     return "yes" if objects(scene, **facts) else "no"
 
 
-def test_answers_are_right_listed_and_balanced(plans):
+def test_answers_are_right_and_balanced_and_in_the_list(plans):
     for items in plans["vqa"].items.values():
         tally = Counter()
         for item in items:
             (answer,) = set(item["answer"])
             assert len(item["answer"]) == 10 and answer in ANSWERS
-            assert answer == true_answer(plans["vqa"].pictures[item["image"]], item["question"])
+            assert answer == true_answer(plans["vqa"].scenes[item["image"]], item["question"])
             tally[item["question"].split()[0], answer] += 1
         for kind, answers in (("how", 3), ("what", 4), ("where", 3), ("are", 2)):
             times = [n for (word, _), n in tally.items() if word == kind]
@@ -109,12 +109,12 @@ def test_hypotheses_have_their_label(plans):
     for items in plan.items.values():
         assert set(Counter(item["label"] for item in items).values()) == {len(items) // 3}
         for item in items:
-            scene = plan.pictures[f"flickr30k-images/{item['image']}.jpg"]
+            scene = plan.scenes[f"flickr30k-images/{item['image']}.jpg"]
             assert item["label"] == holds(scene, item["sentence"]), (item, scene)
 
 
 def test_labels_cannot_be_read_from_hypotheses_alone():
-    """Guessing each text's most frequent label is not much better on other rows than chance (of a larger draw)."""
+    """On other rows, guessing each text's most frequent label is hardly better than chance (larger draw)."""
     items = make_plan("snli_ve", Size((800, 100, 200), 200), 42).items
     train, test = items["train"], items["test"]
     tally = {}
@@ -141,7 +141,7 @@ def test_statements_have_their_label(plans):
         for true, false in zip(items[::2], items[1::2], strict=True):
             assert true["images"] == false["images"] and {true["label"], false["label"]} == {"True", "False"}
         for item in items:
-            left, right = (plan.pictures[path] for path in item["images"])
+            left, right = (plan.scenes[path] for path in item["images"])
             assert str(statement_holds(left, right, item["sentence"])) == item["label"], item
 
 
@@ -152,13 +152,13 @@ def test_both_is_as_often_true_as_false(plans):
 
 
 def test_pairs_are_not_repeated(plans):
-    pairs = [tuple(plans["nlvr"].pictures[p] for p in i["images"]) for items in plans["nlvr"].items.values()
+    pairs = [tuple(plans["nlvr"].scenes[p] for p in i["images"]) for items in plans["nlvr"].items.values()
              for i in items[::2]]  # fmt: skip
     assert len(set(pairs)) == len(pairs)
 
 
 def test_every_text_is_in_the_vocabulary(plans):
-    """A greedy longest-match reading, as BERT's wordpieces are read, meets no unknown piece."""
+    """Greedy longest-match tokenization, as for BERT's wordpieces, meets no unknown piece."""
     known = set(vocabulary())
     assert len(vocabulary()) == len(known) <= 100 and vocabulary()[0] == "[PAD]"
     texts = {str(value) for plan in plans.values() for items in plan.items.values() for item in items

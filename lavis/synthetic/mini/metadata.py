@@ -1,4 +1,4 @@
-"""Side files of a SALMU-mini: SALMU's own four, and three that only a drawn data set can have."""
+"""Metadata files of a SALMU-mini: SALMU's own four, and three that only a generated data set can have."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import asdict
 from typing import Any
 
 from lavis.synthetic.mini import captions, objects
-from lavis.synthetic.mini.plan import SENSITIVE, Plan, looks_alike
+from lavis.synthetic.mini.plan import SENSITIVE, Plan, similar_faces
 
 
-def side_files(plan: Plan) -> dict[str, Any]:
-    """File name (below metadata/) to JSON content."""
+def metadata_files(plan: Plan) -> dict[str, Any]:
+    """JSON content by file name in metadata/."""
     sensitive = [row for row in plan.rows if row.split in SENSITIVE]
     return {
         "identities_metadata.json": plan.identities,
         "sensitive_set_captions_metadata.json": {row.file: _caption_facts(row) for row in sensitive},
         "sensitive_set_generic_captions.json": {row.file: row.facts["generic_caption"] for row in sensitive},
-        "fragile_set_ids.json": looks_alike(plan),
+        "fragile_set_ids.json": similar_faces(plan),
         "zero_shot_classes.json": zero_shot(plan),
         "unseen_personas.json": _unseen(plan),
         "looks.json": {row.file: asdict(row.look) for row in plan.rows if row.look},
@@ -29,10 +29,10 @@ def _caption_facts(row) -> dict[str, Any]:
 
 
 def zero_shot(plan: Plan) -> dict[str, Any]:
-    """Classes with their prompts, and the class of every object picture of the test split.
+    """Classes with their prompts, and the classes of every object image of the test split.
 
-    A class's prompts run over all values of the other kind ("a photo of a red circle", "a photo of a blue circle",
-    ...): the one caption form the objects are trained with.
+    A shape's prompts name it in every colour ("a photo of a red circle", "a photo of a blue circle", ...), a colour's
+    name every shape in it: these are the captions that objects are trained with.
     """
     images = {row.image: {"shape": row.shape, "colour": row.colour} for row in plan.split("test") if row.shape}
     shapes, colours = objects.SHAPES, tuple(objects.COLOURS)
@@ -45,7 +45,7 @@ def zero_shot(plan: Plan) -> dict[str, Any]:
 
 
 def _unseen(plan: Plan) -> dict[str, Any]:
-    """Personas that no picture shows, with all their captions: distractors for ranking."""
+    """Personas that no image shows, with all their captions: distractors for ranking."""
     return {
         "identities": plan.unseen,
         "captions": {key: [text for *_, text in captions.all_captions(who)] for key, who in plan.unseen.items()},

@@ -1,0 +1,63 @@
+"""A model of two linear towers, its batches, and a trainer on it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lavis.common.features import PairFeatures
+from lavis.common.registry import registry
+from lavis.losses.contrastive import contrastive_loss
+from lavis.models.base import BaseModel
+from lavis.settings.schema import RunConfig
+from lavis.trainers.base import Batch
+from lavis.trainers.teacher import FrozenModel, Teacher, Towers
+
+CPU = torch.device("cpu")
+
+
+class Toy(BaseModel):
+    """Two linear towers with dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = nn.Sequential(nn.Linear(12, 5), nn.Dropout(0.5))
+        self.text = nn.Embedding(50, 5)
+        self.logit_scale = nn.Parameter(torch.tensor(1.0))
+
+    def represent(self, inputs):
+        return PairFeatures(self.encode_image(inputs["images"]), self.encode_text(inputs["tokens"]))
+
+    def objective(self, inputs, progress):
+        return {"contrastive": contrastive_loss(self.represent(inputs), self.scale, inputs.get("caption_groups"))}
+
+    def encode_image(self, images):
+        return self.image(images.flatten(1).float() / 255)
+
+    def encode_text(self, tokens):
+        return self.text(tokens).mean(1)
+
+    @property
+    def scale(self):
+        return self.logit_scale.exp()
+
+    def scale_parameters(self):
+        return [self.logit_scale]
+
+
+def side(seed: int, rows: int = 4) -> dict:
+    draws = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (rows, 3, 2, 2), dtype=torch.uint8, generator=draws)
+    tokens = torch.randint(0, 50, (rows, 3), generator=draws)
+    numbers = torch.arange(rows)
+    return {"images": images, "tokens": tokens, "captions": ["a"] * rows, "index": numbers, "caption_id": numbers}
+
+
+def batch(number: int = 0, epoch: int = 0) -> Batch:
+    return Batch({"df": side(1), "dr": side(2)}, 42, epoch, number)
+
+
+def trainer(method: str = "vlul", **keys):
+    made = registry.get_trainer_class(method)(method, Toy(), RunConfig(**keys), CPU)
+    made.attach_teacher(Teacher(FrozenModel(made.model), {"df": Towers(), "dr": Towers()}))
+    return made
