@@ -1,1 +1,1 @@
-"""Models as files: what a source says about its model, its weights, and export to open_clip's and transformers' form."""
+"""Models as files: what a source says about its model, its weights, and export to other libraries' forms."""

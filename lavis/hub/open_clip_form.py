@@ -19,7 +19,6 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from open_clip.pretrained import get_pretrained_cfg
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 from open_clip.transform import PreprocessCfg
-from torch import nn
 
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.hub.places import FOLDER, OPEN_CLIP_CONFIG, Folder, Place, read_config
@@ -29,8 +28,12 @@ from lavis.hub.tokenizers import tokenizer_folder
 NEEDED = ("embed_dim", "vision_cfg", "text_cfg")
 SECTIONS = {"vision_cfg": CLIPVisionCfg, "text_cfg": CLIPTextCfg, "multimodal_cfg": MultimodalCfg}
 # What the weights do not depend on, or what they bring along: random layers, where towers start, the tokenizer's place.
-FREE = frozenset({"patch_dropout", "timm_drop", "timm_drop_path", "timm_model_pretrained", "hf_model_pretrained"})
-FREE |= {"hf_tokenizer_name", "tokenizer_kwargs", "custom_text", "init_logit_scale", "output_tokens"}
+FREE = frozenset(
+    (
+        *("patch_dropout", "timm_drop", "timm_drop_path", "timm_model_pretrained", "hf_model_pretrained"),
+        *("hf_tokenizer_name", "tokenizer_kwargs", "custom_text", "init_logit_scale", "output_tokens"),
+    )
+)
 # model.args that open_clip calls "force_…": where the architecture has them.
 FORCED = {
     "force_quick_gelu": ("quick_gelu",),
@@ -40,8 +43,12 @@ FORCED = {
     "force_context_length": ("text_cfg", "context_length"),
 }
 # model.args of open_clip.create_model that are no part of the architecture.
-BUILDING = frozenset({"pretrained_image", "pretrained_text", "pretrained_hf", "pretrained_image_path"})
-BUILDING |= {"pretrained_text_path", "cache_dir", "precision", "jit", "output_dict", "cast_dtype"}
+BUILDING = frozenset(
+    (
+        *("pretrained_image", "pretrained_text", "pretrained_hf", "pretrained_image_path", "pretrained_text_path"),
+        *("cache_dir", "precision", "jit", "output_dict", "cast_dtype"),
+    )
+)
 
 
 def named(model_type: str) -> Recipe:
@@ -50,7 +57,7 @@ def named(model_type: str) -> Recipe:
     if model_type not in known:
         close = difflib.get_close_matches(model_type, known, n=3, cutoff=0.4)
         raise ConfigError(f"model.model_type: open_clip has no '{model_type}'; closest: {', '.join(close) or 'none'}")
-    return as_recipe(model_type, open_clip.get_model_config(model_type), {}, f"open_clip's {model_type}")
+    return as_recipe(model_type, _known(model_type), {}, f"open_clip's {model_type}")
 
 
 def from_json(path: Path) -> Recipe:
@@ -65,11 +72,12 @@ def from_json(path: Path) -> Recipe:
         raise ConfigError(f"{path}: not valid JSON (line {error.lineno}): {error.msg}") from error
     _check(content, path)
     if path.stem in open_clip.list_models():
-        own = normalised(open_clip.get_model_config(path.stem))
+        own = normalised(_known(path.stem))
         found = differences(normalised(content), own, FREE)
         if found:
             raise ConfigError(
-                f"{path} has the name of an architecture of open_clip's, but is another one ({_shown(found)}); rename it"
+                f"{path} has the name of an architecture of open_clip's, but is another one ({_shown(found)}); "
+                "rename it"
             )
     return as_recipe(path.stem, content, {}, path.name)
 
@@ -105,7 +113,7 @@ def as_recipe(name: str, architecture: dict[str, Any], preprocess: Mapping[str, 
     height, width = size if isinstance(size, list | tuple) else (size, size)
     if height != width:
         raise ConfigError(f"{source}: images of {height} x {width} pixels; only square ones are supported")
-    known = {item.name: item.default for item in dataclasses.fields(PreprocessCfg)}
+    known: dict[str, Any] = {item.name: item.default for item in dataclasses.fields(PreprocessCfg)}
     given = {key: value for key, value in preprocess.items() if key in known and value is not None}
     used = known | given
     return Recipe(
@@ -147,16 +155,16 @@ def with_arguments(recipe: Recipe, arguments: Mapping[str, Any], source: str) ->
 
 def normalised(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """A model_cfg with every default filled in and nothing that the towers' kind ignores, for comparisons."""
-    found = {"quick_gelu": False, **architecture}
+    found: dict[str, Any] = {"quick_gelu": False, **architecture}
     found["sigmoid"] = found.pop("init_logit_bias", None) is not None
     for section, defaults in SECTIONS.items():
         if section in found:
-            filled = {item.name: item.default for item in dataclasses.fields(defaults)} | dict(found[section])
-            found[section] = _of_its_kind(filled)
+            filled: dict[str, Any] = {item.name: item.default for item in dataclasses.fields(defaults)}
+            found[section] = _of_its_kind(filled | found[section])
     return found
 
 
-def create(recipe: Recipe, arguments: Mapping[str, Any]) -> nn.Module:
+def create(recipe: Recipe, arguments: Mapping[str, Any]) -> Any:
     """open_clip's model with its initial weights; `arguments` are model.args. Raises ConfigError."""
     building = {key: value for key, value in arguments.items() if key in BUILDING}
     with tempfile.TemporaryDirectory() as folder:
@@ -209,6 +217,13 @@ def preprocess_of(recipe: Recipe) -> dict[str, Any]:
         "resize_mode": pixels.resize_mode,
         "fill_color": pixels.fill_color,
     }
+
+
+def _known(model_type: str) -> dict[str, Any]:
+    """A copy of the model_cfg that open_clip has under this name."""
+    found = open_clip.get_model_config(model_type)
+    assert found is not None, model_type
+    return found
 
 
 def _of_its_kind(section: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ model.override_recipe=true, `model:` wins and the log says so.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,8 @@ from lavis.common.errors import ConfigError
 from lavis.common.torchscript import QUICK_GELU, class_names, is_archive
 from lavis.hub import open_clip_form, transformers_form
 from lavis.hub.places import FOLDER, HUB, OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG, Folder, Place, place_of, weights_file
-from lavis.hub.recipe import OPEN_CLIP, Recipe, differences
+from lavis.hub.recipe import OPEN_CLIP, Recipe, differences, refuse_or_warn
 from lavis.settings.schema import ModelConfig
-
-log = logging.getLogger(__name__)
-SHOWN = 3  # contradictions in one message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +49,7 @@ def recipe_of(config: ModelConfig, weights: str | None = None) -> Recipe:
     recipe = _with_settings(base, config)
     if carried or needed or (stated is not None and stated.complete):
         conflicts += _conflicts(recipe, base, "model.args or model.image_size")
-    if conflicts and not config.override_recipe:
-        raise ConfigError(
-            f"the configuration contradicts the model's own: {'; '.join(conflicts[:SHOWN])}. To follow the weights, leave "
-            "model.model_type empty and these settings out; to have it your way, set model.override_recipe=true"
-        )
-    if conflicts:
-        log.warning("model.override_recipe: %s", "; ".join(conflicts))
+    refuse_or_warn(conflicts, config.override_recipe)
     return dataclasses.replace(recipe, overridden=(*recipe.overridden, *conflicts))
 
 
@@ -102,7 +92,8 @@ def _stated(model_type: str) -> Statement:
     if recipe is None:
         raise ConfigError(
             f"model.model_type: {model_type} does not say its architecture: a folder needs {OPEN_CLIP_CONFIG}, "
-            f"{TRANSFORMERS_CONFIG} or a checkpoint of this project. Name the architecture there, and this in model.pretrained"
+            f"{TRANSFORMERS_CONFIG} or a checkpoint of this project. Name the architecture there, and this in "
+            "model.pretrained"
         )
     return Statement(recipe, complete=True)
 
@@ -116,7 +107,7 @@ def _carried(source: str) -> Recipe | None:
 
 
 def _needed(source: str, stated: Statement) -> Recipe | None:
-    """The architecture as one of its tags, or OpenAI's own file, needs it: many have QuickGELU. None for other weights."""
+    """The architecture as one of its tags, or OpenAI's own file, needs it (QuickGELU); None for other weights."""
     architecture, path = stated.recipe, Path(source)
     if stated.complete or not source or place_of(source) is not None:
         return None
@@ -153,17 +144,9 @@ def _reconciled(stated: Statement | None, carried: Recipe | None, override: bool
 
 def _conflicts(given: Recipe, known: Recipe, key: str, pixels: bool = True) -> list[str]:
     """Sentences on where a recipe contradicts the known one; `key` says where it was given, if not in its source."""
-    kinds = [recipe.architecture for recipe in (given, known)]
-    if given.form == OPEN_CLIP:
-        kinds = [open_clip_form.normalised(kind) for kind in kinds]
-    free = open_clip_form.FREE if given.form == OPEN_CLIP else frozenset[str]()
-    found = differences(*kinds, free)
+    found = _architectures(given, known)
     if pixels:
-        prepared = [
-            recipe.pixels.arguments() | {"mean": recipe.pixels.mean, "std": recipe.pixels.std}
-            for recipe in (given, known)
-        ]
-        found |= differences(*prepared, frozenset({"image_size"}))
+        found |= differences(_prepared(given), _prepared(known), frozenset({"image_size"}))
     place = key or given.source
     return [
         f"{name} is {_plain(one)} in {place}, {_plain(other)} in {known.source}" for name, (one, other) in found.items()
@@ -186,3 +169,16 @@ def _with_settings(recipe: Recipe, config: ModelConfig) -> Recipe:
 
 def _plain(value: Any) -> str:
     return "not given" if value is None else repr(list(value) if isinstance(value, tuple) else value)
+
+
+def _architectures(given: Recipe, known: Recipe) -> dict[str, tuple]:
+    """Where two architectures of one form differ."""
+    if given.form != OPEN_CLIP:
+        return differences(given.architecture, known.architecture)
+    own, other = (open_clip_form.normalised(recipe.architecture) for recipe in (given, known))
+    return differences(own, other, open_clip_form.FREE)
+
+
+def _prepared(recipe: Recipe) -> dict[str, Any]:
+    """How images are prepared, the model's own normalisation included."""
+    return recipe.pixels.arguments() | {"mean": recipe.pixels.mean, "std": recipe.pixels.std}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
-from lavis.common.errors import CheckpointError
+from lavis.common.errors import CheckpointError, ConfigError
 from lavis.processors.image import OPEN_CLIP, TRANSFORMERS
 
+log = logging.getLogger(__name__)
+SHOWN = 3  # contradictions in one message
 FUSED = "fused"  # ALBEF and BLIP, whose configuration states everything
 NORMALISATION = ("mean", "std")
 
@@ -33,6 +36,11 @@ class Pixels:
     def __str__(self) -> str:
         mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
         return f"{self.image_size} px, {self.interpolation}, {self.resize_mode}, mean {mean}, std {std}"
+
+    def state(self) -> dict[str, Any]:
+        """Plain containers."""
+        found = dataclasses.asdict(self)
+        return found | {name: list(found[name]) for name in NORMALISATION}
 
     def arguments(self) -> dict[str, Any]:
         """What the processors have to do: their argument -> its value. Models normalise for themselves."""
@@ -78,17 +86,34 @@ class Recipe:
     def state(self) -> dict[str, Any]:
         """Plain containers and tensors, for a checkpoint."""
         content = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        lists = {name: list(value) for name, value in dataclasses.asdict(self.pixels).items() if name in NORMALISATION}
-        return content | {"pixels": dataclasses.asdict(self.pixels) | lists, "overridden": list(self.overridden)}
+        return content | {"pixels": self.pixels.state(), "overridden": list(self.overridden)}
 
     @classmethod
     def from_state(cls, state: Any, path: str | Path) -> Recipe:
         """The recipe in a checkpoint. Raises CheckpointError where it is of another version or damaged."""
         try:
-            pixels = {name: tuple(v) if name in NORMALISATION else v for name, v in state["pixels"].items()}
-            return cls(**{**state, "pixels": Pixels(**pixels), "overridden": tuple(state["overridden"])})
+            pixels: dict[str, Any] = {
+                name: tuple(v) if name in NORMALISATION else v for name, v in state["pixels"].items()
+            }
+            content: dict[str, Any] = {**state, "pixels": Pixels(**pixels), "overridden": tuple(state["overridden"])}
+            return cls(**content)
         except (TypeError, KeyError, AttributeError) as error:
             raise CheckpointError(f"checkpoint {path} has a recipe that cannot be read ({error})") from error
+
+
+def refuse_or_warn(conflicts: Sequence[str], override: bool) -> None:
+    """Raise ConfigError where a configuration contradicts the model's recipe; with `override`, log a warning."""
+    if not conflicts:
+        return
+    if override:
+        log.warning("model.override_recipe: %s", "; ".join(conflicts))
+        return
+    more = f"; and {len(conflicts) - SHOWN} more" if len(conflicts) > SHOWN else ""
+    raise ConfigError(
+        f"the configuration contradicts the model's own: {'; '.join(conflicts[:SHOWN])}{more}. To follow the model, "
+        "remove these settings (an empty model.model_type means: what the weights say); to keep them, set "
+        "model.override_recipe=true"
+    )
 
 
 def differences(one: Any, other: Any, ignored: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, tuple]:

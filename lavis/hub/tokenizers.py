@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +31,13 @@ def tokenizer_folder(recipe: Recipe) -> Iterator[str]:
         yield folder
 
 
+def carrying(recipe: Recipe, tokenizer: Any) -> Recipe:
+    """The recipe with the files of its tokenizer, so that checkpoints need no other place; CLIP's own has none."""
+    if not recipe.tokenizer or recipe.tokenizer_files:
+        return recipe
+    return dataclasses.replace(recipe, tokenizer_files=files_of(getattr(tokenizer, "tokenizer", tokenizer)))
+
+
 def files_of(tokenizer: Any) -> dict[str, torch.Tensor]:
     """The files of a tokenizer that has `save_pretrained`: name -> uint8 (n,)."""
     with tempfile.TemporaryDirectory() as folder:
@@ -47,12 +55,12 @@ def clip_tokenizer(context_length: int) -> Any:
     for theirs, number in ((START, own.sot_token_id), (END, own.eot_token_id)):
         del vocabulary[own.decoder[number]]
         vocabulary[theirs] = number
-    merges = sorted(own.bpe_ranks, key=own.bpe_ranks.__getitem__)
-    return CLIPTokenizer(vocab=vocabulary, merges=list(merges), model_max_length=context_length)
+    merges: Any = sorted(own.bpe_ranks, key=own.bpe_ranks.__getitem__)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=context_length)
 
 
 def save_clip_tokenizer(folder: Path, context_length: int) -> None:
-    """Write CLIP's tokenizer as every version of transformers reads it: vocab.json and merges.txt next to the others."""
+    """Write CLIP's tokenizer as every version of transformers reads it: with vocab.json and merges.txt."""
     tokenizer = clip_tokenizer(context_length)
     tokenizer.save_pretrained(folder)
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])

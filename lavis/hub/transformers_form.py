@@ -25,7 +25,7 @@ RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def from_place(place: Place) -> Recipe:
-    """The recipe of a folder or hub model. Raises ConfigError for other kinds of models, and what cannot be followed."""
+    """The recipe of a folder or hub model. Raises ConfigError for other kinds and for what cannot be followed."""
     content = read_config(place, TRANSFORMERS_CONFIG)
     kind = content.get("model_type") if isinstance(content, dict) else None
     if kind not in KINDS:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
-from torch import nn
 
 from lavis.common.checkpoint import load_file, weights_of
 from lavis.common.errors import CheckpointError, MissingFile
@@ -64,13 +63,13 @@ def _report(name: str, before: int, after: int, path: Path) -> None:
         return
     if max(before, after) > MOST_RESAMPLING * min(before, after):
         raise CheckpointError(
-            f"checkpoint {path}: {name} has {before} positions and the model {after}: too far apart to be resampled; is "
-            "the architecture the right one?"
+            f"checkpoint {path}: {name} has {before} positions and the model {after}: too far apart to be "
+            "resampled; is the architecture the right one?"
         )
     log.warning("%s: %s is resampled from %d to %d positions: the model takes other sizes", path, name, before, after)
 
 
-def embedding_of(clip: Any) -> nn.Embedding:
-    """The token embedding of an open_clip model's text tower."""
+def embedding_of(clip: Any) -> Any:
+    """The token embedding (nn.Embedding) of an open_clip model's text tower."""
     text = clip if hasattr(clip, "token_embedding") else clip.text
     return text.token_embedding if hasattr(text, "token_embedding") else text.transformer.get_input_embeddings()

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lavis.common.features import Features, FusedFeatures, PairFeatures
+from lavis.hub.recipe import Recipe
 from lavis.settings.schema import ModelConfig
 
 Inputs = dict[str, Any]
@@ -30,7 +31,7 @@ class BaseModel(nn.Module):
     """A backbone with the head of its task, as trainers and evaluation see it.
 
     `Inputs` are one side of a micro-batch: a dict of tensors (rows first) and lists. Subclasses set the buffers
-    `image_mean` and `image_std` ((3, 1, 1), not persistent), the class attributes and the methods below.
+    `image_mean` and `image_std` ((3, 1, 1), not persistent), `recipe`, the class attributes and the methods below.
     `checkpoint_state` and `load_weights` use the backbone's public key names.
 
     Class attributes: `family`, the name of --backbone and of output folders; `features`, the kind that `represent`
@@ -44,12 +45,31 @@ class BaseModel(nn.Module):
     text_inputs: ClassVar[tuple[str, ...]] = ("tokens", "mask")
     spares: ClassVar[bool] = False
     shards: ClassVar[bool] = False
+    recipe: Recipe
     image_mean: torch.Tensor
     image_std: torch.Tensor
 
     @classmethod
-    def from_config(cls, config: ModelConfig, *, load_pretrained: bool = True) -> BaseModel:
-        """Build from the `model:` section; `load_pretrained=False` leaves the initial weights."""
+    def recipe_of(cls, config: ModelConfig, weights: str | None = None) -> Recipe:
+        """How the configured model is built and fed; `weights`: what will be loaded, if not `weights_source`.
+
+        Raises ConfigError where the configuration contradicts the weights, MissingFile, CheckpointError.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def weights_source(cls, config: ModelConfig) -> str | None:
+        """The weights that the configuration names."""
+        return config.pretrained
+
+    @classmethod
+    def from_config(
+        cls, config: ModelConfig, *, recipe: Recipe | None = None, load_pretrained: bool = True
+    ) -> BaseModel:
+        """Build from the `model:` section; `load_pretrained=False` leaves the initial weights.
+
+        recipe: what `recipe_of` gave, in order not to read it again.
+        """
         raise NotImplementedError
 
     def prepare(self, rows: dict[str, Any]) -> Inputs:

@@ -19,7 +19,7 @@ from lavis.hub.open_clip_form import create, tokenizer_of
 from lavis.hub.places import resolve_weights
 from lavis.hub.reading import recipe_of, weights_source
 from lavis.hub.recipe import TRANSFORMERS, Recipe
-from lavis.hub.tokenizers import check_vocabulary, size_of
+from lavis.hub.tokenizers import carrying, check_vocabulary, size_of
 from lavis.hub.weights import embedding_of, fitted, read_weights
 from lavis.models.clip_transformers import TransformersClip
 from lavis.models.two_towers import TwoTowers
@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 @registry.register_model("clip")
 class ClipModel(TwoTowers):
     """open_clip's model `clip` behind the project's contract. Its checkpoints carry open_clip's own keys."""
-
-    clip: Any  # CLIP, CustomTextCLIP or CoCa, which have no common base
 
     def __init__(self, clip: Any, tokenizer: Any, recipe: Recipe, *, short_captions: bool = False) -> None:
         super().__init__(clip, recipe)
@@ -56,7 +54,6 @@ class ClipModel(TwoTowers):
         recipe = recipe or recipe_of(config)
         build = TransformersClip.build if recipe.form == TRANSFORMERS else cls.build
         model, source = build(config, recipe), weights_source(config)
-        log.info("recipe of %s", recipe)
         if load_pretrained and source:
             model.load_weights(source)
         return model
@@ -70,7 +67,7 @@ class ClipModel(TwoTowers):
         log.info("fast paths of %s: image tower: %s; text tower: %s", recipe.name, image, text)
         if config.grad_checkpointing:
             clip.set_grad_checkpointing(True)
-        return cls(clip, tokenizer, recipe, short_captions=SHORT_CAPTIONS in text.paths)
+        return cls(clip, tokenizer, carrying(recipe, tokenizer), short_captions=SHORT_CAPTIONS in text.paths)
 
     def tokenize(self, captions: list[str]) -> torch.Tensor:
         """Token ids; cut after the longest caption where `encode_text` takes short ones."""

@@ -12,13 +12,12 @@ from lavis.common.checkpoint import describe_mismatch
 from lavis.common.errors import CheckpointError, ConfigError
 from lavis.hub.places import TRANSFORMERS_CONFIG, place_of, resolve_weights
 from lavis.hub.recipe import Recipe
-from lavis.hub.tokenizers import check_vocabulary, size_of
+from lavis.hub.tokenizers import carrying, check_vocabulary, size_of
 from lavis.hub.transformers_form import FULL_LENGTH, create, read_model, tokenizer_of
 from lavis.hub.weights import read_weights
 from lavis.models.base import TokenCache
 from lavis.models.two_towers import TwoTowers
 from lavis.settings.schema import ModelConfig
-from lavis.towers.recompute import recompute_layers
 
 TEXT = ("text_model", "text_projection")
 
@@ -30,9 +29,9 @@ class TransformersClip(TwoTowers):
     trained with one; a causal tower (CLIP's) does not need it, since it reads its end-of-text token.
     """
 
-    def __init__(self, clip: nn.Module, tokenizer: Any, recipe: Recipe) -> None:
+    def __init__(self, clip: Any, tokenizer: Any, recipe: Recipe) -> None:
         super().__init__(clip, recipe)
-        self._tokenizer = tokenizer
+        self._tokenizer = lambda *args, **options: tokenizer(*args, **options)  # copies of the model share it
         self.padding = int(tokenizer.pad_token_id or 0)
         self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0], self.padding)
         self.kind = recipe.architecture["model_type"]
@@ -53,8 +52,8 @@ class TransformersClip(TwoTowers):
         rows = recipe.architecture["text_config"]["vocab_size"]
         check_vocabulary(size_of(tokenizer), rows, recipe.name)
         if config.grad_checkpointing:
-            recompute_layers(clip)
-        model = cls(clip, tokenizer, recipe)
+            clip.gradient_checkpointing_enable({"use_reentrant": False})
+        model = cls(clip, tokenizer, carrying(recipe, tokenizer))
         model.check_ending()
         return model
 
@@ -65,8 +64,8 @@ class TransformersClip(TwoTowers):
             return
         if ending not in self.tokenize(["a"])[0].tolist():
             raise ConfigError(
-                f"model: the tokenizer of {self.recipe.name} does not end captions with id {ending}, which the text tower "
-                "reads (eos_token_id of config.json): they do not belong together"
+                f"model: the tokenizer of {self.recipe.name} does not end captions with id {ending}, which the text "
+                "tower reads (eos_token_id of config.json): they do not belong together"
             )
 
     def tokenize(self, captions: list[str]) -> torch.Tensor:

@@ -25,8 +25,9 @@ class TwoTowers(BaseModel):
 
     family = "clip"
     shards = True
+    clip: Any  # the libraries' models have no common base
 
-    def __init__(self, clip: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, clip: Any, recipe: Recipe) -> None:
         super().__init__()
         self.clip, self.recipe = clip, recipe
         self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0])

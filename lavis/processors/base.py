@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
-from lavis.settings.declaration import declared
 from lavis.settings.validation import make, read
 
 
@@ -36,31 +35,20 @@ class Processor:
             raise ConfigError(f"{where}.{error}") from error
 
 
-def build_processor(config: Mapping[str, Any], kind: str, where: str, defaults: Mapping[str, Any] | None = None) -> Any:
+def build_processor(config: Mapping[str, Any], kind: str, where: str) -> Any:
     """Build a processor from {name: registered name, <argument>: value}.
 
     Args:
         kind: "image" or "text", the kind that this key needs.
         where: the configuration key for messages, such as "datasets.salmu.vis_processor.train".
-        defaults: what the model asks for; used for the arguments that the processor has and `config` does not give.
 
     Raises ConfigError for a missing or unknown name, the wrong kind or a bad argument.
     """
-    found = _class_of(config, kind, where)
-    known = {name: value for name, value in (defaults or {}).items() if name in declared(found)}
-    return found.from_config({**known, **config}, where)
+    return processor_class(config, kind, where).from_config(config, where)
 
 
-def contradictions(
-    config: Mapping[str, Any], kind: str, where: str, wanted: Mapping[str, Any]
-) -> dict[str, tuple[Any, Any]]:
-    """Arguments that `config` gives and the model wants otherwise: full key -> (given, wanted). Raises as above."""
-    known = declared(_class_of(config, kind, where))
-    differing = {name for name in known if name in config and name in wanted and config[name] != wanted[name]}
-    return {f"{where}.{name}": (config[name], wanted[name]) for name in sorted(differing)}
-
-
-def _class_of(config: Mapping[str, Any], kind: str, where: str) -> type[Processor]:
+def processor_class(config: Mapping[str, Any], kind: str, where: str) -> type[Processor]:
+    """The class that the key `name` stands for. Raises ConfigError as `build_processor` does."""
     name = config.get("name") if isinstance(config, Mapping) else None
     if not isinstance(name, str):
         raise ConfigError(f"{where} needs the name of a processor, for example {{name: clip_{kind}_eval}}")

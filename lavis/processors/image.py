@@ -40,14 +40,15 @@ class ImageProcessor(Processor):
 class ClipImageEval(ImageProcessor):
     """The evaluation transform of the model's library, to the last bit.
 
-    The libraries differ: open_clip resizes with Pillow and converts to RGB afterwards; transformers converts first, with
-    white where an image is transparent, and resizes with torchvision, which is off by a grey level here and there.
+    The libraries differ: open_clip resizes with Pillow and converts to RGB afterwards; transformers converts first,
+    with white where an image is transparent, and resizes with torchvision, which is off by a grey level here and there.
     """
 
     interpolation: str = setting("bicubic", "how pixels are resampled", choices=INTERPOLATIONS)
     resize_mode: str = setting(
         "shortest",
-        "shortest: that side becomes S, then the centre is cropped; longest: that side, then bars are added; squash: both",
+        "shortest: that side becomes S, then the centre is cropped; longest: that side does, then bars are added; "
+        "squash: both sides do",
         choices=("shortest", "longest", "squash"),
     )
     fill_color: int = setting(0, "grey level of the bars that resize_mode=longest adds", least=0, most=255)

@@ -88,6 +88,7 @@ class Saver:
             "position": progress.as_dict(),
             "meter": meter,
             "config": self.config,
+            "recipe": self.model.recipe.state(),
             "origin": self.origin,
             "commit": git_commit(),
         }

@@ -26,8 +26,8 @@ class ModelConfig(Section):
     arch: str = setting("clip", "registered model")
     model_type: str = setting(
         "",
-        "the architecture: a name of the backbone's library, a JSON file, or a model with its weights (local-dir:<folder>, "
-        "hf-hub:<name>, a run folder, a checkpoint); empty: what the weights say",
+        "the architecture: a name of the backbone's library, a JSON file, or a model with its weights "
+        "(local-dir:<folder>, hf-hub:<name>, a run folder, a checkpoint); empty: what the weights say",
     )
     pretrained: str | None = setting(
         None, "weights: a file, local-dir:<folder>, hf-hub:<name>, or a tag the backbone's library knows"

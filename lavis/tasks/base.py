@@ -22,6 +22,8 @@ from lavis.datasets.builder import PairBuilder
 from lavis.evaluation.context import Context
 from lavis.evaluation.measure import all_metrics, guarded, measure, selected
 from lavis.evaluation.metric import DECIMALS
+from lavis.hub.preparing import follow
+from lavis.hub.recipe import Recipe
 from lavis.models.base import BaseModel
 from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
@@ -43,18 +45,19 @@ class BaseTask:
     The configuration stays as it is; what `session` finds out has attributes of its own: `device`, `df_size` (images
     to forget: run.df_size, or the length of the forget list), `folder` (where the run's files go). `epochs` is how
     many the runner counts. `label` is the name of the checkpoint that is evaluated; `fault` says why its embeddings
-    are worth nothing, if they are.
+    are worth nothing, if they are. `recipe` is that of the model in `session`, `builder` prepares images accordingly.
 
     Class attributes: `kind`, that of the metrics that are defined on it; `always`, those measured whether named or not.
     """
 
     kind: ClassVar[str] = ""
     always: ClassVar[tuple[str, ...]] = ()
+    recipe: Recipe
+    builder: PairBuilder
 
     def __init__(self, config: Config) -> None:
         self.config, self.run = config, config.run
         self.device = torch.device("cpu")
-        self.builder: PairBuilder = registry.get_builder_class(config.dataset_name)(config.dataset, config.run)
         self.folder = Path()
         self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
         self.label, self.fault = "", ""
@@ -105,12 +108,14 @@ class BaseTask:
 
     def unlearn(self) -> RunResult:
         """Unlearn run.df_size images with run.method; evaluate unless told not to."""
-        with self.session():
-            assert self.run.method is not None, "load_config refuses unlearning without a method"
-            trainer_class = registry.get_trainer_class(self.run.method)
+        assert self.run.method is not None, "load_config refuses unlearning without a method"
+        trainer_class = registry.get_trainer_class(self.run.method)
+        start = self._start() if trainer_class.starts_from == "original" else None
+        with self.session(start):
             model = self._model(load_pretrained=False)
-            if trainer_class.starts_from == "original":
-                model.load_weights(self._start())
+            if start:
+                self._tell_start(start)
+                model.load_weights(start)
             else:
                 get_logger().info("'%s' trains anew; the original model is not read", self.run.method)
                 model.load_initial(self.config.model)
@@ -122,7 +127,7 @@ class BaseTask:
 
     def train(self) -> RunResult:
         """Train the reference model run.reference."""
-        with self.session():
+        with self.session(self.run.resume_ckpt_path):
             model = self._model(load_pretrained=not self.run.resume_ckpt_path)
             if self.run.resume_ckpt_path:
                 model.load_weights(self.run.resume_ckpt_path)
@@ -136,14 +141,17 @@ class BaseTask:
         if not path:
             raise ConfigError("evaluate.py needs a checkpoint: --options run.checkpoint=<file>")
         self.label = label
-        with self.session(Path(path)):
+        with self.session(path, Path(path)):
             model = self._model(load_pretrained=False)
             model.load_weights(path)
             return self._evaluated(model, path, {})
 
     @contextlib.contextmanager
-    def session(self, checkpoint: Path | None = None) -> Iterator[None]:
-        """Device, processes, seeds, data and run folder; all is let go at the end (processes joined before stay so)."""
+    def session(self, weights: str | None, checkpoint: Path | None = None) -> Iterator[None]:
+        """Device, processes, seeds, recipe, data and run folder; released at the end (processes joined before stay so).
+
+        weights: what the model will load, if not what `model:` names. checkpoint: what is evaluated.
+        """
         if self.run.threads:
             torch.set_num_threads(self.run.threads)
         self.device = distributed.resolve_device(self.run.device)
@@ -153,6 +161,7 @@ class BaseTask:
         for sentence in self.config.unread():
             get_logger().info("%s", sentence)
         try:
+            self._follow(weights)
             seed_everything(self.run.seed)
             distributed.on_main(self.builder.prepare)
             if self.df_size is None and self.config.dataset.forget_list:
@@ -164,6 +173,14 @@ class BaseTask:
         finally:
             if not joined:
                 distributed.shutdown()
+
+    def _follow(self, weights: str | None) -> None:
+        """Read the model's recipe, and set up the data set to prepare images by it. Raises ConfigError."""
+        config, model_class = self.config, registry.get_model_class(self.config.model.arch)
+        recipe = model_class.recipe_of(config.model, weights)
+        dataset, self.recipe = follow(config.dataset, config.dataset_name, recipe, config.model.override_recipe)
+        self.builder = registry.get_builder_class(config.dataset_name)(dataset, config.run)
+        get_logger().info("Recipe: %s", self.recipe)
 
     def _folder(self, checkpoint: Path | None) -> Path:
         if checkpoint is None:
@@ -178,7 +195,8 @@ class BaseTask:
     def _model(self, load_pretrained: bool) -> BaseModel:
         model_class = registry.get_model_class(self.config.model.arch)
         seed_everything(self.run.seed)
-        return model_class.from_config(self.config.model, load_pretrained=load_pretrained).to(self.device)
+        model = model_class.from_config(self.config.model, recipe=self.recipe, load_pretrained=load_pretrained)
+        return model.to(self.device)
 
     def _whole(self, model: BaseModel) -> BaseModel:
         """The model; where this process has a part of it, a whole copy."""
@@ -194,16 +212,20 @@ class BaseTask:
     def _start(self) -> str:
         """The weights that unlearning starts from."""
         own = original_checkpoint(self.run, self.config.backbone, self.config.job_name)
-        start = self.run.resume_ckpt_path or (str(own) if own.exists() else self.config.model.pretrained)
+        named = registry.get_model_class(self.config.model.arch).weights_source(self.config.model)
+        start = self.run.resume_ckpt_path or (str(own) if own.exists() else named)
         if not start:
             raise MissingFile(
                 f"original model {own} does not exist; train it with `bash bash/ori.sh {self.config.source}`, or name "
                 "a checkpoint: --options run.resume_ckpt_path=<file> (or model.pretrained=hf-hub:<name>)"
             )
+        return start
+
+    def _tell_start(self, start: str) -> None:
+        own = original_checkpoint(self.run, self.config.backbone, self.config.job_name)
         if start == str(own) and self.config.model.pretrained:
             get_logger().info("model.pretrained is not used: the original model %s is there", own)
         get_logger().info("Unlearning starts from %s", start)
-        return start
 
     def _train(self, trainer: Any, feed: Feed) -> RunResult:
         began = time.monotonic()
@@ -232,7 +254,7 @@ class BaseTask:
             metrics, split_sizes = self._measure(model)
             sizes = {**split_sizes, **sizes}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
-        outcome = RunResult(self.folder, str(checkpoint), metrics, sizes, seconds, self.fault)
+        outcome = RunResult(self.folder, str(checkpoint), metrics, sizes, seconds, self.fault, self.recipe.overridden)
         if distributed.is_main():
             write_run_result(outcome, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
         distributed.barrier()
@@ -252,7 +274,9 @@ class BaseTask:
 
 def load_model(config: Config, checkpoint: str | Path, device: torch.device | str = "cpu") -> BaseModel:
     """The configuration's backbone with the weights of a checkpoint, in eval mode."""
-    model = registry.get_model_class(config.model.arch).from_config(config.model, load_pretrained=False)
+    model_class = registry.get_model_class(config.model.arch)
+    recipe = model_class.recipe_of(config.model, str(checkpoint))
+    model = model_class.from_config(config.model, recipe=recipe, load_pretrained=False)
     model.load_weights(checkpoint)
     return model.to(device).eval()
 

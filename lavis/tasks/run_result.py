@@ -21,7 +21,8 @@ WIDTH = 22
 class RunResult:
     """Where a run's files are, and its numbers. `metrics` is empty when evaluation was switched off.
 
-    `fault` says why the model's embeddings are worth nothing; empty for a sound model.
+    `fault` says why the model's embeddings are worth nothing; empty for a sound model. `overridden`: what
+    model.override_recipe has replaced of the model's own recipe.
     """
 
     folder: Path
@@ -30,6 +31,7 @@ class RunResult:
     counts: dict[str, int]
     seconds: dict[str, float]
     fault: str = ""
+    overridden: tuple[str, ...] = ()
 
     def table(self) -> str:
         """What was measured on every split as columns, then the other metrics by the tables of the report."""
@@ -100,6 +102,7 @@ def as_results(result: RunResult, config: Config, found: dict[str, Any], name: s
         "command": command_line(),
         "seconds": result.seconds,
         "config": config.to_dict(**found),
+        "overridden_recipe": list(result.overridden),
         "finished": True,
     }
 
