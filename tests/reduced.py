@@ -46,7 +46,7 @@ def first_word(name: str) -> str:
 
 def reduced(name: str, folder: Path) -> Path:
     """The architecture's file with small towers, which open_clip knows by the file's stem."""
-    path = folder / f"family_{open_clip.list_models().index(name)}.json"  # it chooses tokenizers by parts of names
+    path = folder / f"family_{name.encode().hex()}.json"  # it chooses tokenizers by parts of names
     path.write_text(json.dumps(reduced_config(name, folder)))
     open_clip.add_model_config(path)
     return path

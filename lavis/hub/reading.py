@@ -156,7 +156,7 @@ def _conflicts(given: Recipe, known: Recipe, key: str, pixels: bool = True) -> l
 def _with_settings(recipe: Recipe, config: ModelConfig) -> Recipe:
     """The recipe under model.args and model.image_size."""
     arguments: dict[str, Any] = {**config.args}
-    if config.image_size:
+    if config.image_size not in (None, recipe.pixels.image_size):
         arguments["force_image_size"] = config.image_size
     if not arguments:
         return recipe
