@@ -121,6 +121,10 @@ class BaseModel(nn.Module):
         """The text tower's weights, or its token embedding's alone; none where the backbone cannot tell them."""
         return []
 
+    def unlearning_mode(self) -> None:
+        """Set the mode of its modules for unlearning; training's by default: ALBEF and BLIP drop out, as published."""
+        self.train()
+
     def clamp_scale(self) -> None:
         """Keep the temperature within its published bound, after an optimiser step."""
 

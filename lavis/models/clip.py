@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from lavis.common.checkpoint import describe_mismatch
-from lavis.common.errors import CheckpointError
 from lavis.common.registry import registry
 from lavis.hub.open_clip_form import create, tokenizer_of
 from lavis.hub.places import resolve_weights
@@ -91,8 +89,4 @@ class ClipModel(TwoTowers):
 
     def load_weights(self, source: str | Path) -> None:
         path = resolve_weights(str(source), self.recipe.name)
-        state = fitted(self.clip, read_weights(path), path)
-        difference = describe_mismatch(self.clip.state_dict(), state, path)
-        if difference:
-            raise CheckpointError(difference)
-        self.clip.load_state_dict(state)
+        self.load_state(fitted(self.clip, read_weights(path), path), path)

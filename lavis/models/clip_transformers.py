@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from lavis.common.checkpoint import describe_mismatch
-from lavis.common.errors import CheckpointError, ConfigError
+from lavis.common.errors import ConfigError
 from lavis.hub.places import TRANSFORMERS_CONFIG, place_of, resolve_weights
 from lavis.hub.recipe import Recipe
 from lavis.hub.tokenizers import carrying, check_vocabulary, size_of
@@ -84,13 +84,16 @@ class TransformersClip(TwoTowers):
             return [self.clip.text_model.get_input_embeddings().weight]
         return [p for name, p in self.clip.named_parameters() if name.split(".")[0] in TEXT]
 
+    def unlearning_mode(self) -> None:
+        super().unlearning_mode()
+        for part in self.clip.modules():
+            if isinstance(part, GradientCheckpointingLayer):
+                part.training = True  # where it asks whether to recompute; its own parts stay as they are
+
     def load_weights(self, source: str | Path) -> None:
         place = place_of(str(source))
         if place is not None and place.file(TRANSFORMERS_CONFIG):
             state = read_model(place, self.recipe).state_dict()
         else:
             state = read_weights(resolve_weights(str(source), self.recipe.name))
-        difference = describe_mismatch(self.clip.state_dict(), state, source)
-        if difference:
-            raise CheckpointError(difference)
-        self.clip.load_state_dict(state)
+        self.load_state(state, source)

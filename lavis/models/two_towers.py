@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from lavis.common.checkpoint import describe_mismatch
+from lavis.common.errors import CheckpointError
 from lavis.common.features import PairFeatures
 from lavis.hub.recipe import Recipe
 from lavis.losses.contrastive import contrastive_loss
@@ -29,7 +32,7 @@ class TwoTowers(BaseModel):
 
     def __init__(self, clip: Any, recipe: Recipe) -> None:
         super().__init__()
-        self.clip, self.recipe = clip, recipe
+        self.clip, self.recipe, self.most_log_scale = clip, recipe, MAX_LOG_SCALE
         self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0])
         pixels = recipe.pixels
         self.register_buffer("image_mean", torch.tensor(pixels.mean).view(3, 1, 1), persistent=False)
@@ -56,10 +59,28 @@ class TwoTowers(BaseModel):
     def scale_parameters(self) -> list[nn.Parameter]:
         return [p for name, p in self.clip.named_parameters() if name in ("logit_scale", "logit_bias")]
 
+    def unlearning_mode(self) -> None:
+        """Evaluation's: statistics stay those of the original training data, and no patch, path or weight is dropped.
+
+        Otherwise the forget set would leave its mean in a batch normalisation, and the student would differ from the
+        teacher before its first step.
+        """
+        self.eval()
+
     @torch.no_grad()
     def clamp_scale(self) -> None:
-        """logit_scale ≤ ln 100 (CLIP, arXiv 2103.00020, section 2.5)."""
-        self.clip.logit_scale.clamp_(max=MAX_LOG_SCALE)
+        """logit_scale ≤ ln 100 (CLIP, arXiv 2103.00020, section 2.5), or as loaded; SigLIP has no bound."""
+        if not self.recipe.sigmoid:
+            self.clip.logit_scale.clamp_(max=self.most_log_scale)
+
+    def load_state(self, state: dict[str, torch.Tensor], source: str | Path) -> None:
+        """Load the library's keys strictly. Raises CheckpointError naming what differs."""
+        difference = describe_mismatch(self.clip.state_dict(), state, source)
+        if difference:
+            raise CheckpointError(difference)
+        self.clip.load_state_dict(state)
+        # Published scales lie a rounding of 16 bits above ln 100: a step of nothing must not change them
+        self.most_log_scale = max(MAX_LOG_SCALE, float(self.clip.logit_scale.detach()))
 
     def checkpoint_state(self) -> dict[str, torch.Tensor]:
         return self.clip.state_dict()

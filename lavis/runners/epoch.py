@@ -70,7 +70,7 @@ class EpochRunner:
         """Run to the last epoch, from the newest checkpoint if there is one. Raises Stopped on SIGTERM."""
         self._start()
         _ = self.loop.network  # DDP broadcasts the weights before the first batch is drawn
-        self.model.train()
+        self.trainer.begin()
         with self.stop.listening(), self._bar() as self.bar:
             for epoch in range(self.state.epoch, self.epochs):
                 self._epoch(epoch)
@@ -152,7 +152,7 @@ class EpochRunner:
     def _validated(self, epoch: int) -> dict[str, float]:
         assert self.validate is not None
         stats = self.validate(epoch)
-        self.model.train()
+        self.trainer.begin()
         score = stats.get("agg_metrics", -math.inf)
         if self.state.best_score is None or score > self.state.best_score:
             self.state.best_score, self.state.best_epoch = score, epoch

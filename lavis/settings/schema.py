@@ -46,7 +46,9 @@ class ModelConfig(Section):
     )
     args: dict[str, Any] = setting({}, "further arguments of the architecture")
     override_recipe: bool = setting(
-        False, "go on where settings contradict what the weights say about their model; what was replaced is reported"
+        False,
+        "go on where settings contradict what the weights say about their model; what was replaced is reported",
+        affects=NOTHING,
     )
 
 

@@ -129,10 +129,10 @@ class BaseTrainer:
     `needs_fiction` (its `fiction`, captions about people who do not exist, is set by the task), `needs_pairs` (defined
     on S: not for models without towers), `teacher_sets` (those it asks the teacher about), `joint_of_teacher`
     (sides of which it wants the teacher's joint representation), `trains_scale` (whether it learns the
-    temperature), `starts_from` ("original":
-    the model to unlearn; "initial": what original training starts from, and Dr is what the reference `retrained`
-    sees), `gathers` (whether run.gather_similarity is defined for it), `runner` (where it
-    needs another than run.runner), `reads` (the optional run settings that it reads: "alpha").
+    temperature), `starts_from` ("original": the model to unlearn; "initial": what original training starts from, and
+    Dr is what the reference `retrained` sees), `trains_anew` (statistics are learnt and random layers are active, as
+    in any training), `gathers` (whether run.gather_similarity is defined for it), `runner` (where it needs another
+    than run.runner), `reads` (the optional run settings that it reads: "alpha").
 
     Raises ConfigError for a weight or hyper-parameter that the method does not have.
     """
@@ -148,6 +148,7 @@ class BaseTrainer:
     joint_of_teacher: ClassVar[tuple[str, ...]] = ()
     trains_scale: ClassVar[bool] = False
     starts_from: ClassVar[str] = "original"
+    trains_anew: ClassVar[bool] = False
     runner: ClassVar[str | None] = None
     gathers: ClassVar[bool] = True
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -210,6 +211,13 @@ class BaseTrainer:
     def reads_each_loss(self) -> bool:
         """Whether the host may look at every loss: on a CPU that costs nothing."""
         return self.device.type == "cpu"
+
+    def begin(self) -> None:
+        """Set the model's mode, before the first step and whenever it has been evaluated."""
+        if self.trains_anew:
+            self.model.train()
+        else:
+            self.model.unlearning_mode()
 
     def attach_teacher(self, teacher: Teacher | None) -> None:
         self.teacher = teacher

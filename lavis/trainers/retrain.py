@@ -30,6 +30,7 @@ class Retraining(BaseTrainer):
     sets = ("dr",)
     needs_teacher = False
     trains_scale = True
+    trains_anew = True
     starts_from = "initial"
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
