@@ -40,6 +40,41 @@ HUB: dict[str, Callable[[], transformers.PretrainedConfig]] = {
 }
 
 
+PLAIN, FIRST, SHORT = "attention, MLPs", "attention, MLPs, first token", "attention, MLPs, short captions"
+NONE = ""
+FAMILIES = {  # one architecture each: the paths of its image tower and of its text tower
+    "ViT-B-16": (FIRST, SHORT),
+    "ViT-B-16-quickgelu": (FIRST, SHORT),
+    "ViT-M-16-alt": (FIRST, SHORT),
+    "ViT-H-14-worldwide": (FIRST, PLAIN),
+    "ViT-H-14-worldwide-quickgelu": (FIRST, PLAIN),
+    "ViT-H-14-CLIPA": (PLAIN, PLAIN),
+    "roberta-ViT-B-32": (FIRST, NONE),
+    "xlm-roberta-base-ViT-B-32": (FIRST, NONE),
+    "mt5-base-ViT-B-32": (FIRST, NONE),
+    "nllb-clip-base": (FIRST, NONE),
+    "coca_base": (PLAIN, NONE),
+    "coca_ViT-B-32": (PLAIN, NONE),
+    "coca_roberta-ViT-B-32": (PLAIN, NONE),
+    "RN50": (NONE, SHORT),
+    "RN50-quickgelu": (NONE, SHORT),
+    "convnext_base": (NONE, SHORT),
+    "convnext_large_d": (NONE, SHORT),
+    "swin_base_patch4_window7_224": (NONE, SHORT),
+    "vit_medium_patch16_gap_256": (NONE, SHORT),
+    "EVA01-g-14": (NONE, PLAIN),
+    "EVA02-B-16": (NONE, PLAIN),
+    "MobileCLIP-S1": (NONE, PLAIN),
+    "MobileCLIP-B": (NONE, PLAIN),
+    "MobileCLIP2-L-14": (NONE, PLAIN),
+    "PE-Core-B-16": (NONE, PLAIN),
+    "ViT-B-16-SigLIP2": (NONE, PLAIN),
+    "ViT-SO400M-16-SigLIP-i18n-256": (NONE, PLAIN),
+    "nllb-clip-base-siglip": (NONE, NONE),
+    "ViTamin-B": (NONE, PLAIN),
+}
+
+
 def first_word(name: str) -> str:
     return name.rsplit("/", 1)[-1].split("-")[0].split("_")[0]
 

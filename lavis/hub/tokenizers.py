@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from open_clip.tokenizer import SimpleTokenizer
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, SimpleTokenizer
 
 from lavis.common.errors import ConfigError
 from lavis.hub.recipe import Recipe
@@ -69,6 +69,21 @@ def save_clip_tokenizer(folder: Path, context_length: int) -> None:
     ranked = sorted(own.bpe_ranks, key=own.bpe_ranks.__getitem__)
     lines = ["#version: 0.2", *(" ".join(pair) for pair in ranked)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def save_tokenizer(recipe: Recipe, folder: Path) -> None:
+    """Write a recipe's tokenizer as transformers reads it. Raises ConfigError where its files cannot be had."""
+    if not recipe.tokenizer:
+        save_clip_tokenizer(folder, recipe.context_length or DEFAULT_CONTEXT_LENGTH)
+        return
+    from transformers import AutoTokenizer
+
+    try:
+        with tokenizer_folder(recipe) as source:
+            tokenizer: Any = AutoTokenizer.from_pretrained(source)
+            tokenizer.save_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the tokenizer of {recipe.name} ({recipe.tokenizer}) cannot be had: {error}") from error
 
 
 def size_of(tokenizer: Any) -> int:

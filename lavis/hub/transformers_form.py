@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from lavis.common.checkpoint import describe_mismatch
 from lavis.common.errors import CheckpointError, ConfigError, dead_worker, suggest
 from lavis.hub.places import TRANSFORMERS_CONFIG, Folder, Place, read_config, weights_file
 from lavis.hub.recipe import TRANSFORMERS, Pixels, Recipe
@@ -73,6 +75,36 @@ def read_model(place: Place, recipe: Recipe) -> Any:
     if told:
         raise CheckpointError(f"{place}: weights do not fit config.json: {'; '.join(told)}")
     return model
+
+
+def write(folder: Path, architecture: dict[str, Any], state: dict[str, torch.Tensor], pixels: Pixels) -> None:
+    """Write config.json, model.safetensors and preprocessor_config.json. Raises CheckpointError for other weights."""
+    from transformers import AutoModel, CLIPImageProcessor
+
+    with quietly():
+        model = AutoModel.from_config(_config(architecture), dtype=torch.float32)
+        difference = describe_mismatch(model.state_dict(), state, folder.name)
+        if difference:
+            raise CheckpointError(difference)
+        model.load_state_dict(state)
+        model.save_pretrained(folder)
+        CLIPImageProcessor(**_processor(pixels)).save_pretrained(folder)
+
+
+def _processor(pixels: Pixels) -> dict[str, Any]:
+    """The arguments of transformers' image processor. Raises ConfigError for bars, which it does not add."""
+    side, square = pixels.image_size, {"height": pixels.image_size, "width": pixels.image_size}
+    if pixels.resize_mode == "longest":
+        raise ConfigError("export: transformers' processor has no resize_mode=longest; use to=open_clip")
+    numbers = {name: number for number, name in RESAMPLING.items()}
+    return {
+        "size": square if pixels.resize_mode == "squash" else {"shortest_edge": side},
+        "do_center_crop": pixels.resize_mode != "squash",
+        "crop_size": square,
+        "resample": numbers[pixels.interpolation or "bicubic"],
+        "image_mean": list(pixels.mean),
+        "image_std": list(pixels.std),
+    }
 
 
 def tokenizer_of(recipe: Recipe) -> Any:

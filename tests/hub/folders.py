@@ -14,7 +14,11 @@ from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from lavis.hub.preparing import follow
 from lavis.hub.tokenizers import save_clip_tokenizer
+from lavis.models.clip import ClipModel
+from lavis.processors.base import build_processor
+from lavis.settings.schema import DatasetConfig, ModelConfig, StageProcessors
 
 CAPTIONS = ["a photo of a red star", "write to ana", "two words more than that"]
 PREPROCESS = {"mean": [0.5, 0.4, 0.3], "std": [0.5, 0.25, 0.2], "interpolation": "bilinear", "resize_mode": "squash"}
@@ -117,3 +121,20 @@ def transformers_embeddings(source: str, length: int = 12) -> tuple[torch.Tensor
         images = model.get_image_features(**processor(pictures(), return_tensors="pt"))
         texts = model.get_text_features(**tokenizer(CAPTIONS, **options))
     return images.pooler_output, texts.pooler_output
+
+
+def own_embeddings(**keys: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """What this project makes of the same files, by way of a data set's evaluation processor."""
+    config = ModelConfig(**keys)
+    dataset = DatasetConfig(vis_processor=StageProcessors(eval={"name": "clip_image_eval"}))
+    followed, recipe = follow(dataset, "pairs", ClipModel.recipe_of(config), override=False)
+    model = ClipModel.from_config(config, recipe=recipe).eval()
+    processor = build_processor(followed.vis_processor.eval, "image", "here")
+    with torch.no_grad():
+        images = torch.stack([processor(picture) for picture in pictures()])
+        return model.encode_image(images), model.encode_text(model.tokenize(CAPTIONS))
+
+
+def assert_equal(ours: tuple[torch.Tensor, ...], theirs: tuple[torch.Tensor, ...]) -> None:
+    for own, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-5)

@@ -6,44 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from lavis.hub.preparing import follow
-from lavis.models.clip import ClipModel
-from lavis.processors.base import build_processor
-from lavis.settings.schema import DatasetConfig, ModelConfig, StageProcessors
 from tests.hub.folders import (
-    CAPTIONS,
     PLAIN,
     PREPROCESS,
     SIGLIP,
+    assert_equal,
     open_clip_embeddings,
     open_clip_folder,
-    pictures,
+    own_embeddings,
     transformers_embeddings,
     transformers_folder,
 )
-from tests.reduced import make_timm_small, reduced_config
-from tests.towers.test_families import FAMILIES
+from tests.reduced import FAMILIES, make_timm_small, reduced_config
 
 WIDE = PLAIN | {"vision_cfg": PLAIN["vision_cfg"] | {"image_size": 336, "patch_size": 48}}
-
-
-def own_embeddings(**keys: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """What this project makes of the same files, by way of a data set's evaluation processor."""
-    config = ModelConfig(**keys)
-    dataset = DatasetConfig(vis_processor=StageProcessors(eval={"name": "clip_image_eval"}))
-    followed, recipe = follow(dataset, "pairs", ClipModel.recipe_of(config), override=False)
-    model = ClipModel.from_config(config, recipe=recipe).eval()
-    processor = build_processor(followed.vis_processor.eval, "image", "here")
-    with torch.no_grad():
-        images = torch.stack([processor(picture) for picture in pictures()])
-        return model.encode_image(images), model.encode_text(model.tokenize(CAPTIONS))
-
-
-def assert_equal(ours: tuple[torch.Tensor, ...], theirs: tuple[torch.Tensor, ...]) -> None:
-    for own, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

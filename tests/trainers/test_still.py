@@ -22,7 +22,7 @@ from lavis.trainers.base import Batch
 from lavis.trainers.teacher import FrozenModel, Teacher, Towers
 from tests.hub.folders import PLAIN, SIGLIP, VIT, open_clip_folder, perturbed, transformers_folder
 from tests.reduced import make_timm_small, reduced_config
-from tests.trainers.test_persona_methods import Told
+from tests.trainers.toy import Told
 
 CPU = torch.device("cpu")
 RETAIN = {"retain", "consist", "uni", "multi"}  # terms that compare with the teacher on what is retained
