@@ -33,7 +33,7 @@ PLAIN_ROOMS = (
     *("lavis/processors", "lavis/losses", "lavis/images", "lavis/importing", "lavis/synthetic", "lavis/datasets"),
     *("lavis/embedding", "lavis/configs", "configs", "bash", "data/README.md", "docs/scaling.md"),
     *("tests/processors", "tests/losses", "tests/images", "tests/importing", "tests/synthetic", "tests/datasets"),
-    "tests/embedding",
+    *("tests/embedding", "lavis/trainers", "tests/trainers", "lavis/runners", "tests/runners"),
 )
 COUNTED = (
     r"(image|picture|pair|row|line|member|step|second|side|shard|device|process|job|seed|host|caption|split|file)\b"

@@ -80,7 +80,7 @@ def _message(error: Exception) -> str | None:
     lost = dead_worker(error)
     if lost is not None:
         return (
-            f"a process that reads pictures has died ({lost}), most likely because memory ran out. "
+            f"a process that reads images has died ({lost}), most likely because memory ran out. "
             "The same command goes on from the newest checkpoint; a smaller run.num_workers needs less memory"
         )
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:

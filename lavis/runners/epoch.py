@@ -1,4 +1,4 @@
-"""Epochs of the training loop, with records, checkpoints and validation: original models and every method."""
+"""Runs the training loop over epochs with logs, checkpoints and validation, for original models and every method."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,7 +29,7 @@ from lavis.settings.schema import RunConfig
 from lavis.trainers.base import BaseTrainer
 
 Validate = Callable[[int], dict[str, float]]
-STOP_EVERY = 8  # steps between the processes' agreement on stopping: an all-reduce per step would cost more
+STOP_EVERY = 8  # steps between checks whether any process got a SIGTERM: an all-reduce per step would be slow
 
 
 @registry.register_runner("epoch")
@@ -38,14 +39,14 @@ class EpochRunner:
     Args:
         trainer: the method. feed: its micro-batches. folder: the run folder (locked by the caller).
         config: the whole configuration as plain containers, for checkpoints.
-        validate: called after every epoch; returns statistics, of which "agg_metrics" chooses the best epoch.
+        validate: called after every epoch; returns statistics, and the highest "agg_metrics" is the best epoch.
     """
 
-    trains: ClassVar[bool] = True  # False: no steps are taken, so nothing is distributed
+    trains: ClassVar[bool] = True  # False: it takes no steps, so that nothing is distributed
 
     @classmethod
     def check(cls, run: RunConfig, model: type[BaseModel]) -> None:
-        """Refuse what this runner cannot do with a model of this class. Raises ConfigError."""
+        """Raises ConfigError for settings that this runner cannot apply to a model of this class."""
         fsdp.check_parallel(run, model)
 
     def __init__(
@@ -63,11 +64,11 @@ class EpochRunner:
 
     @property
     def epochs(self) -> int:
-        """How many epochs a whole run has."""
+        """Epochs of a complete run."""
         return self.run.max_epoch
 
     def train(self) -> TrainingState:
-        """Run to the last epoch, from the newest checkpoint if there is one. Raises Stopped on SIGTERM."""
+        """Train to the last epoch, from the newest checkpoint if there is one. Raises Stopped on SIGTERM."""
         self._start()
         _ = self.loop.network  # DDP broadcasts the weights before the first batch is drawn
         self.trainer.begin()
@@ -79,12 +80,12 @@ class EpochRunner:
 
     def _start(self) -> None:
         self.saver.origin = self._origin()
-        found = self.saver.resume() if self.run.resume else None
-        if found:
-            self.state, meter = found
+        resumed = self.saver.resume() if self.run.resume else None
+        if resumed:
+            self.state, meter = resumed
             self.loop.meter.restore(meter)
         if distributed.is_main():
-            if not found:
+            if not resumed:
                 discard_all(self.folder)
             for name in (RESULTS, self.log.path.name):
                 (self.folder / name).unlink(missing_ok=True)
@@ -96,7 +97,7 @@ class EpochRunner:
         """What a resumed run must share with its beginning, in addition to the configuration."""
         batches = distributed.world_size() * self.run.accum_grad_iters
         weights = weights_digest(fsdp.whole(self.model.checkpoint_state()))
-        return {"batches a step": batches, "starting weights": weights, "training data": self.feed.digest()}
+        return {"batches per step": batches, "starting weights": weights, "training data": self.feed.digest()}
 
     def _epoch(self, epoch: int) -> None:
         steps, start = self.feed.steps, self.state.step
@@ -117,7 +118,7 @@ class EpochRunner:
         self._finish_epoch(epoch, rate, seconds, batches.seconds / max(seconds, 1e-9))
 
     def _check_finite(self) -> None:
-        """Before anything is written or shown. Raises TrainingError."""
+        """Raises TrainingError. Called before anything is written or shown."""
         self.loop.check_finite(f"step {self.state.step} of epoch {self.state.epoch}")
 
     def _between_steps(self, epoch: int, step: int) -> None:
@@ -128,7 +129,7 @@ class EpochRunner:
             self._check_finite()
             path = self.saver.save(self.state, self.loop.meter.state(), epoch=epoch, step=step)
             if stopping:
-                raise Stopped(f"stopped by SIGTERM; {path} is written, the same command continues from there")
+                raise Stopped(f"stopped by SIGTERM after writing {path}; the same command continues from there")
 
     def _finish_epoch(self, epoch: int, rate: float, seconds: float, waiting: float = 0.0) -> None:
         self._check_finite()
@@ -159,29 +160,22 @@ class EpochRunner:
         return {name: value for name, value in stats.items() if name != "agg_metrics"}
 
     def _schedule(self) -> Callable[[int, int], float]:
-        """run.lr_sched with those of the run's settings that the function takes."""
+        """The function run.lr_sched, given the run's settings that its signature names."""
         function = registry.get_lr_scheduler_class(self.run.lr_sched)
-        known = {
-            "init_lr": self.run.init_lr,
-            "min_lr": self.run.min_lr,
-            "max_epoch": self.epochs,
-            "warmup_steps": self.run.warmup_steps,
-            "warmup_lr": self.run.warmup_lr,
-            "steps_per_epoch": self.feed.steps,
-        }
+        settings = {name: getattr(self.run, name) for name in ("init_lr", "min_lr", "warmup_steps", "warmup_lr")}
+        settings |= {"max_epoch": self.epochs, "steps_per_epoch": self.feed.steps}
         taken = inspect.signature(function).parameters
-        chosen = {name: value for name, value in known.items() if name in taken}
-        return lambda epoch, step: function(epoch, step, **chosen)
+        return partial(function, **{name: value for name, value in settings.items() if name in taken})
 
     def _bar(self) -> tqdm:
-        """Steps of the whole run with the time left; silent where stderr is no terminal."""
-        hidden = None if distributed.is_main() else True
+        """A progress bar over the steps of the whole run; hidden if stderr is not a terminal."""
+        hidden = None if distributed.is_main() else True  # None lets tqdm look for a terminal
         done = self.state.epoch * self.feed.steps + self.state.step
         total = self.epochs * self.feed.steps
         return tqdm(total=total, initial=done, desc=self.trainer.method, unit="step", disable=hidden, leave=False)
 
     def _over_bar(self) -> contextlib.AbstractContextManager:
-        """Log lines above the bar, not through it."""
+        """Log lines written in here appear above the bar."""
         return tqdm.external_write_mode() if not self.bar.disable else contextlib.nullcontext()
 
     def _time_left(self, epoch: int, seconds: float) -> str:

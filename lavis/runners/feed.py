@@ -1,4 +1,4 @@
-"""The training data of a run: which micro-batches, moved to the device, and the teacher's stored embeddings."""
+"""The training data of a run: its micro-batches, moved to the device."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from lavis.trainers.base import Batch
 class Feed:
     """Micro-batches of this process.
 
-    `datasets` has the keys "df" and "dr" (half a batch of each), "df" alone (half a batch, so that an epoch has as
-    many steps as with both) or "dr" alone (whole batches: a model that is trained, not unlearned).
+    `datasets` has the keys "df" and "dr" (half a batch each), only "df" (half a batch, so that an epoch has as many
+    steps as with both) or only "dr" (whole batches: training, not unlearning).
     """
 
     datasets: dict[str, PairDataset]
@@ -41,46 +41,37 @@ class Feed:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of an epoch."""
+        """Optimiser steps per epoch."""
         accum, most = self.run.accum_grad_iters, self.run.max_steps_per_epoch
         return steps_per_epoch(len(self.plan), distributed.world_size(), accum, most)
 
     def batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
-        """This process's micro-batches from an optimiser step on."""
-        a_step = distributed.world_size() * self.run.accum_grad_iters
-        for item in self._loader(epoch, start_step):
-            number = item.pop("micro")
-            sides = {side: self._move(rows) for side, rows in item.items()}
-            progress = TrainingStep(epoch, number // a_step, self.steps)
-            yield Batch(sides, self.run.seed, epoch, number, self.device, progress, self.run.gather_similarity)
-
-    def _loader(self, epoch: int, start_step: int) -> Any:
-        where = (epoch, distributed.rank(), distributed.world_size(), self.run.accum_grad_iters, start_step)
+        """This process's micro-batches of an epoch, starting at an optimiser step."""
+        world, accum = distributed.world_size(), self.run.accum_grad_iters
+        where = (epoch, distributed.rank(), world, accum, start_step)
         options: dict[str, Any] = {"num_workers": self.run.num_workers, "max_steps": self.run.max_steps_per_epoch}
         options["pin_memory"] = self.device.type == "cuda"
-        return training_loader(self.datasets, self.plan, *where, **options)
+        for item in training_loader(self.datasets, self.plan, *where, **options):
+            number = item.pop("micro")
+            sets = {name: self._move(rows) for name, rows in item.items()}
+            progress = TrainingStep(epoch, number // (world * accum), self.steps)
+            yield Batch(sets, self.run.seed, epoch, number, self.device, progress, self.run.gather_similarity)
 
     def _move(self, rows: dict[str, Any]) -> dict[str, Any]:
-        """Rows with the model's inputs, tensors on the device."""
-        prepared = {**rows, **self.model.prepare(rows)}
-        return {key: self._on_device(value) for key, value in prepared.items()}
-
-    def _on_device(self, value: Any) -> Any:
-        return value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+        """The rows together with the model's inputs, tensors on the device."""
+        return {
+            key: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+            for key, value in {**rows, **self.model.prepare(rows)}.items()
+        }
 
     def digest(self) -> str:
-        """A hash of every side's images and captions in their order."""
-        found = hashlib.blake2b(digest_size=16)
-        for side, dataset in sorted(self.datasets.items()):
-            found.update(repr((side, [(entry.image, entry.captions) for entry in dataset.entries])).encode())
-        return found.hexdigest()
+        """A hash of every set's images and captions, in order."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, dataset in sorted(self.datasets.items()):
+            digest.update(repr((name, [(entry.image, entry.captions) for entry in dataset.entries])).encode())
+        return digest.hexdigest()
 
     def rows_drawn(self) -> int:
-        """Rows of each side that the whole run will use."""
-        return (
-            self.steps
-            * self.run.max_epoch
-            * self.run.accum_grad_iters
-            * distributed.world_size()
-            * (self.run.batch_size_train // 2)
-        )
+        """Rows of each set that the whole run will use."""
+        micro_batches = self.steps * self.run.max_epoch * self.run.accum_grad_iters * distributed.world_size()
+        return micro_batches * (self.run.batch_size_train // 2)

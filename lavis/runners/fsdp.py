@@ -1,7 +1,7 @@
 """run.parallel=fsdp: fully sharded data parallelism (torch's `fully_shard`; Zhao et al., arXiv 2304.11277).
 
-Each process keeps a part of every parameter, of its gradient and of the optimiser's state; a block's whole parameters
-exist while it is computed. Checkpoints hold whole tensors, so that they read like those of any other run.
+Each process stores a part of every parameter, of its gradient and of the optimiser's state; the whole parameters of a
+block exist only while it is computed. Checkpoints contain whole tensors, like those of any other run.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from lavis.settings.schema import RunConfig
 
 
 def check_parallel(run: RunConfig, model: type[BaseModel] | BaseModel) -> None:
-    """Raise ConfigError where run.parallel=fsdp cannot be had: another backbone, fp16 with its scaled losses."""
+    """Raises ConfigError if run.parallel=fsdp is impossible: on some backbones, and for fp16 with its scaled losses."""
     if run.parallel != "fsdp":
         return
     if not model.shards:
-        raise ConfigError(f"run.parallel=fsdp: backbone '{model.family}' is not cut into shards; use run.parallel=ddp")
+        raise ConfigError(f"run.parallel=fsdp does not support backbone '{model.family}'; use run.parallel=ddp")
     if run.amp and run.amp_dtype == "fp16":
-        raise ConfigError("run.parallel=fsdp goes with run.amp_dtype=bf16 or run.amp=false, not with fp16")
+        raise ConfigError("run.parallel=fsdp does not support fp16; use run.amp_dtype=bf16 or run.amp=false")
 
 
 def shard(network: nn.Module, model: BaseModel, device: torch.device) -> nn.Module:
-    """Cut the parameters of `network`, which holds `model`, over all processes, in place; returns it.
+    """Divide the parameters of `network`, which contains `model`, among all processes, in place; returns it.
 
-    Each block of the towers is gathered on its own; what is outside of blocks all at once. Single numbers (the
-    temperature) stay whole, see `average_whole`.
+    Each block of the towers is gathered on its own, everything else at once. Single numbers (the temperature) stay
+    whole, because FSDP does not divide scalars; see `average_whole`.
     """
     mesh = init_device_mesh(device.type, (distributed.world_size(),))
     numbers = {parameter for parameter in model.parameters() if parameter.ndim == 0}
@@ -48,11 +48,11 @@ def shard(network: nn.Module, model: BaseModel, device: torch.device) -> nn.Modu
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
-    """The members of the outermost lists of modules: the layers of the towers."""
-    found: list[nn.Module] = []
+    """The members of the outermost ModuleLists: the layers of the towers."""
+    layers: list[nn.Module] = []
     for part in model.children():
-        found += list(part) if isinstance(part, nn.ModuleList) else blocks(part)
-    return found
+        layers += list(part) if isinstance(part, nn.ModuleList) else blocks(part)
+    return layers
 
 
 def is_sharded(network: nn.Module) -> bool:
@@ -61,7 +61,7 @@ def is_sharded(network: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def without_reduction(network: nn.Module) -> Iterator[None]:
-    """Backward passes in here leave gradients where they are; the next one outside reduces all of them."""
+    """Backward passes in here only accumulate gradients; the next one outside reduces them across processes."""
     assert isinstance(network, FSDPModule)
     network.set_requires_gradient_sync(False)
     try:
@@ -71,9 +71,9 @@ def without_reduction(network: nn.Module) -> Iterator[None]:
 
 
 def whole(tree: Any, keep: bool = True) -> Any:
-    """Nested containers with every sharded tensor whole, on the CPU; others as they are. All processes call it.
+    """Nested containers with every sharded tensor whole, on the CPU; other values stay. All processes must call it.
 
-    keep=False: this process only lends its parts, and gets empty tensors.
+    keep=False: this process contributes its parts and gets empty tensors.
     """
     if isinstance(tree, DTensor):
         full = tree.full_tensor()
@@ -85,12 +85,12 @@ def whole(tree: Any, keep: bool = True) -> Any:
 
 @torch.no_grad()
 def put(target: torch.Tensor, value: torch.Tensor) -> None:
-    """Copy a whole tensor into `target`, of which this process may have a part."""
+    """Copy a whole tensor into `target`, of which this process may have only a part."""
     target.copy_(_alike(value, target) if isinstance(target, DTensor) else value)
 
 
 def cut_states(optimizer: torch.optim.Optimizer) -> None:
-    """Cut states that were loaded whole as their parameters are."""
+    """Divide optimiser states that were loaded whole in the same way as their parameters."""
     for parameter, state in optimizer.state.items():
         if isinstance(parameter, DTensor):
             for name, value in state.items():
@@ -104,7 +104,7 @@ def _alike(value: torch.Tensor, model: DTensor) -> DTensor:
 
 
 def average_whole(parameters: Iterable[nn.Parameter]) -> None:
-    """Mean over the processes of the gradients that no shard's reduction has seen."""
+    """Average over the processes the gradients that FSDP has not reduced."""
     for parameter in parameters:
         if parameter.grad is not None and not isinstance(parameter, DTensor):
             torch.distributed.all_reduce(parameter.grad)
@@ -112,7 +112,7 @@ def average_whole(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def total_norm(gradients: list[torch.Tensor]) -> torch.Tensor:
-    """Euclidean norm over all gradients, scalar; sharded and whole ones may be mixed."""
+    """Euclidean norm over all gradients, scalar; they may be a mix of sharded and whole tensors."""
     kinds = [[g for g in gradients if isinstance(g, DTensor) is sharded] for sharded in (False, True)]
     norms = [nn.utils.get_total_norm(part) for part in kinds if part]
     full = [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
@@ -128,7 +128,7 @@ def clip(parameters: list[nn.Parameter], most: float, norm: torch.Tensor) -> Non
 
 
 def state_bytes(optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of the optimiser's states that lie in this process."""
-    held = [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
-    local = [value.to_local() if isinstance(value, DTensor) else value for value in held]
+    """Bytes of the optimiser's states in this process."""
+    states = [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
+    local = [value.to_local() if isinstance(value, DTensor) else value for value in states]
     return sum(math.prod(value.shape) * value.element_size() for value in local)

@@ -1,7 +1,7 @@
-"""Optimiser steps: forward, backward, accumulation, clipping, and the checks that nothing became infinite.
+"""Optimiser steps: forward, backward, accumulation, clipping, and the check that everything stays finite.
 
-There is one training loop in this project. `EpochRunner` drives it through epochs with checkpoints and records; an
-evaluation that trains a copy of the model (relearning) drives it step by step.
+This is the only training loop. `EpochRunner` runs it over epochs with checkpoints and logs; an evaluation that trains
+a copy of the model (relearning) calls it step by step.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from lavis.common.errors import TrainingError
 from lavis.common.precision import amp_dtype
 from lavis.runners import fsdp
 from lavis.runners.meters import Finite, Meter
-from lavis.runners.optim import build_optimizer, set_lr
+from lavis.runners.optim import build_optimizer
 from lavis.trainers.base import BaseTrainer, Batch
 
 
 class MicroBatchLoss(nn.Module):
-    """The trainer's loss as a module's forward: whatever a method does with the model, DDP sees all of it."""
+    """The trainer's loss as a module's forward pass, so that DDP sees whatever a method does with the model."""
 
     def __init__(self, trainer: BaseTrainer) -> None:
         super().__init__()
@@ -37,12 +37,11 @@ class TrainingLoop:
     """One method's optimiser steps on one model.
 
     Args:
-        trainer: the method; its `run` gives the optimiser's settings, accumulation, clipping and precision.
-        learning_rate: (epoch, step) to the rate of that step.
-        alone: this process trains a model of its own; no gradients are exchanged with others.
+        trainer: the method; its `run` has the settings of optimiser, accumulation, clipping and precision.
+        learning_rate: maps (epoch, step) to the rate of that step.
+        alone: this process trains a model of its own and exchanges no gradients with others.
 
-    Attributes: `optimizer` and `scaler`, whose states belong into a checkpoint; `meter`, the running means of the
-    loss terms.
+    Attributes: `optimizer` and `scaler`, whose states belong in a checkpoint; `meter`, the running means of the terms.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class TrainingLoop:
         self.run, self.device = trainer.run, trainer.device
         self.learning_rate = learning_rate
         self._alone = alone
-        self._fsdp = None if alone else self._sharded()  # before the optimiser, which must hold the parts
+        self._fsdp = None if alone else self._sharded()  # first, because the optimiser must be given the parts
         self.optimizer = build_optimizer(self.model, self.run, self.device)
         fp16 = self.run.amp and amp_dtype(self.run, self.device) is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)
@@ -63,11 +62,12 @@ class TrainingLoop:
     def step(self, batches: Iterator[Batch], epoch: int, step: int) -> float:
         """Take one step over the next `run.accum_grad_iters` micro-batches; returns its learning rate.
 
-        Raises TrainingError when loss or gradient is not finite; on a device whose loss is not read in every step,
-        `check_finite` finds out later.
+        Raises TrainingError if loss or gradient is not finite; if the device's losses are not read in every step,
+        `check_finite` raises it later.
         """
         rate = self.learning_rate(epoch, step)
-        set_lr(self.optimizer, rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         accumulated = self.run.accum_grad_iters
         for part in range(accumulated):
             with self._no_sync(last=part == accumulated - 1):
@@ -79,17 +79,17 @@ class TrainingLoop:
         return rate
 
     def check_finite(self, where: str) -> None:
-        """Raise TrainingError where a loss or gradient since the start was not finite; `where` says at which step."""
+        """Raises TrainingError if any loss or gradient so far was not finite; `where` says how far the run is."""
         if not self._finite:
             raise TrainingError(
-                f"loss or gradient of '{self.trainer.method}' became not finite by {where}; nothing has been written "
-                "since the newest checkpoint, and the same command continues from there. Lower run.init_lr or set "
-                "run.max_grad_norm=1; with run.device=cpu the run stops at that very step and names the term"
+                f"loss or gradient of '{self.trainer.method}' became not finite by {where}; the same command continues "
+                "from the newest checkpoint, which is sound. Lower run.init_lr or set run.max_grad_norm=1; with "
+                "run.device=cpu the run stops at that very step and names the term"
             )
 
     @property
     def network(self) -> nn.Module:
-        """The loss as a module: plain, in DistributedDataParallel, or sharded. Built when first used."""
+        """The loss as a module: plain, in DistributedDataParallel, or sharded. Built on first use."""
         if self._network is None:
             self._network = self._fsdp if self._fsdp is not None else self._wrapped()
         return self._network
@@ -121,7 +121,7 @@ class TrainingLoop:
         if self._fsdp is not None:
             fsdp.average_whole(parameters)
         norm = fsdp.total_norm([p.grad for p in parameters if p.grad is not None])
-        if not self.scaler.is_enabled():  # the scaler skips steps that are not finite, and lowers its scale
+        if not self.scaler.is_enabled():  # the scaler itself skips steps that are not finite and lowers its scale
             self._finite.see(norm)
             if self.trainer.reads_each_loss and not self._finite:
                 raise TrainingError("the gradient is not finite; the optimiser has not stepped. Lower run.init_lr")

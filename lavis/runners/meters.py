@@ -1,4 +1,4 @@
-"""Running means of loss terms, kept on the device and read only when somebody looks."""
+"""Running means and checks of loss terms, accumulated on the device so that the host does not wait for each step."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Meter:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self._dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no double precision
         self.reset()
 
     def reset(self) -> None:
@@ -23,36 +24,31 @@ class Meter:
         self._count = 0
 
     def add(self, values: dict[str, torch.Tensor]) -> None:
-        """Add detached scalars; no synchronisation with the device."""
+        """Add detached scalars without waiting for the device."""
         for name, value in values.items():
-            value = value.double() if self.device.type != "mps" else value
+            value = value.double() if self._dtype == torch.float64 else value
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
         self._count += 1
 
     def means(self) -> dict[str, float]:
-        """Mean of every name over this process's micro-batches and then over the processes."""
-        names = list(self._sums)
-        if not names:
+        """The mean of each name over this process's micro-batches, averaged over the processes."""
+        if not self._sums:
             return {}
-        own = [float(self._sums[name]) / max(self._count, 1) for name in names]
-        return dict(zip(names, distributed.mean_scalars(own, self.device), strict=True))
+        means = [float(total) / max(self._count, 1) for total in self._sums.values()]
+        return dict(zip(self._sums, distributed.mean_scalars(means, self.device), strict=True))
 
     def state(self) -> dict[str, Any]:
-        """Means so far over all processes and the count of each, for a checkpoint."""
+        """For a checkpoint: the means so far over all processes, and the number of micro-batches."""
         return {"means": self.means(), "count": self._count}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._count = int(state["count"])
-        self._sums = {
-            name: torch.tensor(
-                mean * self._count, dtype=torch.float64 if self.device.type != "mps" else torch.float32
-            ).to(self.device)
-            for name, mean in state["means"].items()
-        }
+        sums = {name: mean * self._count for name, mean in state["means"].items()}
+        self._sums = {name: torch.tensor(total, dtype=self._dtype, device=self.device) for name, total in sums.items()}
 
 
 class Timed:
-    """An iterator that adds up the seconds for which its user waits: the host's share of a step, data not yet there."""
+    """An iterator that adds up the seconds for which its user waits for items."""
 
     def __init__(self, items: Iterable[Any]) -> None:
         self._items = iter(items)
@@ -70,14 +66,14 @@ class Timed:
 
 
 class Finite:
-    """True as long as every scalar it has seen was finite; kept on the device and read only by `bool`."""
+    """True as long as every scalar it has seen was finite. Only `bool` waits for the device."""
 
     def __init__(self, device: torch.device) -> None:
-        self._sound = torch.ones((), dtype=torch.bool, device=device)
+        self._finite = torch.ones((), dtype=torch.bool, device=device)
 
     def see(self, value: torch.Tensor) -> None:
-        """Take a detached scalar into account; no synchronisation with the device."""
-        self._sound = self._sound & torch.isfinite(value)
+        """Take a detached scalar into account."""
+        self._finite = self._finite & torch.isfinite(value)
 
     def __bool__(self) -> bool:
-        return bool(self._sound)
+        return bool(self._finite)

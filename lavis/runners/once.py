@@ -1,4 +1,4 @@
-"""A runner for methods that are not trained: one change of the weights, recorded and saved as an epoch is."""
+"""A runner for methods without training: one change of the weights, logged and saved like an epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OnceRunner(EpochRunner):
     epochs = 1
 
     def train(self) -> TrainingState:
-        """Change the weights unless the folder's checkpoint already holds the changed ones."""
+        """Change the weights, unless the folder's checkpoint already contains the changed ones."""
         self._start()
         with self.stop.listening(), self._bar() as self.bar:
             if self.state.epoch == 0:

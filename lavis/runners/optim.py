@@ -12,15 +12,15 @@ from lavis.settings.schema import RunConfig
 
 
 def decays(name: str, parameter: torch.Tensor) -> bool:
-    """Weight decay applies to matrices that are not a bias, a layer norm ("ln") or a batch norm ("bn").
+    """Whether weight decay applies: to matrices whose dotted name does not contain "bias", "ln" or "bn".
 
-    The last two are LAVIS's rule: a parameter whose dotted name contains these letters.
+    This is LAVIS's rule for biases, layer norms and batch norms.
     """
     return parameter.ndim >= 2 and not any(mark in name for mark in ("bias", "ln", "bn"))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Groups of the trainable parameters: with and without decay; sharded ones apart, as fused steps demand."""
+    """The trainable parameters with and without decay; sharded ones separately, because fused steps cannot mix them."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -30,13 +30,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def build_optimizer(model: nn.Module, run: RunConfig, device: torch.device) -> torch.optim.AdamW:
-    """AdamW over `run.init_lr`, `run.weight_decay`, `run.beta1`, `run.beta2`, `run.adam_eps`; fused where it exists."""
+    """AdamW with run.init_lr, run.weight_decay, run.beta1, run.beta2 and run.adam_eps; fused if the device has it."""
     fused = device.type in ("cpu", "cuda")
     betas = (run.beta1, run.beta2)
     groups = parameter_groups(model, run.weight_decay)
     return torch.optim.AdamW(groups, lr=run.init_lr, betas=betas, eps=run.adam_eps, fused=fused)
-
-
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = lr

@@ -1,4 +1,4 @@
-"""Run folders: where a run's files go, who may write there, and what made them."""
+"""Run folders: where they are, who may write to them, and the command and commit recorded in them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FOLDERS = {"compromised": "original", "clean": "clean", "retrained": "retrained"
 def run_folder(run: RunConfig, backbone: str, task: str, df_size: int | None) -> Path:
     """`output/original/<backbone>/<task>` for references, `output/unlearn-<method>/…/<df_size>` for methods.
 
-    The reference that depends on Df (retrained) has the df_size too; below it come `run.subfolder` and, with
-    `run.seed_folder`, `seed-<seed>`.
+    The reference that depends on Df (retrained) has the df_size too. `run.subfolder` and, with `run.seed_folder`,
+    `seed-<seed>` are appended.
     """
     name = f"unlearn-{run.method}" if run.method else FOLDERS[run.reference]
     folder = Path(run.output_dir) / name / backbone / task
@@ -34,15 +34,15 @@ def run_folder(run: RunConfig, backbone: str, task: str, df_size: int | None) ->
 
 
 def original_checkpoint(run: RunConfig, backbone: str, task: str) -> Path:
-    """Where unlearning starts from unless told otherwise."""
+    """The checkpoint that unlearning starts from by default."""
     return Path(run.output_dir) / FOLDERS["compromised"] / backbone / task / "checkpoint_best.pth"
 
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold a run folder for one run; the kernel frees it when the process ends, however it ends.
+    """Lock a run folder for one run; the kernel releases the lock when the process ends, however it ends.
 
-    Raises ConfigError when another run holds it.
+    Raises ConfigError if another run has locked it.
     """
     try:
         with lock(folder / LOCK):
@@ -56,10 +56,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 @functools.cache
 def git_commit() -> str | None:
-    """The commit of the source tree when first asked for; None outside git.
-
-    It ends in "+changes" where tracked files differ from it.
-    """
+    """The source tree's commit at the first call, with "+changes" if tracked files differ from it; None outside git."""
     root = Path(__file__).resolve().parents[2]
     try:
         commit = _git(root, "rev-parse", "HEAD")
@@ -76,7 +73,7 @@ def _git(root: Path, *words: str) -> str:
 
 
 def command_line() -> list[str]:
-    """The command as typed, less the interpreter's path."""
+    """The command as typed, without the interpreter's path."""
     world = os.environ.get("WORLD_SIZE")
     launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={world}"] if world else []
     return ["python", *launcher, *sys.argv]

@@ -1,4 +1,4 @@
-"""What a checkpoint holds and how a run goes on from one."""
+"""What a checkpoint contains and how a run resumes from it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lavis.settings.declaration import WEIGHTS
 
 @dataclass
 class TrainingState:
-    """Where a run stands: the next step to take, the records of finished epochs, the best so far."""
+    """How far a run is: the next step to take, the records of finished epochs, the best epoch so far."""
 
     epoch: int = 0
     step: int = 0
@@ -38,13 +38,10 @@ class TrainingState:
     best_epoch: int | None = None
     best_score: float | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        return dict(self.__dict__)
-
 
 @dataclass
 class Saver:
-    """Reads and writes the checkpoints of one run folder (written by the main process alone)."""
+    """Reads and writes the checkpoints of one run folder; only the main process writes."""
 
     folder: Path
     model: BaseModel
@@ -52,20 +49,20 @@ class Saver:
     scaler: torch.amp.GradScaler
     config: dict[str, Any]
     keep: int
-    origin: dict[str, Any] = field(default_factory=dict)  # what the run began with: weights, data, batches a step
+    origin: dict[str, Any] = field(default_factory=dict)  # what the run began with: weights, data, batches per step
 
-    def save(self, progress: TrainingState, meter: dict[str, Any], *, epoch: int, step: int | None = None) -> Path:
-        """Write `checkpoint_<epoch>.pth` (or `…-<step>.pth`); all processes wait for it."""
+    def save(self, state: TrainingState, meter: dict[str, Any], *, epoch: int, step: int | None = None) -> Path:
+        """Write `checkpoint_<epoch>.pth` (or `…-<step>.pth`); all processes wait for it. Raises CheckpointError."""
         path = self.folder / checkpoint_name(epoch, step)
         failure = None
-        weights = self.model.checkpoint_state()  # on every process: a model may write what waits, a queue say
         main = distributed.is_main()
-        weights, states = whole(weights, main), whole(self.optimizer.state_dict(), main)
+        weights = whole(self.model.checkpoint_state(), main)  # on every process, so that each flushes a pending queue
+        optimizer = whole(self.optimizer.state_dict(), main)
         if main:
             try:
-                save_checkpoint(path, self._payload(weights, states, progress, meter))
+                save_checkpoint(path, self._payload(weights, optimizer, state, meter))
                 if step is None:
-                    best = epoch if progress.best_epoch is None else progress.best_epoch
+                    best = epoch if state.best_epoch is None else state.best_epoch
                     link_best(self.folder, checkpoint_name(best))
                 prune(self.folder, self.keep)
             except (CheckpointError, OSError) as error:
@@ -76,16 +73,16 @@ class Saver:
         return path
 
     def _payload(
-        self, weights: dict[str, Any], states: dict[str, Any], progress: TrainingState, meter: dict[str, Any]
+        self, weights: dict[str, Any], optimizer: dict[str, Any], state: TrainingState, meter: dict[str, Any]
     ) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "model": weights,
             "state_dict": weights,
-            "optimizer": states,
+            "optimizer": optimizer,
             "scaler": self.scaler.state_dict(),
             "random": random_states(),
-            "position": progress.as_dict(),
+            "position": dict(vars(state)),
             "meter": meter,
             "config": self.config,
             "recipe": self.model.recipe.state(),
@@ -94,32 +91,35 @@ class Saver:
         }
 
     def resume(self) -> tuple[TrainingState, dict[str, Any]] | None:
-        """Go on from the newest readable checkpoint. Raises ConfigError when it was made by another configuration."""
-        found = load_newest(self.folder)
-        if found is None:
+        """Resume from the newest readable checkpoint, if any; returns its state and the meter's.
+
+        Raises ConfigError if its configuration, data or starting weights differ, CheckpointError if its tensors do.
+        """
+        newest = load_newest(self.folder)
+        if newest is None:
             return None
-        path, content = found
+        path, content = newest
         self._check_config(path, content["config"])
         self._check_origin(path, content.get("origin", {}))
-        difference = describe_mismatch(self.model.checkpoint_state(), content["model"], path)
+        weights = self.model.checkpoint_state()
+        difference = describe_mismatch(weights, content["model"], path)
         if difference:
             raise CheckpointError(difference)
-        own = self.model.checkpoint_state()
         for name, tensor in content["model"].items():
-            put(own[name], tensor)
+            put(weights[name], tensor)
         self.optimizer.load_state_dict(content["optimizer"])
         cut_states(self.optimizer)
         if content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
         restore_random_states(content["random"])
-        progress = TrainingState(**content["position"])
-        self._relink(progress)
-        get_logger().info("Resumed from %s: epoch %d, step %d", path, progress.epoch, progress.step)
-        return progress, content["meter"]
+        state = TrainingState(**content["position"])
+        self._relink(state)
+        get_logger().info("Resumed from %s: epoch %d, step %d", path, state.epoch, state.step)
+        return state, content["meter"]
 
-    def _relink(self, progress: TrainingState) -> None:
-        """The link to the best checkpoint, in case a kill came between the checkpoint and its link."""
-        best = None if progress.best_epoch is None else checkpoint_name(progress.best_epoch)
+    def _relink(self, state: TrainingState) -> None:
+        """Restore the link to the best checkpoint, in case the run was killed between writing the two."""
+        best = None if state.best_epoch is None else checkpoint_name(state.best_epoch)
         if distributed.is_main() and best is not None and (self.folder / best).is_file():
             link_best(self.folder, best)
         distributed.barrier()
@@ -133,10 +133,10 @@ class Saver:
                 )
 
     def _check_config(self, path: Path, former: dict[str, Any]) -> None:
-        found = changes(former, self.config, WEIGHTS)
-        if found:
-            told = "; ".join(f"{change.key}: {change.then!r} then, {change.now!r} now" for change in found[:3])
+        changed = changes(former, self.config, WEIGHTS)
+        if changed:
+            first = "; ".join(f"{change.key}: {change.then!r} then, {change.now!r} now" for change in changed[:3])
             raise ConfigError(
-                f"{path} was written with other settings ({told}); go on with the former ones, "
-                "choose another run.output_dir, delete the folder, or set run.resume=false to start over"
+                f"{path} was written with other settings ({first}); restore them, choose another run.output_dir, "
+                "delete the folder, or set run.resume=false to start over"
             )

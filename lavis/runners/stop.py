@@ -1,4 +1,4 @@
-"""SIGTERM: finish the step, write a checkpoint, end."""
+"""On SIGTERM a run finishes its step, writes a checkpoint and ends."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from types import FrameType
 EXIT_CODE = 128 + signal.SIGTERM
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the run did as it was told
-    """Training ended on request after writing a checkpoint; the same command goes on from it."""
+class Stopped(Exception):  # noqa: N818 - not an error: the run obeyed the signal
+    """Training ended on request after writing a checkpoint; the same command continues from it."""
 
 
 class StopFlag:
@@ -26,7 +26,7 @@ class StopFlag:
 
     @contextmanager
     def listening(self) -> Iterator[StopFlag]:
-        """Catch SIGTERM for the while; the former handler comes back."""
+        """Catch SIGTERM in here (in the main thread only); afterwards the former handler is restored."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return

@@ -1,4 +1,4 @@
-"""Building the teacher: embeddings that cannot change are computed once, before the first step."""
+"""Builds the teacher. Embeddings that cannot change are computed once, before the first step."""
 
 from __future__ import annotations
 
@@ -22,44 +22,35 @@ from lavis.trainers.teacher import FrozenModel, Teacher, Towers
 def build_teacher(
     model: BaseModel, feed: Feed, joint: tuple[str, ...] = (), sides: tuple[str, ...] = ("df", "dr")
 ) -> Teacher:
-    """A frozen copy of `model`, or its stored embeddings where that costs no more than the run would.
+    """A frozen copy of `model`, or its stored embeddings if computing them costs no more than the run would.
 
-    `sides` are those that the method asks about. A side can be stored when image and text towers alone give all that
-    is wanted of it: `joint` names the sides whose joint representation is, which a fused encoder has to compute live.
-    Images are stored when their transforms are deterministic, captions always, each side only when the run draws at
-    least as many rows as the side has; `run.teacher_cache=none` computes everything live. What is stored is kept in
-    `run.feature_cache` as well, for later runs from the same weights and data, unless `run.teacher_cache=memory`. When
-    all is stored the copy is let go. The log says which.
+    `sides` are the sets whose teacher features the method reads. A set can be stored if it needs the image and text
+    towers alone: for sets named in `joint` the joint representation is needed too, which a fused encoder has to
+    compute live. Images are stored if their transforms are deterministic, captions always, each set only if the run
+    draws at least as many rows as it has; `run.teacher_cache=none` computes everything live. Stored embeddings also go
+    to `run.feature_cache`, for later runs from the same weights and data, unless `run.teacher_cache=memory`. If
+    everything is stored the copy is freed. The log says what is stored.
     """
     frozen = FrozenModel(model)
     kind = model.features
     towers: dict[str, Towers] = {}
-    wanted = {side: dataset for side, dataset in feed.datasets.items() if side in sides}
-    for side, dataset in wanted.items():
-        if kind.paired_towers and (kind.joint_of_towers or side not in joint):
+    datasets = {name: dataset for name, dataset in feed.datasets.items() if name in sides}
+    for name, dataset in datasets.items():
+        if kind.paired_towers and (kind.joint_of_towers or name not in joint):
             worth = feed.run.teacher_cache != "none" and feed.rows_drawn() >= len(dataset)
-            towers[side] = _stored(frozen.model, feed, side, dataset) if worth else Towers()
-        _say(side, len(dataset), towers.get(side))
-    complete = towers.keys() == wanted.keys() and all(map(_complete, towers.values()))
-    if not complete:
+            towers[name] = _stored(frozen.model, feed, name, dataset) if worth else Towers()
+        stored = towers.get(name, Towers())
+        words = ["live" if rows is None else "stored" for rows in (stored.images, stored.texts)]
+        get_logger().info("Teacher on %s (%d images): images %s, captions %s", name, len(dataset), *words)
+    if any(rows is None for name in datasets for rows in vars(towers.get(name, Towers())).values()):
         return Teacher(frozen, towers)
     del frozen
     release_memory()
     return Teacher(None, towers)
 
 
-def _complete(part: Towers) -> bool:
-    return part.images is not None and part.texts is not None
-
-
-def _say(side: str, n: int, part: Towers | None) -> None:
-    kept = part or Towers()
-    words = ["live" if rows is None else "stored" for rows in (kept.images, kept.texts)]
-    get_logger().info("Teacher on %s (%d images): images %s, captions %s", side, n, *words)
-
-
-def _stored(model: BaseModel, feed: Feed, side: str, dataset: Any) -> Towers:
-    size, device, name = feed.run.batch_size_eval, feed.device, f"teacher {side}"
+def _stored(model: BaseModel, feed: Feed, subset: str, dataset: Any) -> Towers:
+    size, device, name = feed.run.batch_size_eval, feed.device, f"teacher {subset}"
     n = len(dataset) if dataset.deterministic else 0
 
     def embed() -> torch.Tensor:
@@ -69,12 +60,12 @@ def _stored(model: BaseModel, feed: Feed, side: str, dataset: Any) -> Towers:
         images = embed_images(model, dataset, size, device, num_workers=feed.run.num_workers, name=name)
         return torch.cat([images, texts])
 
-    rows = kept_rows(_store(model, feed, dataset), n + len(dataset.captions), embed).to(device)
+    rows = stored_rows(_store(model, feed, dataset), n + len(dataset.captions), embed).to(device)
     return Towers(rows[:n] if n else None, rows[n:])
 
 
 def _store(model: BaseModel, feed: Feed, dataset: Any) -> FeatureStore:
-    """The file of a side's rows, named after everything that they follow from."""
+    """The file of a set's rows, named by a hash of everything that determines them."""
     run, folder = feed.run, cache_folder(feed.run)
     if folder is None or run.teacher_cache != "auto":
         return FeatureStore()
@@ -85,17 +76,17 @@ def _store(model: BaseModel, feed: Feed, dataset: Any) -> FeatureStore:
     return FeatureStore(folder / f"teacher-{key_of(*facts).hex()}{SUFFIX}", 1e9 * run.feature_cache_gb)
 
 
-def kept_rows(store: FeatureStore, n: int, embed: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """The store's n rows (n, D) by their numbers, or what `embed` gives, which is then kept: all of them or none.
+def stored_rows(store: FeatureStore, n: int, embed: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """The store's rows 0 to n-1, (n, D). If any is missing, all are computed by `embed` and stored.
 
-    All processes call it; rank 0 reads and writes.
+    All processes must call it; rank 0 reads and writes.
     """
     keys = [key_of("teacher", number) for number in range(n)]
     main = distributed.is_main()
     if main:
         store.load()
     if distributed.broadcast_object(main and len(store.rows) == n and all(key in store.rows for key in keys)):
-        get_logger().info("Teacher's embeddings are read from %s", store.path)
+        get_logger().info("The teacher's embeddings are read from %s", store.path)
         return distributed.gather_chunks({0: store.take(keys)} if main else {})
     rows = embed()
     if main and store.path is not None:

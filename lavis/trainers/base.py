@@ -1,12 +1,11 @@
-"""What every method shares: the teacher, embedding a batch, weighting, summing, naming what went wrong.
+"""What all methods share: the teacher, embedding a batch, the weighted sum of the terms, the check that it is finite.
 
-A method's file gives the equation (`terms`) and its names; nothing here knows which method or backbone runs.
+A method's file contains its equation (`terms`) and settings; nothing here depends on the method or backbone.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,92 +23,88 @@ from lavis.settings.validation import build
 from lavis.trainers.batch import Batch
 from lavis.trainers.teacher import Teacher
 
-SIDES = ("df", "dr")
 
-
-def _of_all(own: Features) -> PairFeatures:
-    """The pairs of every process's batch, with gradient."""
-    assert isinstance(own, PairFeatures), "run.gather_similarity has been refused for other kinds"
-    return own.gathered(distributed.gather_live)
+def _gathered(features: Features) -> PairFeatures:
+    """The pairs of all processes' batches, with gradient."""
+    assert isinstance(features, PairFeatures), "run.gather_similarity is refused for models without towers"
+    return features.gathered(distributed.gather_live)
 
 
 class BatchFeatures:
-    """Features of the forget and the retain batch, `.df` and `.dr`, made when first asked for."""
+    """Features of the forget batch, `.df`, and of the retain batch, `.dr`, computed when first read."""
 
-    def __init__(self, make: Callable[[str], Features]) -> None:
-        self._make = make
-        self._made: dict[str, Any] = {}
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self._cache: dict[str, Any] = {}
 
-    def _side(self, name: str) -> Any:
-        if name not in self._made:
-            self._made[name] = self._make(name)
-        return self._made[name]
+    def _compute(self, name: str) -> Features:
+        raise NotImplementedError
+
+    def _get(self, name: str) -> Any:
+        if name not in self._cache:
+            self._cache[name] = self._compute(name)
+        return self._cache[name]
 
     @property
     def df(self) -> Any:
-        return self._side("df")
+        return self._get("df")
 
     @property
     def dr(self) -> Any:
-        return self._side("dr")
+        return self._get("dr")
 
 
 class TeacherFeatures(BatchFeatures):
-    """The original model's features, and those of the forget images beside each other's captions."""
+    """The original model's features; `.df_shuffled` pairs the forget images with each other's captions."""
 
     def __init__(self, teacher: Teacher, batch: Batch) -> None:
-        def features(side: str) -> Features:
-            own = teacher.features(side, batch.sets[side])
-            return _of_all(own) if batch.gather else own
+        super().__init__(batch)
+        self.teacher = teacher
 
-        super().__init__(features)
-        self.teacher, self.batch = teacher, batch
-
-    def _shuffle(self) -> Features:
-        if self.batch.gather:
-            return self.df.with_text(self.df.text[self.batch.permutation])
-        return self.teacher.shuffled("df", self.batch.sets["df"], self.batch.permutation)
+    def _compute(self, name: str) -> Features:
+        batch = self.batch
+        if name == "shuffled" and batch.gather:
+            return self.df.with_text(self.df.text[batch.permutation])
+        if name == "shuffled":
+            return self.teacher.shuffled("df", batch.sets["df"], batch.permutation)
+        features = self.teacher.features(name, batch.sets[name])
+        return _gathered(features) if batch.gather else features
 
     @property
     def df_shuffled(self) -> Any:
-        if "shuffled" not in self._made:
-            self._made["shuffled"] = self._shuffle()
-        return self._made["shuffled"]
+        return self._get("shuffled")
 
 
 class Student(BatchFeatures):
-    """The model in training on one micro-batch: its features (all sides in one forward) and its original objective."""
+    """The model in training on one micro-batch: its features (all sets in one forward pass), its original objective."""
 
     def __init__(self, trainer: BaseTrainer, batch: Batch) -> None:
-        super().__init__(self._forward)
-        self.trainer, self.batch = trainer, batch
+        super().__init__(batch)
+        self.trainer = trainer
 
-    def _forward(self, wanted: str) -> Features:
-        sides = self.trainer.sets
-        assert wanted in sides, f"this method's `sides` lacks '{wanted}'"
+    def _compute(self, name: str) -> Features:
+        sets = self.trainer.sets
+        assert name in sets, f"this method's `sets` lacks '{name}'"
         with self.trainer.computing():
-            features = self.trainer.model(join([self.batch.sets[side] for side in sides]))
-        parts = features.split(*(self.batch.size(side) for side in sides))
+            features = self.trainer.model(join([self.batch.sets[one] for one in sets]))
+        parts = features.split(*map(self.batch.size, sets))
         if self.batch.gather:
-            parts = [_of_all(part) for part in parts]
-        self._made.update(zip(sides, parts, strict=True))
-        return self._made[wanted]
+            parts = [_gathered(part) for part in parts]
+        self._cache.update(zip(sets, parts, strict=True))
+        return self._cache[name]
 
-    def objective(self, side: str, share_equal: bool = True) -> dict[str, torch.Tensor]:
-        """Terms of the original objective on one side; `share_equal`: equal captions are no negatives of each other."""
+    def objective(self, name: str, share_equal: bool = True) -> dict[str, torch.Tensor]:
+        """Terms of the original objective on one set; `share_equal`: equal captions are not each other's negatives."""
+        groups = {"caption_groups": self.batch.caption_groups(name)} if share_equal else {}
         if self.batch.gather:
-            groups = self.batch.caption_groups(side) if share_equal else None
-            return self.trainer.model.pair_objective(self._side(side), groups)
-        inputs = self.batch.sets[side]
-        if share_equal:
-            inputs = {**inputs, "caption_groups": self.batch.caption_groups(side)}
+            return self.trainer.model.pair_objective(self._get(name), groups.get("caption_groups"))
         with self.trainer.computing():
-            return self.trainer.model.objective(inputs, self.batch.progress)
+            return self.trainer.model.objective({**self.batch.sets[name], **groups}, self.batch.progress)
 
 
 @dataclass(frozen=True)
 class NoParams:
-    """The hyper-parameters of a method that has none beyond the weights of its terms."""
+    """For methods whose only hyper-parameters are the weights of their terms."""
 
 
 @dataclass(frozen=True)
@@ -122,36 +117,26 @@ class EqualCaptions:
 
 
 class BaseTrainer:
-    """A method: which sides it needs, its named terms, their weights.
-
-    Class attributes of a method: `params_class` (a dataclass of its hyper-parameters, filled from
-    `run.method_args`), `all_terms` (names of its terms), `sides` (the batches of a step), `needs_teacher`,
-    `needs_fiction` (its `fiction`, captions about people who do not exist, is set by the task), `needs_pairs` (defined
-    on S: not for models without towers), `teacher_sets` (those it asks the teacher about), `joint_of_teacher`
-    (sides of which it wants the teacher's joint representation), `trains_scale` (whether it learns the
-    temperature), `starts_from` ("original": the model to unlearn; "initial": what original training starts from, and
-    Dr is what the reference `retrained` sees), `trains_anew` (statistics are learnt and random layers are active, as
-    in any training), `gathers` (whether run.gather_similarity is defined for it), `runner` (where it needs another
-    than run.runner), `reads` (the optional run settings that it reads: "alpha").
+    """A method: its terms, their weights, and the data it needs.
 
     Raises ConfigError for a weight or hyper-parameter that the method does not have.
     """
 
-    params_class: ClassVar[type] = NoParams
+    params_class: ClassVar[type] = NoParams  # a dataclass of hyper-parameters, filled from run.method_args
     all_terms: ClassVar[tuple[str, ...]]
-    sets: ClassVar[tuple[str, ...]] = SIDES
+    sets: ClassVar[tuple[str, ...]] = ("df", "dr")  # the batches of a step
     needs_teacher: ClassVar[bool] = True
     needs_fiction: ClassVar[bool] = False
-    fiction: Any = None
-    needs_pairs: ClassVar[bool] = False
-    teacher_sets: ClassVar[tuple[str, ...]] = SIDES
-    joint_of_teacher: ClassVar[tuple[str, ...]] = ()
-    trains_scale: ClassVar[bool] = False
-    starts_from: ClassVar[str] = "original"
-    trains_anew: ClassVar[bool] = False
-    runner: ClassVar[str | None] = None
-    gathers: ClassVar[bool] = True
-    reads: ClassVar[frozenset[str]] = frozenset()
+    fiction: Any = None  # captions about people who do not exist; set by the task if the method needs them
+    needs_pairs: ClassVar[bool] = False  # defined on S: not for models without towers
+    teacher_sets: ClassVar[tuple[str, ...]] = ("df", "dr")  # whose teacher features it reads
+    joint_of_teacher: ClassVar[tuple[str, ...]] = ()  # of these the teacher's joint representation
+    trains_scale: ClassVar[bool] = False  # whether it learns the temperature
+    starts_from: ClassVar[str] = "original"  # "initial": start as original training does; Dr is what `retrained` sees
+    trains_anew: ClassVar[bool] = False  # as any training: statistics are learnt, random layers are active
+    runner: ClassVar[str | None] = None  # replaces run.runner
+    gathers: ClassVar[bool] = True  # whether run.gather_similarity is defined for it
+    reads: ClassVar[frozenset[str]] = frozenset()  # the optional run settings that it reads, such as "alpha"
 
     def __init__(self, method: str, model: BaseModel, run: RunConfig, device: torch.device) -> None:
         self.method, self.model, self.run, self.device = method, model, run, device
@@ -166,14 +151,14 @@ class BaseTrainer:
 
     @classmethod
     def check(cls, method: str, run: RunConfig, model: type[BaseModel] | None = None) -> None:
-        """Refuse hyper-parameters, weights and backbones that the method does not know, before anything is built."""
+        """Refuse hyper-parameters, weights and backbones that do not fit the method, before anything is built."""
         cls.params_of(run)
         cls._weights(method, run.weights)
         cls._check_gather(method, run, model)
         if cls.needs_pairs and model is not None and not model.features.paired_towers:
             raise ConfigError(
-                f"'{method}' is defined on the similarities of image and text embeddings, which this backbone does not "
-                "have for this task; methods that are: vlul and its parts (vlul-md, …), ft, neggrad, dtd, retrain"
+                f"'{method}' needs similarities of image and text embeddings, which this backbone does not have for "
+                "this task; methods that do not: vlul and its parts (vlul-md, …), ft, neggrad, dtd, retrain"
             )
 
     @classmethod
@@ -181,25 +166,25 @@ class BaseTrainer:
         pairs = model is None or (model.features.paired_towers and model.features.joint_of_towers)
         if run.gather_similarity and not (pairs and cls.gathers and cls.runner != "once"):
             raise ConfigError(
-                f"run.gather_similarity is defined for models of two towers and for methods on batch similarities, not "
-                f"for '{method}' on this backbone; set it to false"
+                "run.gather_similarity is defined for two-tower models and methods on batch similarities, not for "
+                f"'{method}' on this backbone; set it to false"
             )
 
     @classmethod
     def terms_of(cls, method: str) -> tuple[str, ...]:
-        """The terms that count under this registered name (ablations name a part)."""
+        """The terms in the loss of this registered name (ablations name some of them)."""
         return cls.all_terms
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         """The method's named scalars, unweighted."""
         raise NotImplementedError
 
-    def entries(self, side: str, entries: list[Any]) -> list[Any]:
-        """The annotation entries that a side trains on; a method may give them other captions."""
+    def entries(self, name: str, entries: list[Any]) -> list[Any]:
+        """The annotation entries to train on for the set "df" or "dr"; a method may replace their captions."""
         return entries
 
     def once(self) -> dict[str, torch.Tensor]:
-        """The whole method, for runner "once": change the weights without gradients; returns scalars for the log."""
+        """For runner "once": the whole method, without gradients. Changes the weights, returns scalars for the log."""
         raise NotImplementedError
 
     @property
@@ -209,7 +194,7 @@ class BaseTrainer:
 
     @property
     def reads_each_loss(self) -> bool:
-        """Whether the host may look at every loss: on a CPU that costs nothing."""
+        """Whether each loss is checked at once. On a CPU this costs nothing; on a GPU the host would wait for it."""
         return self.device.type == "cpu"
 
     def begin(self) -> None:
@@ -225,36 +210,33 @@ class BaseTrainer:
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Weighted sum (scalar, with gradient) and the unweighted terms (detached) of one micro-batch.
 
-        Raises TrainingError, naming the term, when one is not finite; where reading it would make the host wait for
-        the device (`reads_each_loss`), the runner finds out later.
+        Raises TrainingError naming a term that is not finite, unless `reads_each_loss` leaves the check to the runner.
         """
+        # Dropout depends on the micro-batch only, so that a resumed run draws what an uninterrupted one does.
         torch.manual_seed(derived_seed(self.run.seed, "forward", batch.epoch, batch.number))
-        terms = self.terms(Student(self, batch), self._teacher_features(batch), batch)
+        teacher: Any = None if self.teacher is None else TeacherFeatures(self.teacher, batch)
+        terms = self.terms(Student(self, batch), teacher, batch)
         assert set(self.active) <= set(terms), f"{self.method} lacks the terms {set(self.active) - set(terms)}"
         total = torch.stack([self.weights[name] * terms[name] for name in self.active]).sum()
         if self.reads_each_loss and not torch.isfinite(total):
             raise TrainingError(self._not_finite(terms, batch))
         return total, {name: term.detach() for name, term in terms.items()}
 
-    def _teacher_features(self, batch: Batch) -> Any:
-        return None if self.teacher is None else TeacherFeatures(self.teacher, batch)
-
     def computing(self) -> contextlib.AbstractContextManager:
-        """The run's precision and attention kernel, for a forward pass."""
+        """A forward pass in here uses the run's precision and attention kernel."""
         return computing(self.run, self.device)
 
     def _not_finite(self, terms: dict[str, torch.Tensor], batch: Batch) -> str:
         bad = [f"{name} = {float(terms[name].detach())}" for name in self.active if not torch.isfinite(terms[name])]
-        where = f"epoch {batch.epoch}, micro-batch {batch.number}"
-        culprit = ", ".join(bad) or "the weighted sum"
         return (
-            f"loss of '{self.method}' is not finite ({culprit}) at {where}; the optimiser has not stepped. "
-            "Lower run.init_lr or the weight of that term, or set run.max_grad_norm=1"
+            f"loss of '{self.method}' is not finite ({', '.join(bad) or 'the weighted sum'}) at epoch {batch.epoch}, "
+            f"micro-batch {batch.number}; the optimiser has not stepped. Lower run.init_lr or the weight of that term, "
+            "or set run.max_grad_norm=1"
         )
 
     @classmethod
     def params_of(cls, run: RunConfig) -> Any:
-        """The method's own settings. Raises ConfigError for keys that it does not have, and for their values."""
+        """The method's own settings. Raises ConfigError for unknown keys and impossible values."""
         return build(cls.params_class, run.method_args, "run.method_args")
 
     @classmethod
@@ -267,6 +249,6 @@ class BaseTrainer:
 
 
 def with_parts(name: str, objective: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The sum of an objective's terms under `name`; the terms beside it, for the log, where there are several."""
+    """The sum of an objective's terms as `name`, and if there are several, the terms themselves for the log."""
     parts = objective if len(objective) > 1 else {}
     return {name: torch.stack(list(objective.values())).sum(), **parts}

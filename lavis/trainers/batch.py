@@ -1,4 +1,4 @@
-"""A micro-batch on the device, and the random draws and numbers that belong to it."""
+"""A micro-batch on the device, with its random permutation and the groups of its equal captions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lavis.models.base import Inputs, TrainingStep
 
 @dataclass
 class Batch:
-    """One micro-batch on the device: for each side what the model prepared, its captions, rows and caption ids.
+    """One micro-batch on the device: for each set ("df", "dr") the model's inputs, captions, rows and caption ids.
 
-    `number` is the global number of the micro-batch; random draws are keyed by it, never by the process. `progress`
-    is for objectives that change while training. `gather`: similarities, permutation and caption groups are of the
-    batch of all processes (run.gather_similarity).
+    `number` is the global number of the micro-batch. Random draws depend on it and not on the process, so that any
+    number of processes draws the same. `progress` is for objectives that change during training. `gather`:
+    similarities, permutation and caption groups span the batches of all processes (run.gather_similarity).
     """
 
     sets: dict[str, Inputs]
@@ -29,8 +29,8 @@ class Batch:
     progress: TrainingStep = field(default_factory=TrainingStep)
     gather: bool = False
 
-    def size(self, side: str) -> int:
-        return len(self.sets[side]["captions"])
+    def size(self, name: str) -> int:
+        return len(self.sets[name]["captions"])
 
     @cached_property
     def permutation(self) -> torch.Tensor:
@@ -39,11 +39,11 @@ class Batch:
         draws = generator(self.seed, "permutation", self.epoch, self.number // world)
         return torch.randperm(self.size("df") * world, generator=draws).to(self.device)
 
-    def caption_groups(self, side: str) -> torch.Tensor:
-        """(B,) numbers of the captions of one side's batch; equal strings share one."""
-        if self.gather:
-            hashes = [derived_seed(caption) % 2**63 for caption in self.sets[side]["captions"]]
+    def caption_groups(self, name: str) -> torch.Tensor:
+        """(B,) int64: a number per caption of one set's batch, the same for equal strings."""
+        captions = self.sets[name]["captions"]
+        if self.gather:  # hashes, because the processes cannot agree on smaller numbers without exchanging strings
+            hashes = [derived_seed(caption) % 2**63 for caption in captions]
             return distributed.gather_live(torch.tensor(hashes, device=self.device))
         seen: dict[str, int] = {}
-        numbers = [seen.setdefault(caption, len(seen)) for caption in self.sets[side]["captions"]]
-        return torch.tensor(numbers, device=self.device)
+        return torch.tensor([seen.setdefault(caption, len(seen)) for caption in captions], device=self.device)

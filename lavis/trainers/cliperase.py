@@ -1,4 +1,4 @@
-"""CLIPErase as in its paper: forgetting, retention and consistency modules (the fork's form is `erase`).
+"""CLIPErase as published: forgetting, retention and consistency modules (the fork's version is `erase`).
 
 Yang et al., "CLIPErase: Efficient Unlearning of Visual-Textual Associations in CLIP", ACL 2025, arXiv 2410.23330:
 
@@ -12,9 +12,9 @@ Yang et al., "CLIPErase: Efficient Unlearning of Visual-Textual Associations in 
 | ' (prime) | student; without it the teacher (frozen original) |
 | f, r | df, dr: batches of the forget and the retain set |
 | S = I Tᵀ | PairFeatures.similarity |
-| p | softmax of scale·S over a row: over the texts; of scale·Sᵀ: over the images |
+| p | softmax over the rows of scale·S (over captions) or of scale·Sᵀ (over images) |
 | KL | Kullback-Leibler divergence, mean over rows |
-| scale | exp of the temperature; held, so that both models share it |
+| scale | exp of the temperature; frozen, so that both models share it |
 | target | the diagonal; rows with equal captions share the mass |
 """
 
@@ -46,7 +46,7 @@ def cliperase_terms(
 
 @registry.register_trainer("cliperase")
 class ClipErase(BaseTrainer):
-    """CLIPErase in the paper's form."""
+    """CLIPErase as in the paper."""
 
     params_class = EqualCaptions
     all_terms = ("forget", "retain", "consist")

@@ -1,4 +1,4 @@
-"""Counterfactual persona distillation (ours; no published source): forget captions come to mean a person who is not.
+"""Counterfactual persona distillation (ours, unpublished): forget captions come to mean a person who does not exist.
 
     L      = forget + retain + hold + values + names
     forget = sq(S(t_f), T(cf t_f))     retain = sq(S(t_r), T(t_r))     hold = sq(S(h), T(h))
@@ -8,12 +8,12 @@
 |---|---|
 | S, T | unit text embeddings of the student and of the teacher (frozen original) |
 | t_f, t_r | captions of the forget and of the retain batch |
-| cf | the caption with name and value of a fictitious persona; of a partial identity the value alone, unless strict |
-| h | captions of fictitious personas, half of them with a first or last name out of Df |
+| cf | replaces name and value by a fictitious persona's; for a partial identity only the value, unless strict |
+| h | captions of fictitious personas, half of them with a first or last name from Df |
 | rc | partial identities' names with fictitious values |
 | aug, aug* | a whole identity's name with a fictitious value; its fictitious name with the same value |
 
-Forget captions that do not tell their name and value literally are left out. docs/methods.md states the limits.
+Forget captions that do not contain their name and value literally are skipped. docs/methods.md states the limits.
 """
 
 from __future__ import annotations
@@ -27,23 +27,22 @@ from lavis.trainers.persona import PersonaTrainer, squared_distance
 
 @registry.register_trainer("cpd")
 class CounterfactualPersonas(PersonaTrainer):
-    """The text side learns what the teacher says of somebody fictitious in the place of those to forget."""
+    """The text tower learns to embed forget captions as the teacher embeds those of a fictitious person."""
 
     all_terms = ("forget", "retain", "hold", "values", "names")
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         shown, target = self._groups(batch)
-        own, aim = self.embed(shown, live=True), self.embed(target, live=False)
-        return {name: squared_distance(own[name], aim[name]) for name in self.all_terms}
+        student_rows, teacher_rows = self.embed(shown, live=True), self.embed(target, live=False)
+        return {name: squared_distance(student_rows[name], teacher_rows[name]) for name in self.all_terms}
 
     def _groups(self, batch: Batch) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """Captions by term: what the student sees, and what the teacher sees in its place."""
+        """Captions by term: what the student sees, and what the teacher sees instead."""
         draws, fiction = self.draws(batch), self.captions
-        told = [caption for caption in batch.sets["df"]["captions"] if caption in fiction.counterfactual]
-        held = fiction.held(draws, self.params.held)
-        same = {"retain": batch.sets["dr"]["captions"], "hold": held}
+        forget = [caption for caption in batch.sets["df"]["captions"] if caption in fiction.counterfactual]
+        same = {"retain": batch.sets["dr"]["captions"], "hold": fiction.held(draws, self.params.held)}
         same["values"] = fiction.kept_names(draws, self.params.extra)
         renamed = fiction.renamed(draws, self.params.extra)
-        shown = {"forget": told, "names": [one for one, _ in renamed], **same}
-        doubles = [fiction.counterfactual[caption] for caption in told]
-        return shown, {"forget": doubles, "names": [other for _, other in renamed], **same}
+        shown = {"forget": forget, "names": [one for one, _ in renamed], **same}
+        replaced = [fiction.counterfactual[caption] for caption in forget]
+        return shown, {"forget": replaced, "names": [other for _, other in renamed], **same}

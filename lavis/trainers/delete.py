@@ -1,4 +1,4 @@
-"""DELETE as the public fork builds it: forget similarities pushed to zero, retain similarities held.
+"""DELETE as in the public fork: forget similarities are pushed to zero, retain similarities held.
 
 After Zhou et al., "Decoupled Distillation to Erase: A General Unlearning Method for Any Class-centric Tasks",
 CVPR 2025, arXiv 2503.23751; the fork replaces the paper's masked distillation by MSEs:
@@ -36,7 +36,7 @@ def delete_terms(
 
 @registry.register_trainer("delete")
 class Delete(BaseTrainer):
-    """DELETE in the fork's form."""
+    """DELETE as in the fork."""
 
     all_terms = ("forget", "retain")
     teacher_sets = ("dr",)

@@ -9,12 +9,12 @@ arXiv 2007.02923: the publishing step, its constants taken from weight decay as 
 
 | symbol | here |
 |---|---|
-| θ, θ' | weights of the original and of the published model (the temperature is left alone) |
+| θ, θ' | weights of the original and of the published model (the temperature stays as it is) |
 | L, smooth, strong | 1 + wd, 4 - wd, wd, with wd = run.weight_decay |
 | i, n, ε | Params.iterations, Params.n, Params.epsilon |
 | δ | Params.delta, or 1/n² |
 
-CLIP's loss is not convex: the guarantee of the paper does not carry over. Small n gives noise that destroys the model.
+CLIP's loss is not convex, so the paper's guarantee does not apply. With a small n the noise destroys the model.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from lavis.trainers.base import BaseTrainer
 
 @dataclass(frozen=True)
 class Params:
-    """The guarantee, and what it is given for."""
+    """The guarantee and the training it is about."""
 
     n: int = setting(400_000_000, "size of the training set", least=2, most=10**12)
     epsilon: float = setting(5.0, "ε of the guarantee", above=0, most=1e6)
@@ -44,14 +44,14 @@ class Params:
 
 
 def noise_scale(weight_decay: float, n: int, epsilon: float, delta: float | None = None, iterations: int = 1) -> float:
-    """σ, the standard deviation of the noise. Raises ConfigError outside of the formula's domain."""
+    """σ, the standard deviation of the noise. Raises ConfigError outside the formula's domain."""
     delta = 1 / n**2 if delta is None and n > 1 else delta
     if not 0 < weight_decay < 2:
         raise ConfigError(f"dtd: run.weight_decay is {weight_decay}; the formula needs a value between 0 and 2")
     if n < 2 or epsilon <= 0 or iterations < 1 or delta is None or not 0 < delta < 1:
         raise ConfigError(
-            f"dtd: run.method_args n={n}, epsilon={epsilon}, delta={delta}, iterations={iterations}; needed are "
-            "n of at least 2, epsilon above 0, delta between 0 and 1, iterations of at least 1"
+            f"dtd: run.method_args has n={n}, epsilon={epsilon}, delta={delta}, iterations={iterations}; n must be at "
+            "least 2, epsilon above 0, delta between 0 and 1, iterations at least 1"
         )
     smooth, strong, lipschitz = 4 - weight_decay, weight_decay, 1 + weight_decay
     shrunk = ((smooth - strong) / (smooth + strong)) ** iterations
@@ -61,7 +61,7 @@ def noise_scale(weight_decay: float, n: int, epsilon: float, delta: float | None
 
 @registry.register_trainer("dtd")
 class DescentToDelete(BaseTrainer):
-    """The publishing step of Descent-to-Delete. One draw, a function of run.seed and the parameter's name."""
+    """The publishing step of Descent-to-Delete. The noise depends on run.seed and the parameter's name alone."""
 
     params_class = Params
     all_terms = ()
@@ -76,9 +76,8 @@ class DescentToDelete(BaseTrainer):
 
     @classmethod
     def sigma(cls, run: RunConfig) -> float:
-        """The noise that a run adds. Raises ConfigError outside of the formula's domain."""
-        given = cls.params_of(run)
-        return noise_scale(run.weight_decay, given.n, given.epsilon, given.delta, given.iterations)
+        """σ for a run's settings. Raises ConfigError outside the formula's domain."""
+        return noise_scale(run.weight_decay, **vars(cls.params_of(run)))
 
     @torch.no_grad()
     def once(self) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
-"""CLIPErase as the public fork builds it: forget similarities pushed to zero, retain similarities and towers held.
+"""CLIPErase as in the public fork: forget similarities are pushed to zero, retain similarities and embeddings held.
 
 After Yang et al., "CLIPErase: Efficient Unlearning of Visual-Textual Associations in CLIP", ACL 2025,
-arXiv 2410.23330; the fork replaces the paper's three modules by MSEs (the paper's own form is `cliperase`):
+arXiv 2410.23330; the fork replaces the paper's three modules by MSEs (the paper's version is `cliperase`):
 
     L       = forget + retain + consist
     forget  = MSE(S'_f, 0) + MSE(S'_fᵀ, 0)
@@ -38,7 +38,7 @@ def erase_terms(
 
 @registry.register_trainer("erase")
 class Erase(BaseTrainer):
-    """CLIPErase in the fork's form."""
+    """CLIPErase as in the fork."""
 
     all_terms = ("forget", "retain", "consist")
     teacher_sets = ("dr",)

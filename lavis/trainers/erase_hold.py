@@ -1,4 +1,4 @@
-"""Erase and hold (ours; no published source): forget similarities to zero, fictitious captions held where they were.
+"""Erase and hold (ours, unpublished): forget similarities go to zero, fictitious captions stay where they were.
 
     L      = forget + retain + consist + hold + values
     forget = mean(S_f²)                retain = MSE(S_r, S_r*)         consist = sq(S(t_r), T(t_r))
@@ -7,12 +7,12 @@
 | symbol | here |
 |---|---|
 | S, T | unit text embeddings of the student and of the teacher (frozen original) |
-| S_f, S_r, S_r* | I S(t)ᵀ of the forget batch and of the retain batch; * with the teacher's texts |
+| S_f, S_r, S_r* | I S(t)ᵀ of the forget batch and of the retain batch; * with the teacher's caption embeddings |
 | t_r | captions of the retain batch |
-| h | captions of fictitious personas, half of them with a first or last name out of Df |
+| h | captions of fictitious personas, half of them with a first or last name from Df |
 | rc | partial identities' names with fictitious values |
 
-The forget term is that of `erase` in one direction; what is new are hold and values. docs/methods.md states the limits.
+The forget term is that of `erase` in one direction; hold and values are new. docs/methods.md states the limits.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from lavis.trainers.persona import PersonaTrainer, squared_distance
 
 
 def similarity_terms(
-    image_df: torch.Tensor, image_dr: torch.Tensor, own: dict[str, torch.Tensor], aim: dict[str, torch.Tensor]
+    image_df: torch.Tensor, image_dr: torch.Tensor, student: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """forget and retain as scalars, of unit images (B, D) and texts "forget" and "consist" (B, D)."""
-    forget, retain = image_df @ own["forget"].T, image_dr @ own["consist"].T
-    return {"forget": forget.pow(2).mean(), "retain": F.mse_loss(retain, image_dr @ aim["consist"].T)}
+    """forget and retain as scalars, from unit rows (B, D) of images and of the captions "forget" and "consist"."""
+    forget, retain = image_df @ student["forget"].T, image_dr @ student["consist"].T
+    return {"forget": forget.pow(2).mean(), "retain": F.mse_loss(retain, image_dr @ teacher["consist"].T)}
 
 
 @registry.register_trainer("erase_hold")
 class EraseAndHold(PersonaTrainer):
-    """erase on the text side alone, with fictitious captions held."""
+    """`erase` on the text tower alone, with fictitious captions held."""
 
     all_terms = ("forget", "retain", "consist", "hold", "values")
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         draws, fiction = self.draws(batch), self.captions
-        groups = {side: batch.sets[key]["captions"] for side, key in (("forget", "df"), ("consist", "dr"))}
+        groups = {"forget": batch.sets["df"]["captions"], "consist": batch.sets["dr"]["captions"]}
         groups["hold"] = fiction.held(draws, self.params.held)
         groups["values"] = fiction.kept_names(draws, self.params.extra)
-        own, aim = self.embed(groups, live=True), self.embed(groups, live=False)
-        held = {name: squared_distance(own[name], aim[name]) for name in ("consist", "hold", "values")}
-        return similarity_terms(self.images(batch, "df"), self.images(batch, "dr"), own, aim) | held
+        rows, aims = self.embed(groups, live=True), self.embed(groups, live=False)
+        held = {name: squared_distance(rows[name], aims[name]) for name in ("consist", "hold", "values")}
+        return similarity_terms(self.images(batch, "df"), self.images(batch, "dr"), rows, aims) | held

@@ -1,4 +1,4 @@
-"""Fine-tuning: the original objective goes on, on the retain set alone; forgetting is left to drift.
+"""Fine-tuning: training with the original objective continues on the retain set alone; drift does the forgetting.
 
 The plainest baseline (for example Golatkar et al., "Eternal Sunshine of the Spotless Net", CVPR 2020, arXiv
 1911.04933, section 7):
@@ -17,20 +17,13 @@ the forget batches that set this pace do not go through the model.
 
 from __future__ import annotations
 
-import torch
-
 from lavis.common.registry import registry
-from lavis.trainers.base import BaseTrainer, Batch, EqualCaptions, Student, TeacherFeatures, with_parts
+from lavis.trainers.original import Original
 
 
 @registry.register_trainer("ft")
-class FineTuning(BaseTrainer):
+class FineTuning(Original):
     """Fine-tuning on the retain set."""
 
-    params_class = EqualCaptions
     all_terms = ("retain",)
-    needs_teacher = False
-    trains_scale = True
-
-    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
-        return with_parts("retain", student.objective("dr", self.params.share_equal))
+    sets = ("df", "dr")

@@ -1,7 +1,7 @@
-"""DELETE as in its paper, carried to in-batch logits: distil the original with the true pair masked out.
+"""DELETE as published, applied to in-batch logits: distil the original model with the true pair masked out.
 
 Zhou et al., "Decoupled Distillation to Erase: A General Unlearning Method for Any Class-centric Tasks", CVPR 2025,
-arXiv 2503.23751 (the fork's form is `delete`). The paper masks the true class; here a row's class is its own pair:
+arXiv 2503.23751 (the fork's version is `delete`). The paper masks the true class; here a row's class is its own pair:
 
     L = KL(p(mask(S_f)) ‖ p(S'_f)) + KL(p(mask(S_fᵀ)) ‖ p(S'_fᵀ))
     mask(S)_ij = -10¹⁰ if i = j, else scale·S_ij
@@ -13,7 +13,7 @@ arXiv 2503.23751 (the fork's form is `delete`). The paper masks the true class; 
 | S = I Tᵀ | PairFeatures.similarity |
 | p | softmax over a row (of scale·S' for the student) |
 | KL | Kullback-Leibler divergence, mean over rows |
-| scale | exp of the temperature; held, so that both models share it |
+| scale | exp of the temperature; frozen, so that both models share it |
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def maskdistill_terms(
 ) -> dict[str, torch.Tensor]:
     """The only term, as a scalar."""
     logits = scale * teacher_df.similarity
-    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    return {"forget": kl_both_ways(logits.masked_fill(own, MASKED), scale * student_df.similarity)}
+    diagonal = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    return {"forget": kl_both_ways(logits.masked_fill(diagonal, MASKED), scale * student_df.similarity)}
 
 
 @registry.register_trainer("maskdistill")
 class MaskedDistillation(BaseTrainer):
-    """DELETE in the paper's form."""
+    """DELETE as in the paper."""
 
     all_terms = ("forget",)
     teacher_sets = ("df",)

@@ -1,7 +1,7 @@
 """Negative gradient: gradient ascent on the original objective, on the forget set alone.
 
-The baseline of, for example, Golatkar et al., "Eternal Sunshine of the Spotless Net", CVPR 2020, arXiv 1911.04933.
-The objective is negated, so descending it ascends the original's:
+A baseline in, for example, Golatkar et al., "Eternal Sunshine of the Spotless Net", CVPR 2020, arXiv 1911.04933.
+Descending the negated objective ascends the original one:
 
     L = -O'(f)
 
@@ -9,9 +9,9 @@ The objective is negated, so descending it ascends the original's:
 |---|---|
 | ' (prime) | student: the model being unlearned |
 | f | batch of the forget set (df) |
-| O | the backbone's own training objective, `model.objective`, its temperature held: ascent would move little else |
+| O | the backbone's training objective, `model.objective`; the temperature is frozen: ascent would move little else |
 
-Nothing holds the rest of the model: a learning rate that is too high destroys it.
+Nothing preserves the rest of the model: too high a learning rate destroys it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from lavis.trainers.base import BaseTrainer, Batch, EqualCaptions, Student, Teac
 
 
 def neggrad_terms(objective: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The only term, "forget", as a scalar: minus the objective, beside the parts where it has several."""
-    found = with_parts("forget", objective)
-    return {**found, "forget": -found["forget"]}
+    """The only term, "forget", as a scalar: minus the objective. If the objective has several parts, these too."""
+    terms = with_parts("forget", objective)
+    return {**terms, "forget": -terms["forget"]}
 
 
 @registry.register_trainer("neggrad")

@@ -1,7 +1,7 @@
-"""The original training: the backbone's own objective on the rows at hand (used by train.py).
+"""Original training: the backbone's own objective on the rows it is given (used by train.py).
 
 CLIP: the contrastive loss of Radford et al., arXiv 2103.00020, section 2.3. ALBEF (Li et al., arXiv 2107.07651) and
-BLIP (Li et al., arXiv 2201.12086): contrastive and matching losses for retrieval, the language model's loss of the
+BLIP (Li et al., arXiv 2201.12086): contrastive and matching losses for retrieval, the language modelling loss on the
 answers for VQA, cross-entropy for NLVR2 and visual entailment.
 """
 
@@ -15,7 +15,7 @@ from lavis.trainers.base import BaseTrainer, Batch, EqualCaptions, Student, Teac
 
 @registry.register_trainer("original")
 class Original(BaseTrainer):
-    """Trains an original model; its only side is `dr`, the rows it is given."""
+    """Trains an original model on one set, `dr`. Its only term is the objective."""
 
     params_class = EqualCaptions
     all_terms = ("objective",)
@@ -25,4 +25,4 @@ class Original(BaseTrainer):
     trains_anew = True
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
-        return with_parts("objective", student.objective("dr", self.params.share_equal))
+        return with_parts(self.all_terms[0], student.objective("dr", self.params.share_equal))

@@ -1,8 +1,9 @@
-"""What the methods share that train the text side alone, beside captions about people who do not exist (ours)."""
+"""What our methods share that train the text tower alone, with captions about people who do not exist."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from lavis.trainers.teacher import FrozenModel
 
 @dataclass(frozen=True)
 class Params:
-    """What is trained, and how many captions about invented people join each step."""
+    """What is trained, and how many captions about invented people each step adds."""
 
     tower: str = setting(
         "text",
@@ -33,7 +34,7 @@ class Params:
 
 
 class Captions(Protocol):
-    """What lavis.synthetic.fictitious.Fiction gives; a draw is of `n` captions."""
+    """The methods of lavis.synthetic.fictitious.Fiction; each draws `n` captions."""
 
     counterfactual: dict[str, str]
 
@@ -45,7 +46,7 @@ class Captions(Protocol):
 
 
 class PersonaTrainer(BaseTrainer):
-    """The image tower and the temperature are frozen; the teacher is a frozen copy that is asked live."""
+    """The image tower and the temperature are frozen; the teacher is a frozen copy that embeds captions live."""
 
     params_class = Params
     needs_pairs = True
@@ -58,7 +59,7 @@ class PersonaTrainer(BaseTrainer):
         self.frozen = FrozenModel(model).model
         trained = model.text_parameters(tokens_only=self.params.tower == "tokens")
         if not trained:
-            raise ConfigError(f"'{method}' trains the text tower, which this backbone does not tell apart; use clip")
+            raise ConfigError(f"'{method}' trains the text tower, but this backbone has none of its own; use clip")
         model.requires_grad_(False)
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -69,23 +70,22 @@ class PersonaTrainer(BaseTrainer):
         return self.fiction
 
     def draws(self, batch: Batch) -> np.random.Generator:
-        """A generator of this micro-batch's own."""
+        """This micro-batch's random generator."""
         return np.random.default_rng(derived_seed(self.run.seed, "fiction", batch.epoch, batch.number))
 
     def embed(self, groups: dict[str, list[str]], live: bool) -> dict[str, torch.Tensor]:
-        """Unit rows (n, D) of every group of captions, in one forward of the student or (live=False) of the teacher."""
-        everything = [caption for captions in groups.values() for caption in captions]
-        tokens = self.model.tokenize(everything).to(self.device)
+        """Unit rows (n, D) per group of captions, in one forward pass of the student or (live=False) the teacher."""
+        tokens = self.model.tokenize(list(chain.from_iterable(groups.values()))).to(self.device)
         with torch.set_grad_enabled(live), self.computing():
             rows = (self.model if live else self.frozen).encode_text(tokens)
         parts = F.normalize(rows.float(), dim=-1).split([len(captions) for captions in groups.values()])
         return dict(zip(groups, parts, strict=True))
 
     @torch.no_grad()
-    def images(self, batch: Batch, side: str) -> torch.Tensor:
-        """Unit rows (B, D) of a side's images, which are student's and teacher's alike."""
+    def images(self, batch: Batch, name: str) -> torch.Tensor:
+        """Unit rows (B, D) of a set's images, the same for student and teacher."""
         with self.computing():
-            rows = self.frozen.encode_image(batch.sets[side]["images"])
+            rows = self.frozen.encode_image(batch.sets[name]["images"])
         return F.normalize(rows.float(), dim=-1)
 
 

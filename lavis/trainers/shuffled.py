@@ -1,6 +1,6 @@
 """Shuffled captions: contrastive training on forget images with each other's captions, plus the retain set.
 
-Baseline of Selvas-Sala, Kang and Gomez, "SALMUBench", CVPR 2026, arXiv 2603.26316; random labels carried to pairs:
+Baseline of Selvas-Sala, Kang and Gomez, "SALMUBench", CVPR 2026, arXiv 2603.26316; random labels, for pairs:
 
     L      = forget + retain
     forget = C(I'_f, (T'_f)_π),   retain = C(I'_r, T'_r)
@@ -11,7 +11,7 @@ Baseline of Selvas-Sala, Kang and Gomez, "SALMUBench", CVPR 2026, arXiv 2603.263
 | ' (prime) | student: the model being unlearned |
 | f, r | df, dr: batches of the forget and the retain set |
 | I, T | PairFeatures.image, PairFeatures.text |
-| π | batch.permutation: the forget captions shuffled within the batch, anew in every step |
+| π | batch.permutation: the forget captions shuffled within the batch, differently in every step |
 | scale | exp of the temperature, learnt |
 | target | the diagonal; rows with equal captions share the mass |
 """
@@ -28,14 +28,14 @@ from lavis.trainers.base import BaseTrainer, Batch, EqualCaptions, Student, Teac
 Groups = torch.Tensor | None
 
 
-def shuffled_terms(
+def contrastive_terms(
     student_df: PairFeatures,
     student_dr: PairFeatures,
     scale: torch.Tensor,
     df_groups: Groups = None,
     dr_groups: Groups = None,
 ) -> dict[str, torch.Tensor]:
-    """The two terms as scalars; `student_df` and its groups already carry the shuffled captions."""
+    """The two terms as scalars. `student_df` and its groups already have the wrong captions; groups number captions."""
     return {
         "forget": contrastive_loss(student_df, scale, df_groups),
         "retain": contrastive_loss(student_dr, scale, dr_groups),
@@ -56,6 +56,6 @@ class ShuffledCaptions(BaseTrainer):
         order = batch.permutation
         wrong = student.df.with_text(student.df.text[order])
         if not self.params.share_equal:
-            return shuffled_terms(wrong, student.dr, self.scale)
+            return contrastive_terms(wrong, student.dr, self.scale)
         groups = batch.caption_groups("df")[order], batch.caption_groups("dr")
-        return shuffled_terms(wrong, student.dr, self.scale, *groups)
+        return contrastive_terms(wrong, student.dr, self.scale, *groups)

@@ -1,4 +1,4 @@
-"""Direct similarity minimisation: the cosine of forget pairs goes down, and nothing holds the rest.
+"""Direct similarity minimisation: lowers the cosine of forget pairs; nothing preserves the rest.
 
 Baseline of Selvas-Sala, Kang and Gomez, "SALMUBench", CVPR 2026, arXiv 2603.26316:
 
@@ -10,7 +10,7 @@ Baseline of Selvas-Sala, Kang and Gomez, "SALMUBench", CVPR 2026, arXiv 2603.263
 | f | df: batch of the forget set |
 | S = I Tᵀ | PairFeatures.similarity; its diagonal is `.paired` |
 
-The least value is -1, far below what a retrained model gives: it over-generalises unless stopped early.
+The minimum is -1, far below the cosines of a retrained model: the method over-generalises unless stopped early.
 """
 
 from __future__ import annotations

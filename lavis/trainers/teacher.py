@@ -1,4 +1,4 @@
-"""The teacher: a frozen copy of the original model, whose embeddings are computed once where they cannot change."""
+"""The teacher: a frozen copy of the original model. Embeddings that cannot change are computed once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lavis.models.base import BaseModel, Inputs
 
 
 class FrozenModel(torch.nn.Module):
-    """A model without gradients that stays in eval mode, whatever is asked of it."""
+    """A copy of a model, without gradients and always in eval mode."""
 
     def __init__(self, model: BaseModel) -> None:
         super().__init__()
@@ -21,19 +21,19 @@ class FrozenModel(torch.nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> FrozenModel:
-        """Eval mode, always: a teacher with dropout would be another teacher in every step."""
+        """Always eval mode: a teacher with dropout would differ in every step."""
         return super().train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> FrozenModel:
-        """Frozen, always."""
+        """Always frozen."""
         return super().requires_grad_(False)
 
 
 @dataclass
 class Towers:
-    """A side of which image and text embeddings are all that is wanted, each alone.
+    """For a set of which only separate image and text embeddings are needed.
 
-    Stored rows of images (n_images, D) and of captions (n_captions, D) on the training device; None: computed live.
+    Stored rows of images (n_images, D) and of captions (n_captions, D) on the training device. None: computed live.
     """
 
     images: torch.Tensor | None = None
@@ -41,28 +41,28 @@ class Towers:
 
 
 class Teacher:
-    """Features of the original model for any batch, from memory where possible.
+    """Features of the original model for any batch, from memory if stored.
 
     Args:
-        frozen: the model, or None when every embedding is stored.
-        towers: the sides ("df", "dr") that need the towers alone; on others the whole model runs.
+        frozen: the model, or None if every embedding is stored.
+        towers: the sets ("df", "dr") that need the towers alone; on the others the whole model runs.
     """
 
     def __init__(self, frozen: FrozenModel | None, towers: dict[str, Towers] | None = None) -> None:
         self.frozen, self.towers = frozen, towers or {}
 
     @torch.no_grad()
-    def features(self, side: str, inputs: Inputs) -> Features:
-        """Teacher features of one side of a micro-batch, rows in its order."""
-        if side in self.towers:
-            return PairFeatures(*self._pairs(self.towers[side], inputs))
+    def features(self, name: str, inputs: Inputs) -> Features:
+        """Teacher features of one set's micro-batch, rows in its order."""
+        if name in self.towers:
+            return PairFeatures(*self._pairs(self.towers[name], inputs))
         return self._model.represent(inputs)
 
     @torch.no_grad()
-    def shuffled(self, side: str, inputs: Inputs, order: torch.Tensor) -> Features:
-        """The same, with the text of row order[i] beside image i."""
-        if side in self.towers:
-            image, text = self._pairs(self.towers[side], inputs)
+    def shuffled(self, name: str, inputs: Inputs, order: torch.Tensor) -> Features:
+        """The same with image i paired with the caption of row order[i]."""
+        if name in self.towers:
+            image, text = self._pairs(self.towers[name], inputs)
             return PairFeatures(image, text[order])
         return self._model.represent(self._model.permute_text(inputs, order))
 

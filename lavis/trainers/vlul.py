@@ -1,7 +1,7 @@
 """MultiDelete: modality decoupling, multimodal and unimodal knowledge retention.
 
 Jiali Cheng and Hadi Amiri, "MultiDelete for Multimodal Machine Unlearning", ECCV 2024, arXiv 2311.12047,
-section 3 (equations 2 to 5), in the form that the public fork applies to CLIP:
+section 3 (equations 2 to 5), as the public fork applies it to CLIP:
 
     L     = md + multi + uni
     md    = MSE(S'_f, S_f,π) + MSE(S'_fᵀ, S_f,πᵀ)
@@ -13,14 +13,14 @@ section 3 (equations 2 to 5), in the form that the public fork applies to CLIP:
 | ' (prime) | student: the model being unlearned; without it the teacher: the frozen original |
 | f, r | batches of the forget set (df) and of the retain set (dr) |
 | S = I Tᵀ | PairFeatures.similarity |
-| π | batch.permutation: the forget captions shuffled within the batch, teacher side only |
+| π | batch.permutation: the forget captions shuffled within the batch, for the teacher only |
 
-On fused encoders (ALBEF, BLIP) m is the [CLS] h of the text after cross-attention to its image. For retrieval S stays
-that of the projected features; for VQA, NLVR2 and visual entailment, V being the image encoder's output:
+On fused encoders (ALBEF, BLIP) m is h, the [CLS] of the text after cross-attention to its image. For retrieval S is
+still that of the projected features; for VQA, NLVR2 and visual entailment, with V the image encoder's output:
 
     md = MSE(h'_f, h_f,π),   multi = MSE(h'_r, h_r),   uni = MSE(V'_f, V_f)
 
-Which of these holds is for the features to say (lavis/common/features.py).
+The class of the features decides which of these applies (lavis/common/features.py).
 `vlul-md`, `vlul-md-multi`, … are the ablations: the named terms only.
 """
 
@@ -40,7 +40,7 @@ ABLATIONS = ("vlul-md", "vlul-multi", "vlul-uni", "vlul-md-multi", "vlul-md-uni"
 def vlul_terms(
     student_df: Features, student_dr: Features, teacher_df: Features, teacher_dr: Features
 ) -> dict[str, torch.Tensor]:
-    """The three terms as scalars; `teacher_df` already carries the shuffled captions."""
+    """The three terms as scalars; `teacher_df` already has the shuffled captions."""
     unimodal = {"df": (student_df, teacher_df), "dr": (student_dr, teacher_dr)}[student_df.unimodal_set]
     return {
         "md": relation_mse(student_df, teacher_df),
@@ -58,9 +58,8 @@ class MultiDelete(BaseTrainer):
 
     @classmethod
     def terms_of(cls, method: str) -> tuple[str, ...]:
-        named = tuple(method.split("-")[1:])
-        return named or TERMS
+        return tuple(method.split("-")[1:]) or TERMS
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
-        found = vlul_terms(student.df, student.dr, teacher.df_shuffled, teacher.dr)
-        return {name: found[name] for name in self.active}
+        terms = vlul_terms(student.df, student.dr, teacher.df_shuffled, teacher.dr)
+        return {name: terms[name] for name in self.active}

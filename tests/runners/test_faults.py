@@ -1,4 +1,4 @@
-"""Processes that die: a rank, the launcher, a worker, a writer in the middle of a file. Nothing may be lost."""
+"""Processes that die: a rank, the launcher, a loader worker, a writer in the middle of a file. Nothing may be lost."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ BEST = "checkpoint_best.pth"
 
 @pytest.fixture(scope="module")
 def world(trained_world, tmp_path_factory) -> SmallWorld:
-    """The trained world, with a folder of this module's own for runs."""
-    return dataclasses.replace(trained_world, path=tmp_path_factory.mktemp("faults"))
+    """The trained world, with this module's own folder for runs."""
+    return dataclasses.replace(trained_world, path=tmp_path_factory.mktemp("dying"))
 
 
 def command(world: SmallWorld, name: str, *options: str) -> list[str]:
@@ -86,7 +86,7 @@ def test_a_dead_worker_is_one_message_and_the_run_goes_on(world, straight):
         pytest.skip("the worker had done all its work before it was killed")
     assert process.returncode == 2, error
     assert "Traceback" not in error
-    assert error.count("error: a process that reads pictures has died") == 1, error
+    assert error.count("error: a process that reads images has died") == 1, error
     assert "Resumed from" in completed(words)
     assert same_weights(place, straight)
 
@@ -107,7 +107,7 @@ def test_kill_9_of_one_rank_ends_the_other_and_the_run_goes_on(world):
 
 
 def test_kill_9_while_a_checkpoint_is_written(world, straight):
-    """The file under its temporary name is left unfinished; no checkpoint is."""
+    """Only the file under its temporary name is left unfinished, never a checkpoint."""
     words = command(world, "writing", "run.save_freq_steps=1")
     place = folder(world, "writing")
     process = start(words)
@@ -122,7 +122,7 @@ def test_kill_9_while_a_checkpoint_is_written(world, straight):
 
 
 def test_times_of_files_do_not_matter(world, straight):
-    """A clock that was set back: the newest checkpoint is the one with most steps, whatever its time says."""
+    """After the clock was set back: the newest checkpoint is the one with the most steps, whatever its time."""
     words = command(world, "clock")
     place = folder(world, "clock")
     process = start(words)
@@ -152,7 +152,7 @@ def test_when_every_checkpoint_is_damaged_none_is_deleted(unlearn, unlearned):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_kill_9_of_the_launcher_and_the_run_goes_on(world):
-    """Its ranks may live on for a while: until they have ended the folder is theirs; then the same command goes on."""
+    """Its ranks may live on for a while and keep the folder locked; once they have ended the same command continues."""
     if not (folder(world, "two-straight") / BEST).exists():
         completed(command(world, "two-straight"), processes=2)
     words = command(world, "launcher")
@@ -173,7 +173,7 @@ def test_kill_9_of_the_launcher_and_the_run_goes_on(world):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="uses ulimit -f")
 def test_a_file_that_the_system_refuses_to_write_leaves_the_former_checkpoints(world, straight):
-    """A real refusal (a limit on file sizes), in the middle of a real checkpoint."""
+    """The system really refuses (by a limit on file sizes), in the middle of a real checkpoint."""
     words = command(world, "limited")
     place = folder(world, "limited")
     process = start(words)
@@ -191,7 +191,7 @@ def test_a_file_that_the_system_refuses_to_write_leaves_the_former_checkpoints(w
 
 @pytest.mark.parametrize("each", [True, False], ids=["each step", "read later"])
 def test_a_batch_that_is_not_finite_ends_the_run_and_the_rest_is_as_if_it_had_not_been(unlearn, monkeypatch, each):
-    """On a CPU before the step; on a GPU, where looking would make the host wait, before anything is written."""
+    """On a CPU it ends before the step; on a GPU, where reading the loss would make the host wait, before writing."""
     from lavis.trainers import erase
 
     monkeypatch.setattr(BaseTrainer, "reads_each_loss", each)
@@ -212,4 +212,4 @@ def test_a_batch_that_is_not_finite_ends_the_run_and_the_rest_is_as_if_it_had_no
     place = whole.parents[4] / "poisoned" / whole.relative_to(whole.parents[3])
     assert [path.name for path in all_checkpoints(place)] == ["checkpoint_0.pth"]
     assert same_weights(unlearn("erase", *options, name="poisoned"), whole)
-    assert len(seen) < 9 + 12  # it went on, not over again
+    assert len(seen) < 9 + 12  # it resumed and did not start over

@@ -1,4 +1,4 @@
-"""run.parallel=fsdp: real processes that each have a part of the model take the steps of those that have all of it."""
+"""run.parallel=fsdp: real processes with parts of the model take the same steps as processes with all of it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def original(world):
-    """Original models (they learn the temperature as well), by way; each validated after every epoch."""
+    """Original models (which also learn the temperature) by run.parallel, validated after every epoch."""
     found = {}
     for parallel in ("ddp", "fsdp"):
         out = world.path / f"original-{parallel}"
@@ -141,7 +141,7 @@ def test_blocks_are_the_layers_of_the_towers():
 
 
 def test_what_cannot_be_sharded_is_refused():
-    with pytest.raises(ConfigError, match=r"'albef' is not cut"):
+    with pytest.raises(ConfigError, match=r"does not support backbone 'albef'"):
         check_parallel(RunConfig(parallel="fsdp"), AlbefRetrieval)
     with pytest.raises(ConfigError, match="fp16"):
         check_parallel(RunConfig(parallel="fsdp", amp=True, amp_dtype="fp16"), ClipModel)

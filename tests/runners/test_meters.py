@@ -1,4 +1,4 @@
-"""Waiting for data is counted, and recorded as a share of the epoch; on a clock that moves when the test says so."""
+"""Waiting for data is timed and logged as a share of the epoch; the test sets the clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lavis.trainers import delete
 
 
 class Clock:
-    """Stands for the module `time`."""
+    """Replaces the module `time`."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -55,7 +55,7 @@ def test_an_error_of_the_source_passes_through():
 
 
 def test_the_log_has_the_share_of_an_epoch_that_went_into_waiting(unlearn, monkeypatch, clock):
-    """A second for the rows of Df, one for those of Dr, six for the step."""
+    """One second for the rows of Df, one for those of Dr, six for the step."""
     batch, terms = PairDataset.batch, delete.delete_terms
 
     def slow_batch(self, *args):

@@ -1,4 +1,4 @@
-"""Two processes against one that accumulates: same weights, same metrics."""
+"""Two processes and one that accumulates gradients end with the same weights and metrics."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from lavis.common.checkpoint import load_checkpoint
 from tests.processes import run
 from tests.small import write_world
 
-# 16 forget pairs, 2 a micro-batch: 8 micro-batches, 4 steps of two an epoch, 20 steps in all.
+# 16 forget pairs in micro-batches of 2: 8 micro-batches, 4 steps of two per epoch, 20 steps in all.
 KEYS = {"batch_size_train": 4, "max_epoch": 5, "init_lr": 1e-4}
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    made = write_world(tmp_path_factory.mktemp("processes"), run_keys=KEYS)
-    done = run(made.command("train.py"))
+    new_world = write_world(tmp_path_factory.mktemp("processes"), run_keys=KEYS)
+    done = run(new_world.command("train.py"))
     assert done.returncode == 0, done.stderr
-    return made
+    return new_world
 
 
 @pytest.mark.parametrize("method", ["vlul", "erase", "delete"])

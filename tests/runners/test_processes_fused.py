@@ -1,4 +1,4 @@
-"""Two processes against one that accumulates, on fused encoders: same weights, queue and momentum copies included."""
+"""On fused encoders two processes and one that accumulates end with the same weights, queue and momentum copies."""
 
 from __future__ import annotations
 

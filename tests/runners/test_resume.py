@@ -36,7 +36,7 @@ def same(a, b) -> bool:
 
 @pytest.fixture(scope="module")
 def world(trained_world, tmp_path_factory) -> SmallWorld:
-    """The trained world, with a folder of this module's own for runs."""
+    """The trained world, with this module's own folder for runs."""
     return dataclasses.replace(trained_world, path=tmp_path_factory.mktemp("resume"))
 
 
@@ -50,7 +50,7 @@ def folder_of(world: SmallWorld, name: str) -> Path:
 
 
 def wait_for_progress(process: Started, folder: Path, before: set[Path]) -> None:
-    """Until a checkpoint beyond `before` is there."""
+    """Wait until there is a checkpoint other than those in `before`."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if set(all_checkpoints(folder)) - before:
@@ -106,11 +106,11 @@ def test_resume_skips_a_damaged_checkpoint(unlearn, unlearned, finished):
 
 def test_resume_under_other_settings_is_refused_and_nothing_is_lost(unlearn, unlearned):
     folder = unlearned("erase", FAST)
-    kept = ("checkpoint_1.pth", "results.json", "log.txt")
-    before = [(folder / name).read_bytes() for name in kept]
+    names = ("checkpoint_1.pth", "results.json", "log.txt")
+    before = [(folder / name).read_bytes() for name in names]
     with pytest.raises(ConfigError, match=r"other settings \(run.init_lr: 0.001 then, 0.5 now\)"):
         unlearn("erase", FAST, "run.init_lr=0.5")
-    assert [(folder / name).read_bytes() for name in kept] == before
+    assert [(folder / name).read_bytes() for name in names] == before
 
 
 def test_settings_that_change_no_weight_may_differ(unlearn, unlearned, heard):
@@ -168,18 +168,17 @@ def test_a_kill_before_the_link_is_repaired(unlearn, unlearned):
     assert (folder / "checkpoint_best.pth").resolve().name == "checkpoint_1.pth"
 
 
-def test_another_number_of_micro_batches_a_step_is_refused(unlearn, unlearned):
+def test_another_number_of_micro_batches_per_step_is_refused(unlearn, unlearned):
     unlearned("erase", FAST)
-    content = "other batches a step"
     from lavis.runners import epoch
 
     real = epoch.EpochRunner._origin
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ConfigError, match=content):
-        patch.setattr(epoch.EpochRunner, "_origin", lambda self: {**real(self), "batches a step": 7})
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ConfigError, match="other batches per step"):
+        patch.setattr(epoch.EpochRunner, "_origin", lambda self: {**real(self), "batches per step": 7})
         unlearn("erase", FAST)
 
 
-def test_a_locks_copy_in_a_forked_worker_is_let_go(tmp_path):
+def test_a_forked_worker_releases_its_copy_of_a_lock(tmp_path):
     reader, writer = os.pipe()
     released, release = os.pipe()
     with folder_lock(tmp_path):

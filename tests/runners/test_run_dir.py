@@ -1,4 +1,4 @@
-"""Where run folders lie."""
+"""The paths of run folders."""
 
 from __future__ import annotations
 

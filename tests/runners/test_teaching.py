@@ -1,4 +1,4 @@
-"""The teacher's embeddings are kept for later runs from the same weights and data."""
+"""The teacher's embeddings are stored for later runs from the same weights and data."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ def shared(tmp_path):
     return f"run.feature_cache={tmp_path / 'shared'}"
 
 
-def kept(tmp_path) -> list:
+def stored(tmp_path) -> list:
     return sorted((tmp_path / "shared").glob("teacher-*"))
 
 
 def test_a_later_run_reads_them_and_ends_with_the_same_weights(unlearn, shared, tmp_path, heard):
     first = unlearn("vlul", *FAST, shared, name="first")
-    files = kept(tmp_path)
+    files = stored(tmp_path)
     assert len(files) == 2 and "are read from" not in heard.text
     second = unlearn("vlul", *FAST, shared, name="second")
-    assert heard.text.count("Teacher's embeddings are read from") == 2 and kept(tmp_path) == files
+    assert heard.text.count("teacher's embeddings are read from") == 2 and stored(tmp_path) == files
     third = unlearn("vlul", *FAST, shared, "run.teacher_cache=memory", name="third")
     assert heard.text.count("are read from") == 2
     assert same(first, second) and same(first, third)
-    other = unlearn("erase", *FAST, shared, name="other")  # another method, which asks about Dr alone
-    assert heard.text.count("are read from") == 3 and kept(tmp_path) == files and not same(first, other)
+    other = unlearn("erase", *FAST, shared, name="other")  # another method, which reads the teacher on Dr only
+    assert heard.text.count("are read from") == 3 and stored(tmp_path) == files and not same(first, other)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
-def test_a_damaged_file_is_made_anew(unlearn, shared, tmp_path, heard, damage):
+def test_a_damaged_file_is_rewritten(unlearn, shared, tmp_path, heard, damage):
     first = unlearn("delete", *FAST, shared, name="first")
-    (file,) = kept(tmp_path)
+    (file,) = stored(tmp_path)
     whole = file.read_bytes()
     broken = {"flip": whole[:-9] + bytes([whole[-9] ^ 64]) + whole[-8:], "cut": whole[:-100], "empty": b""}
     file.write_bytes(broken[damage])
@@ -57,14 +57,14 @@ def test_a_damaged_file_is_made_anew(unlearn, shared, tmp_path, heard, damage):
     assert "is damaged" in heard.text and file.read_bytes() == whole
 
 
-def test_what_they_follow_from_is_part_of_their_name(unlearn, shared, tmp_path, trained_world):
+def test_everything_that_determines_them_is_part_of_the_file_name(unlearn, shared, tmp_path, trained_world):
     images = shutil.copytree(trained_world.images, tmp_path / "images")
     own = f"datasets.salmu.build_info.images.storage={images}"
 
     def files(*options: str) -> set:
-        before = set(kept(tmp_path))
+        before = set(stored(tmp_path))
         unlearn("delete", *FAST, shared, own, *options, name=str(len(before)))
-        return set(kept(tmp_path)) - before
+        return set(stored(tmp_path)) - before
 
     assert len(files()) == 1 and not files()
     assert len(files("datasets.salmu.vis_processor.train.image_size=16", "run.batch_size_eval=7")) == 1
@@ -77,24 +77,24 @@ def test_what_they_follow_from_is_part_of_their_name(unlearn, shared, tmp_path, 
     assert len(files()) == 1
 
 
-def test_nothing_is_kept_without_a_folder_or_room(unlearn, tmp_path, heard):
+def test_nothing_is_stored_without_a_folder_or_room(unlearn, tmp_path, heard):
     unlearn("delete", *FAST, "run.feature_cache=null", name="none")
     assert not list(tmp_path.rglob("teacher-*"))
     unlearn("delete", *FAST, "run.feature_cache_gb=1e-7", name="small")
     assert not list(tmp_path.rglob("teacher-*")) and "exceed run.feature_cache_gb" in heard.text
 
 
-def test_two_processes_keep_and_read_what_one_does(tmp_path):
-    made = write_world(tmp_path / "w", run_keys={"max_epoch": 2, "batch_size_train": 4})
-    assert run(made.command("train.py")).returncode == 0
+def test_two_processes_store_and_read_the_same_as_one(tmp_path):
+    world = write_world(tmp_path / "w", run_keys={"max_epoch": 2, "batch_size_train": 4})
+    assert run(world.command("train.py")).returncode == 0
     found = []
     for name, processes in (("one", 1), ("two", 2), ("again", 2)):
         cache = tmp_path / ("of_two" if name == "again" else f"of_{name}")
-        done = run(made.unlearn("delete", options=(f"run.feature_cache={cache}", f"run.subfolder={name}")), processes)
+        done = run(world.unlearn("delete", options=(f"run.feature_cache={cache}", f"run.subfolder={name}")), processes)
         assert done.returncode == 0, done.stderr
         assert ("are read from" in done.stderr) == (name == "again")
         found.append([path.read_bytes() for path in sorted(cache.glob("teacher-*"))])
     assert found[0] == found[1] == found[2] and len(found[0]) == 1
-    ends = [made.folder("delete") / name / "checkpoint_best.pth" for name in ("two", "again")]
+    ends = [world.folder("delete") / name / "checkpoint_best.pth" for name in ("two", "again")]
     one, two = (load_checkpoint(path)["model"] for path in ends)
     assert all(torch.equal(one[name], two[name]) for name in one)

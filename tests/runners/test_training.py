@@ -1,4 +1,4 @@
-"""The loop: outputs, accumulation, clipping, precision, records."""
+"""The training loop: outputs, accumulation, clipping, precision, logs."""
 
 from __future__ import annotations
 
@@ -140,15 +140,15 @@ def test_settings_that_cannot_work_are_refused(unlearn, options, error, message)
         unlearn("vlul", *options)
 
 
-def test_what_nothing_reads_is_named_once(unlearn, heard):
-    """`--alpha` is given with the value that it has anyway; the other key is LAVIS's."""
+def test_settings_that_nothing_reads_are_named_once(unlearn, heard):
+    """`--alpha` is given with its default value; the other key is LAVIS's."""
     unlearn("erase", *FAST, "run.max_epoch=1", "run.use_dist_eval_sampler=true")
-    told = [message for message in heard.messages if "is accepted and changes nothing here" in message]
-    assert [message.split(" ", 1)[0] for message in told] == ["run.alpha", "run.use_dist_eval_sampler"]
+    messages = [message for message in heard.messages if "is accepted and changes nothing here" in message]
+    assert [message.split(" ", 1)[0] for message in messages] == ["run.alpha", "run.use_dist_eval_sampler"]
 
 
 def test_the_real_size_of_the_forget_set_is_recorded(trained_world, tmp_path):
-    """The configuration says nothing of it; records and folder have the length of the list."""
+    """The configuration does not give it; logs and folder have the length of the list."""
     result = train(str(trained_world.config), [f"run.output_dir={tmp_path}", "run.reference=retrained", *FAST])
     assert result.folder == tmp_path / "retrained" / "clip" / "salmu_retrieval" / "16"
     results = read_results(result.folder / "results.json")

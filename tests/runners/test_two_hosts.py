@@ -1,6 +1,6 @@
-"""Two hosts (network namespaces joined by a virtual cable): one is killed and started again, the run goes on.
+"""Two hosts (network namespaces joined by a virtual cable): one is killed and restarted, and the run continues.
 
-The launcher is torch.distributed.run with its own c10d rendezvous; the hosts share the file system, as a cluster does.
+The launcher is torch.distributed.run with its own c10d rendezvous; the hosts share a file system, as in a cluster.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Host:
     cable: str
 
     def start(self, command: list[str], log: Path) -> subprocess.Popen:
-        """The launcher on this host, in a process group of its own; its output goes to a file."""
+        """The launcher on this host, in its own process group, with its output in a file."""
         launcher = [
             "--nnodes=2",
             "--nproc_per_node=1",
@@ -55,7 +55,7 @@ class Host:
             "PYTHONPATH": str(ROOT),
             "GLOO_SOCKET_IFNAME": self.cable,
             "TP_SOCKET_IFNAME": self.cable,
-            # Else a launcher that outlives another one does not announce the new group's address (torch 2.14).
+            # Otherwise a launcher that outlives another does not announce the new group's address (torch 2.14).
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         }
         with log.open("ab") as stream:
@@ -72,7 +72,7 @@ def _ip(*words: str) -> None:
 
 @pytest.fixture
 def hosts() -> Iterator[tuple[Host, Host]]:
-    """Two hosts that reach each other and nothing else."""
+    """Two hosts that can reach only each other."""
     if not shutil.which("ip"):
         pytest.skip("network namespaces cannot be made here: there is no `ip` command")
     tag = uuid.uuid4().hex[:6]
@@ -93,7 +93,7 @@ def hosts() -> Iterator[tuple[Host, Host]]:
 
 
 def _kill(host: Host, process: subprocess.Popen) -> None:
-    """What a power cut does to a host: every process there goes at once."""
+    """Like a power cut: every process of the host ends at once."""
     listed = subprocess.run(["ip", "netns", "pids", host.space], capture_output=True, text=True, check=False).stdout
     for number in listed.split():
         with contextlib.suppress(ProcessLookupError):

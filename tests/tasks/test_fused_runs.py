@@ -101,7 +101,7 @@ def test_erase_works_on_similarities_of_fused_retrieval(worlds):
 @pytest.mark.parametrize("method", ["erase", "delete", "cliperase", "maskdistill", "simmin", "shuffled", "generic"])
 def test_methods_on_similarities_are_refused_where_there_are_none(worlds, method):
     world = worlds("albef", "vqa")
-    with pytest.raises(ConfigError, match=f"'{method}' is defined on the similarities"):
+    with pytest.raises(ConfigError, match=f"'{method}' needs similarities of image and text"):
         world.unlearn(method)
     assert not (world.output / f"unlearn-{method}" / world.family / world.job).exists()
 

@@ -42,17 +42,17 @@ def losses(method: str) -> list[float]:
 
 
 def _step(trainer, model, optimizer, number: int) -> float:
-    loss, _ = trainer.loss(Batch({s: _side(model, s, number) for s in ("df", "dr")}, 0, 0, number))
+    loss, _ = trainer.loss(Batch({name: _inputs(model, name, number) for name in ("df", "dr")}, 0, 0, number))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
     return loss.item()
 
 
-def _side(model, side: str, number: int) -> dict:
-    draws = torch.Generator().manual_seed(100 * number + len(side) + ord(side[1]))
+def _inputs(model, name: str, number: int) -> dict:
+    draws = torch.Generator().manual_seed(100 * number + len(name) + ord(name[1]))
     images = torch.randint(0, 256, (ROWS, 3, 16, 16), dtype=torch.uint8, generator=draws)
-    captions = [f"{side} caption {number} {row}" for row in range(ROWS)]
+    captions = [f"{name} caption {number} {row}" for row in range(ROWS)]
     return {"images": images, "tokens": model.tokenize(captions), "captions": captions}
 
 

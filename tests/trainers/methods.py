@@ -1,4 +1,4 @@
-"""What the tests of single methods share."""
+"""Helpers for the tests of single methods."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def crossed_pairs() -> PairFeatures:
 
 
 def leaf_pairs(seed: int, rows: int = 4, width: int = 5):
-    """Random pairs and their two leaves, which take gradients."""
+    """Random pairs, and the two leaf tensors that receive their gradients."""
     draws = torch.Generator().manual_seed(seed)
     image, text = (torch.randn(rows, width, generator=draws, dtype=torch.float64, requires_grad=True) for _ in "it")
     return PairFeatures(image, text), (image, text)
@@ -44,14 +44,14 @@ def moved(term: torch.Tensor, leaves, rate: float = 0.05) -> list[torch.Tensor]:
 
 
 def stepped_trainer(method: str, **keys):
-    """A trainer on two linear towers in eval mode, and a batch of four pairs a side."""
-    made = trainer(method, **keys)
-    made.model.eval()
-    return made, batch()
+    """A trainer on two linear towers in eval mode, and a batch of four forget and four retain pairs."""
+    subject = trainer(method, **keys)
+    subject.model.eval()
+    return subject, batch()
 
 
 def steps_taken(folder: Path) -> int:
-    """Optimiser steps behind the last checkpoint of a run folder."""
+    """Optimiser steps taken up to the last checkpoint of a run folder."""
     states = load_checkpoint(folder / "checkpoint_best.pth")["optimizer"]["state"]
     return int(next(iter(states.values()))["step"])
 

@@ -1,4 +1,4 @@
-"""What every method gets from the base: teacher, permutation, autocast, refusal of wrong names."""
+"""What every method inherits: the teacher, the permutation, autocast, and the refusal of wrong names."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ def test_the_permutation_follows_the_micro_batch_alone():
 
 
 def test_vlul_decouples_from_shuffled_captions():
-    """The md term is taken against the teacher's similarity with permuted captions, not with its own."""
-    made = trainer()
-    made.model.eval()
+    """The md term compares with the teacher's similarity for permuted captions, not for the true ones."""
+    subject = trainer()
+    subject.model.eval()
     one = batch()
-    _, terms = made.loss(one)
-    teacher = made.teacher.features("df", one.sets["df"])
+    _, terms = subject.loss(one)
+    teacher = subject.teacher.features("df", one.sets["df"])
     target = teacher.image @ teacher.text[one.permutation].T
     student = teacher.image @ teacher.text.T
     assert terms["md"].item() == pytest.approx(2 * (student - target).square().mean().item(), abs=1e-6)
     assert terms["uni"].item() == pytest.approx(0.0, abs=1e-10)
 
 
-def test_every_side_goes_through_one_forward():
+def test_both_sets_go_through_one_forward_pass():
     calls = []
-    made = trainer("erase")
-    made.model.register_forward_hook(lambda module, given, out: calls.append(len(given[0]["images"])))
-    made.loss(batch())
-    assert calls == [8]
+    subject = trainer("erase")
+    subject.model.register_forward_hook(lambda module, given, out: calls.append(len(given[0]["images"])))
+    subject.loss(batch())
+    assert calls == [8]  # four forget and four retain rows
 
 
 def test_dropout_repeats_for_a_micro_batch_and_differs_between_two():
-    made = trainer("delete")
-    made.model.train()
-    totals = [made.loss(Batch(batch().sets, 42, 0, n))[0].item() for n in (0, 0, 1)]
+    subject = trainer("delete")
+    subject.model.train()
+    totals = [subject.loss(Batch(batch().sets, 42, 0, n))[0].item() for n in (0, 0, 1)]
     assert totals[0] == totals[1] != totals[2]
 
 
@@ -84,8 +84,8 @@ def test_wrong_weights_are_refused():
         trainer("vlul", weights={"x": 1.0})
 
 
-def test_a_side_that_a_method_did_not_ask_for_is_a_bug():
-    with pytest.raises(AssertionError, match="sides"):
+def test_reading_a_set_that_the_method_does_not_declare_is_a_bug():
+    with pytest.raises(AssertionError, match="`sets` lacks 'dr'"):
         _ = Student(trainer("neggrad"), batch()).dr
 
 

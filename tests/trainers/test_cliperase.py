@@ -1,4 +1,4 @@
-"""CLIPErase in the paper's form, by hand on two pairs with S = identity or with swapped captions, scale ln 3."""
+"""CLIPErase as published, by hand on two pairs with S = identity or with swapped captions, scale ln 3."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_the_papers_weights_are_the_defaults():
 
 
 def test_weighted_sum_of_the_trainer():
-    made, batch = stepped_trainer("cliperase", weights={"retain": 1.0, "forget": 3.0, "consist": 3.0})
-    total, terms = made.loss(batch)
+    subject, batch = stepped_trainer("cliperase", weights={"retain": 1.0, "forget": 3.0, "consist": 3.0})
+    total, terms = subject.loss(batch)
     expected = terms["retain"] + 3 * terms["forget"] + 3 * terms["consist"]
     assert total.item() == pytest.approx(expected.item(), rel=1e-5)
     assert terms["consist"].item() == pytest.approx(0.0, abs=1e-5)

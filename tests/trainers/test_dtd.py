@@ -1,4 +1,4 @@
-"""Descent-to-Delete: σ by hand, noise of that size on every trained weight, once, by run.seed."""
+"""Descent-to-Delete: σ by hand; noise of that size is added to every trained weight, once, and depends on run.seed."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def test_delta_is_one_over_n_squared():
     "args",
     [(0.0, 10, 5.0), (2.0, 10, 5.0), (0.1, 1, 5.0), (0.1, 10, 0.0), (0.1, 10, 5.0, 2.0), (0.1, 10, 5.0, None, 0)],
 )
-def test_what_lies_outside_of_the_formula_is_refused(args):
+def test_values_outside_the_formulas_domain_are_refused(args):
     with pytest.raises(ConfigError, match="dtd"):
         noise_scale(*args)
 
 
 def test_noise_has_the_size_of_sigma_and_spares_the_temperature():
-    made, _ = stepped_trainer("dtd", weight_decay=1.0, method_args={"n": 4000})
-    before = {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
-    sigma = made.once()["sigma"].item()
-    noise = {name: tensor - before[name] for name, tensor in made.model.state_dict().items()}
+    subject, _ = stepped_trainer("dtd", weight_decay=1.0, method_args={"n": 4000})
+    before = {name: tensor.clone() for name, tensor in subject.model.state_dict().items()}
+    sigma = subject.once()["sigma"].item()
+    noise = {name: tensor - before[name] for name, tensor in subject.model.state_dict().items()}
     assert noise.pop("logit_scale").item() == 0
     assert torch.cat([part.flatten() for part in noise.values()]).std().item() == pytest.approx(sigma, rel=0.15)
 
@@ -56,18 +56,18 @@ def test_a_run_adds_noise_once_and_repeats_by_seed(unlearn, trained_world):
     original = weights(trained_world.output / "original" / "clip" / "salmu_retrieval")
     folder, again = unlearn("dtd", *ARGS, name="a"), unlearn("dtd", *ARGS, name="b")
     other = unlearn("dtd", *ARGS, "run.seed=7", name="c")
-    found = weights(folder)
+    noisy = weights(folder)
     sigma = log_records(folder)[1]["train_sigma"]
     name = "token_embedding.weight"
-    assert (found[name] - original[name]).std().item() == pytest.approx(sigma, rel=0.01)
-    assert torch.equal(found[name], weights(again)[name]) and not torch.equal(found[name], weights(other)[name])
-    assert torch.equal(found["logit_scale"], original["logit_scale"])
+    assert (noisy[name] - original[name]).std().item() == pytest.approx(sigma, rel=0.01)
+    assert torch.equal(noisy[name], weights(again)[name]) and not torch.equal(noisy[name], weights(other)[name])
+    assert torch.equal(noisy["logit_scale"], original["logit_scale"])
     assert {p.name for p in folder.glob("checkpoint_*.pth")} == {"checkpoint_0.pth", "checkpoint_best.pth"}
     configured, taken = log_records(folder)[0]["config"], read_results(folder / "results.json")["config"]
     assert (configured["run"]["max_epoch"], taken["run"]["max_epoch"]) == (2, 1)
 
 
-def test_the_same_command_again_adds_nothing(unlearn):
+def test_repeating_the_command_adds_no_more_noise(unlearn):
     first = weights(unlearn("dtd", *ARGS))
     second = weights(unlearn("dtd", *ARGS))
     assert all(torch.equal(first[name], second[name]) for name in first)

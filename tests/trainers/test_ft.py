@@ -1,4 +1,4 @@
-"""Fine-tuning: the original objective on the retain batch, as many steps as every other method."""
+"""Fine-tuning: the original objective on the retain batch, for as many steps as every other method."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from tests.trainers.methods import log_records, stepped_trainer, steps_taken
 
 
 def test_the_loss_is_the_original_objective_on_the_retain_batch():
-    made, batch = stepped_trainer("ft", method_args={"share_equal": False})
-    total, terms = made.loss(batch)
-    expected = contrastive_loss(made.model(batch.sets["dr"]), made.scale)
+    subject, batch = stepped_trainer("ft", method_args={"share_equal": False})
+    total, terms = subject.loss(batch)
+    expected = contrastive_loss(subject.model(batch.sets["dr"]), subject.scale)
     assert total.item() == terms["retain"].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-def test_equal_captions_are_no_negatives_of_each_other():
-    """All four captions of the batch are "a": no row is a wrong answer to another."""
-    made, batch = stepped_trainer("ft")
+def test_equal_captions_are_not_negatives_of_each_other():
+    """All four captions of the batch are "a", so that no row is a wrong answer to another."""
+    subject, batch = stepped_trainer("ft")
     groups = torch.zeros(4, dtype=torch.int64)
-    expected = contrastive_loss(made.model(batch.sets["dr"]), made.scale, groups)
-    assert made.loss(batch)[0].item() == pytest.approx(expected.item(), abs=1e-6)
+    expected = contrastive_loss(subject.model(batch.sets["dr"]), subject.scale, groups)
+    assert subject.loss(batch)[0].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_the_forget_batch_is_not_embedded():
-    made, batch = stepped_trainer("ft")
+    subject, batch = stepped_trainer("ft")
     rows = []
-    made.model.text.register_forward_hook(lambda module, given, out: rows.append(len(given[0])))
-    total, terms = made.loss(batch)
+    subject.model.text.register_forward_hook(lambda module, given, out: rows.append(len(given[0])))
+    total, terms = subject.loss(batch)
     assert rows == [4] and set(terms) == {"retain"} and torch.isfinite(total)
 
 

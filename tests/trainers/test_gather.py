@@ -1,4 +1,4 @@
-"""run.gather_similarity: processes with a part of the batch each take the step of one process with all of it."""
+"""run.gather_similarity: processes with parts of a batch take the same step as one process with the whole batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STEPS, ROWS = 3, 8
 
 
 class Plain(Toy):
-    """Double precision, no dropout: equal up to rounding of 1e-16, whatever the split."""
+    """In double precision and without dropout, so that results agree up to rounding of 1e-16."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Plain(Toy):
 
 
 def rows(seed: int, start: int, stop: int) -> dict:
-    """A part of ROWS rows; captions come in equal pairs, of which halves and quarters of the batch have one each."""
+    """A part of ROWS rows. Each caption occurs twice, in different halves and quarters of the batch."""
     draws = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (ROWS, 3, 2, 2), dtype=torch.uint8, generator=draws)
     tokens = torch.randint(0, 50, (ROWS, 3), generator=draws)
@@ -58,39 +58,39 @@ def steps(method: str, gather: bool, rank: int = 0, world: int = 1) -> tuple[lis
     """Losses of a few SGD steps on a fixed series of batches, and the weights after them."""
     torch.manual_seed(0)
     run = RunConfig(gather_similarity=gather)
-    made = registry.get_trainer_class(method)(method, Plain(), run, CPU)
-    made.attach_teacher(Teacher(FrozenModel(made.model), {"df": Towers(), "dr": Towers()}))
+    subject = registry.get_trainer_class(method)(method, Plain(), run, CPU)
+    subject.attach_teacher(Teacher(FrozenModel(subject.model), {"df": Towers(), "dr": Towers()}))
     with torch.no_grad():
-        made.model.text.weight.mul_(1.5).add_(0.1)
-    network = MicroBatchLoss(made)
+        subject.model.text.weight.mul_(1.5).add_(0.1)
+    network = MicroBatchLoss(subject)
     if world > 1:
         network = DistributedDataParallel(network, find_unused_parameters=True)
-    optimizer = torch.optim.SGD(made.model.parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(subject.model.parameters(), lr=0.5)
     each, losses = ROWS // world, []
     for step in range(STEPS):
         part = (rank * each, (rank + 1) * each)
-        sides = {"df": rows(2 * step, *part), "dr": rows(2 * step + 1, *part)}
-        total, _ = network(Batch(sides, 42, 0, step * world + rank, CPU, gather=gather))
+        sets = {"df": rows(2 * step, *part), "dr": rows(2 * step + 1, *part)}
+        total, _ = network(Batch(sets, 42, 0, step * world + rank, CPU, gather=gather))
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
         losses.append(total.item())
-    return losses, {name: value.detach() for name, value in made.model.state_dict().items()}
+    return losses, {name: value.detach() for name, value in subject.model.state_dict().items()}
 
 
 def work(rank: int, world: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     try:
-        found = {method: {gather: steps(method, gather, rank, world) for gather in (True, False)} for method in METHODS}
-        torch.save(found, f"{folder}/{rank}.pt")
+        results = {m: {gather: steps(m, gather, rank, world) for gather in (True, False)} for m in METHODS}
+        torch.save(results, f"{folder}/{rank}.pt")
     finally:
         dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
 def spread(request, tmp_path_factory):
-    """What every process found, by rank."""
+    """Every process's results, by rank."""
     folder = tmp_path_factory.mktemp(f"world{request.param}")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -99,21 +99,21 @@ def spread(request, tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 
-def furthest(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
+def largest_gap(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
     return max((one[name] - two[name]).abs().max().item() for name in one)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_processes_equal_one_big_batch(spread, method):
     losses, weights = steps(method, gather=False)
-    for found in spread:
-        assert found[method][True][0] == pytest.approx(losses, abs=1e-12)
-        assert furthest(found[method][True][1], weights) < 1e-12
+    for results in spread:
+        assert results[method][True][0] == pytest.approx(losses, abs=1e-12)
+        assert largest_gap(results[method][True][1], weights) < 1e-12
 
 
 @pytest.mark.parametrize("method", ["vlul", "erase", "delete", "ft", "retrain"])
 def test_without_it_the_processes_take_another_step(spread, method):
-    assert furthest(spread[0][method][False][1], steps(method, gather=False)[1]) > 1e-6
+    assert largest_gap(spread[0][method][False][1], steps(method, gather=False)[1]) > 1e-6
 
 
 def test_one_process_is_not_changed():

@@ -1,4 +1,4 @@
-"""Generic captions: they replace the forget side's captions, repeat without penalty, and must exist."""
+"""Generic captions: they replace the forget captions, may repeat without penalty, and must exist."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import torch
 from lavis.common.errors import DataError
 from lavis.common.features import PairFeatures
 from lavis.datasets.annotations import Entry
-from lavis.trainers.generic import generic_terms, with_generic_captions
+from lavis.trainers.generic import with_generic_captions
+from lavis.trainers.shuffled import contrastive_terms
 from tests.trainers.methods import LN3, X, Y, eye_pairs, leaf_pairs, log_records, moved, pairs, stepped_trainer
 
 APART, SAME = torch.tensor([0, 1]), torch.tensor([0, 0])
 
 
 def test_terms_by_hand():
-    """Two images with one generic caption x: rows are even, targets ½ each, loss ln 2; true pairs give ln 4/3."""
+    """Two images with one generic caption x: uniform rows, targets ½ each, loss ln 2; true pairs give ln 4/3."""
     student = PairFeatures(pairs([X, Y], [X, X]).image, torch.full((2, 2), 0.5, dtype=torch.float64))
-    terms = generic_terms(student, eye_pairs(), LN3, SAME, APART)
+    terms = contrastive_terms(student, eye_pairs(), LN3, SAME, APART)
     assert terms["forget"].item() == pytest.approx(math.log(2), abs=1e-12)
     assert terms["retain"].item() == pytest.approx(math.log(4 / 3), abs=1e-12)
 
@@ -29,16 +30,16 @@ def test_terms_by_hand():
 def test_a_step_pulls_images_to_their_generic_captions(seed):
     student, leaves = leaf_pairs(seed)
     groups = torch.arange(4)
-    before = generic_terms(student, student, LN3, groups, groups)["forget"]
+    before = contrastive_terms(student, student, LN3, groups, groups)["forget"]
     after = PairFeatures(*moved(before, leaves))
-    assert generic_terms(after, student, LN3, groups, groups)["forget"] < before
+    assert contrastive_terms(after, student, LN3, groups, groups)["forget"] < before
 
 
-def test_captions_of_the_forget_side_alone_are_replaced():
-    made, _ = stepped_trainer("generic")
+def test_only_forget_captions_are_replaced():
+    subject, _ = stepped_trainer("generic")
     entries = [Entry("a.jpg", ("Ann's phone is 1", "Ann's city is B"), 7, {"generic_caption": "a portrait"})]
-    assert made.entries("df", entries) == [Entry("a.jpg", ("a portrait",), 7, entries[0].extra)]
-    assert made.entries("dr", entries) == entries
+    assert subject.entries("df", entries) == [Entry("a.jpg", ("a portrait",), 7, entries[0].extra)]
+    assert subject.entries("dr", entries) == entries
 
 
 @pytest.mark.parametrize("extra", [{}, {"generic_caption": None}, {"generic_caption": " "}])
@@ -50,7 +51,7 @@ def test_an_entry_without_one_is_named(extra):
 
 
 def test_a_run_trains_on_generic_captions(unlearn, trained_world, tmp_path):
-    """All captions equal in batches of 4: ln 4 over texts, a little more over images; true captions give less."""
+    """All captions equal in batches of 4: ln 4 over captions, slightly more over images; true captions give less."""
     rows = json.loads((trained_world.notes / "train.json").read_text())
     notes = tmp_path / "train.json"
     notes.write_text(json.dumps([{**row, "generic_caption": "a portrait"} for row in rows]))

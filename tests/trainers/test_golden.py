@@ -24,8 +24,8 @@ NAMES = {
 
 
 def reference(seed: str, method: str, dtype: str) -> dict:
-    found = json.loads((GOLDEN / "losses.json").read_text())["seeds"][seed][method]
-    return found["float64"] if dtype == "float64" else found
+    losses = json.loads((GOLDEN / "losses.json").read_text())["seeds"][seed][method]
+    return losses["float64"] if dtype == "float64" else losses
 
 
 def computed(seed: str, method: str, dtype: str):

@@ -1,4 +1,4 @@
-"""Masked distillation by hand: of two texts the masked teacher leaves the other one, with probability 1."""
+"""Masked distillation by hand: with two captions, the masked teacher gives the wrong one probability 1."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_swapped_pairs_are_nearer_to_the_target():
 
 
 def test_the_teachers_true_pairs_do_not_matter():
-    """Only cosines off the diagonal are distilled: changing S_00 alone leaves the loss as it is."""
+    """Only cosines off the diagonal are distilled: changing S_00 alone does not change the loss."""
     student, _ = leaf_pairs(1, rows=2, width=2)
     one = PairFeatures(torch.eye(3).double()[:2], torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]).double())
     two = PairFeatures(torch.eye(3).double()[:2], torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]).double())
@@ -42,7 +42,7 @@ def test_a_step_makes_true_pairs_less_likely(seed):
 
 
 def test_the_trainer_needs_df_alone():
-    made, batch = stepped_trainer("maskdistill")
+    subject, batch = stepped_trainer("maskdistill")
     del batch.sets["dr"]
-    total, terms = made.loss(batch)
+    total, terms = subject.loss(batch)
     assert set(terms) == {"forget"} and total.item() > 0

@@ -1,4 +1,4 @@
-"""Negative gradient: minus the original objective, which rises on Df."""
+"""Negative gradient: the loss is minus the original objective, which therefore rises on Df."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.trainers.methods import LN3, leaf_pairs, log_records, moved, stepped_
 
 
 def test_terms_by_hand():
-    """The parts of an objective are summed, negated, and kept beside the sum where there are several."""
+    """The parts of an objective are summed and negated; if there are several, they are returned as well."""
     one, two = torch.tensor(2.0), torch.tensor(0.5)
     assert neggrad_terms({"ce": one}) == {"forget": -2.0}
     assert neggrad_terms({"itc": one, "itm": two}) == {"forget": -2.5, "itc": 2.0, "itm": 0.5}
@@ -26,10 +26,9 @@ def test_a_step_down_its_gradient_raises_the_original_loss(seed):
 
 
 def test_the_trainer_negates_the_loss_of_the_forget_batch():
-    made, batch = stepped_trainer("neggrad", method_args={"share_equal": False})
-    total, _ = made.loss(batch)
-    side = batch.sets["df"]
-    expected = contrastive_loss(made.model(side), made.scale)
+    subject, batch = stepped_trainer("neggrad", method_args={"share_equal": False})
+    total, _ = subject.loss(batch)
+    expected = contrastive_loss(subject.model(batch.sets["df"]), subject.scale)
     assert total.item() == pytest.approx(-expected.item(), abs=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""cpd and erase_hold: terms by hand on a text table, what is frozen, and a run on SALMU-tiny that reads no holdout."""
+"""cpd and erase_hold: terms by hand with a table of text vectors, frozen weights, a SALMU-tiny run without holdouts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import unlearn
 from lavis.trainers.erase_hold import similarity_terms
 from lavis.trainers.persona import squared_distance
-from tests.trainers.toy import CPU, Told, Toy, batch
+from tests.trainers.toy import CPU, FixedCaptions, Toy, batch
 
 WORDS = ["secret", "double", "public", "held", "kept", "own", "other"]
 METHODS = ("cpd", "erase_hold")
 
 
 class Table(Toy):
-    """A text tower that looks a caption's unit vector up."""
+    """A text tower that looks up a caption's unit vector."""
 
     def tokenize(self, captions):
         return torch.tensor([[WORDS.index(caption)] for caption in captions])
@@ -43,11 +43,11 @@ def prepared(method: str, **keys):
     model = Table().eval()
     for number, word in enumerate(WORDS):
         angle(model, word, 10.0 * number)
-    made = registry.get_trainer_class(method)(method, model, RunConfig(**keys), CPU)
-    made.fiction = Told()
+    subject = registry.get_trainer_class(method)(method, model, RunConfig(**keys), CPU)
+    subject.fiction = FixedCaptions()
     step = batch()
     step.sets["df"]["captions"], step.sets["dr"]["captions"] = ["secret", "unmatched"] * 2, ["public"] * 4
-    return made, model, step
+    return subject, model, step
 
 
 def chord(degrees: float) -> float:
@@ -62,22 +62,22 @@ def test_squared_distance_by_hand():
 
 
 def test_cpd_terms_by_hand():
-    """secret (0°) is 10° from its double, own (50°) 10° from other; then the student's public and held words turn."""
-    made, model, step = prepared("cpd")
-    total, terms = made.loss(step)
+    """secret (0°) is 10° from its double, own (50°) 10° from other; then the student's other words are turned."""
+    subject, model, step = prepared("cpd")
+    total, terms = subject.loss(step)
     expected = {"forget": chord(10), "retain": 0.0, "hold": 0.0, "values": 0.0, "names": chord(10)}
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(expected, abs=1e-6)
     angle(model, "public", 50)  # was 20
     angle(model, "held", 90)  # was 30
     angle(model, "kept", 41)  # was 40
-    terms = made.loss(step)[1]
+    terms = subject.loss(step)[1]
     moved = [terms[name].item() for name in ("retain", "hold", "values")]
     assert moved == pytest.approx([chord(30), chord(60), chord(1)], abs=1e-6)
 
 
 def test_cpd_weights_its_terms():
-    made, _, step = prepared("cpd", weights={"forget": 3.0, "names": 0.5})
-    assert made.loss(step)[0].item() == pytest.approx(3.5 * chord(10), abs=1e-6)
+    subject, _, step = prepared("cpd", weights={"forget": 3.0, "names": 0.5})
+    assert subject.loss(step)[0].item() == pytest.approx(3.5 * chord(10), abs=1e-6)
 
 
 def test_similarity_terms_by_hand():
@@ -91,21 +91,21 @@ def test_similarity_terms_by_hand():
 
 
 def test_erase_hold_holds_what_it_should():
-    made, model, step = prepared("erase_hold")
+    subject, model, step = prepared("erase_hold")
     step.sets["df"]["captions"] = ["secret"] * 4
-    terms = made.loss(step)[1]
+    terms = subject.loss(step)[1]
     assert [terms[name].item() for name in ("retain", "consist", "hold", "values")] == pytest.approx([0] * 4, abs=1e-6)
     image = torch.nn.functional.normalize(model.encode_image(step.sets["df"]["images"]), dim=-1)
     assert terms["forget"].item() == pytest.approx(image[:, 0].pow(2).mean().item(), abs=1e-6)  # secret is (1, 0, ...)
     angle(model, "held", 90)
-    assert made.loss(step)[1]["hold"].item() == pytest.approx(chord(60), abs=1e-6)
+    assert subject.loss(step)[1]["hold"].item() == pytest.approx(chord(60), abs=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_only_the_text_side_learns(method):
-    made, model, step = prepared(method)
+    subject, model, step = prepared(method)
     step.sets["df"]["captions"] = ["secret"] * 4
-    made.loss(step)[0].backward()
+    subject.loss(step)[0].backward()
     assert [name for name, p in model.named_parameters() if p.grad is not None] == ["text.weight"]
 
 

@@ -1,4 +1,4 @@
-"""Retraining: CLIP's loss from untrained weights; with the original's settings it is the reference `retrained`."""
+"""Retraining: CLIP's loss from untrained weights; with the original settings it equals the reference `retrained`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def test_weights_are_those_of_the_reference(unlearn, trained_world, tmp_path, ho
     ]
     train(str(trained_world.config), options)
     expected = weights(tmp_path / "reference" / "retrained" / "clip" / "salmu_retrieval" / "16")
-    found = weights(folder)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    actual = weights(folder)
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
 
 
 def test_the_original_model_is_not_read(unlearn, tmp_path):
-    """Steps of size zero leave the untrained weights, and no original model need exist."""
+    """Steps of size zero keep the untrained weights, with or without an original model."""
     folder = unlearn("retrain", *FAST, "run.init_lr=0", "run.max_epoch=1", "run.resume_ckpt_path=null", name="none")
     other = unlearn("retrain", *FAST, "run.init_lr=0", "run.max_epoch=1", name="given")
     one, two = weights(folder), weights(other)

@@ -22,7 +22,7 @@ from lavis.trainers.base import Batch
 from lavis.trainers.teacher import FrozenModel, Teacher, Towers
 from tests.hub.folders import PLAIN, SIGLIP, VIT, open_clip_folder, perturbed, transformers_folder
 from tests.reduced import make_timm_small, reduced_config
-from tests.trainers.toy import Told
+from tests.trainers.toy import FixedCaptions
 
 CPU = torch.device("cpu")
 RETAIN = {"retain", "consist", "uni", "multi"}  # terms that compare with the teacher on what is retained
@@ -86,7 +86,7 @@ def side(model: TwoTowers, seed: int) -> dict[str, Any]:
 def test_a_learning_rate_of_0_changes_nothing(model: TwoTowers, method: str) -> None:
     student = copy.deepcopy(model)
     trainer = registry.get_trainer_class(method)(method, student, RunConfig(), CPU)
-    trainer.fiction = Told()
+    trainer.fiction = FixedCaptions()
     if trainer.needs_teacher:
         trainer.attach_teacher(Teacher(FrozenModel(student), {"df": Towers(), "dr": Towers()}))
     loop = TrainingLoop(trainer, lambda epoch, step: 0.0)

@@ -15,16 +15,11 @@ from lavis.losses.terms import multimodal_mse, similarity_mse, similarity_to_zer
 from lavis.trainers.delete import delete_terms
 from lavis.trainers.erase import erase_terms
 from lavis.trainers.vlul import vlul_terms
-
-X, Y = [1.0, 0.0], [0.0, 1.0]
-
-
-def pairs(image, text) -> PairFeatures:
-    return PairFeatures(torch.tensor(image, dtype=torch.float64), torch.tensor(text, dtype=torch.float64))
+from tests.trainers.methods import X, Y, leaf_pairs, moved, pairs
 
 
 def test_similarity_of_crossed_pairs_to_zero():
-    """Images x, y and texts x, x: S = [[1, 1], [0, 0]], mean of squares 2/4, both directions: 1."""
+    """Images x, y and captions x, x: S = [[1, 1], [0, 0]], mean of squares 2/4, both directions: 1."""
     assert similarity_to_zero(pairs([X, Y], [X, X]).similarity).item() == pytest.approx(1.0, abs=1e-12)
 
 
@@ -35,7 +30,7 @@ def test_similarity_mse_counts_both_directions():
 
 
 def test_unimodal_mse_is_a_mean_over_entries():
-    """Images swap two unit vectors: 4 entries differ by 1 of 4, mean 1; texts equal, 0."""
+    """Images swap two unit vectors: 4 of 4 entries differ by 1, mean 1; captions are equal, 0."""
     assert unimodal_mse(pairs([X, Y], [X, X]), pairs([Y, X], [X, X])).item() == pytest.approx(1.0, abs=1e-12)
 
 
@@ -58,24 +53,13 @@ def test_contrastive_by_hand():
 
 
 def test_equal_captions_share_the_target():
-    """Two images with one caption: logits are equal, target ½ each, loss ln 2, and no gradient pulls them apart."""
+    """Two images with one caption: equal logits, target ½ each, loss ln 2, and no gradient separates them."""
     image = torch.tensor([X, Y], dtype=torch.float64, requires_grad=True)
     text = torch.tensor([[1.0, 1.0]] * 2, dtype=torch.float64)
     loss = contrastive_loss(PairFeatures(image, text), torch.tensor(1.0, dtype=torch.float64), torch.tensor([0, 0]))
     loss.backward()
     assert loss.item() == pytest.approx(math.log(2), abs=1e-12)
     assert image.grad.abs().max().item() < 1e-12
-
-
-def leaf_pairs(seed: int, rows: int = 4, width: int = 5):
-    draws = torch.Generator().manual_seed(seed)
-    image, text = (torch.randn(rows, width, generator=draws, dtype=torch.float64, requires_grad=True) for _ in "it")
-    return PairFeatures(image, text), (image, text)
-
-
-def moved(term, leaves, rate=0.05) -> list[torch.Tensor]:
-    grads = torch.autograd.grad(term, leaves, retain_graph=True)
-    return [leaf.detach() - rate * grad for leaf, grad in zip(leaves, grads, strict=True)]
 
 
 @settings(max_examples=20, deadline=None)

@@ -1,4 +1,4 @@
-"""A model of two linear towers, its batches, and a trainer on it."""
+"""A model with two linear towers, batches for it, and a trainer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Toy(BaseModel):
 
 
 @dataclass
-class Told:
+class FixedCaptions:
     """Captions about fictitious people, always the same."""
 
     counterfactual: dict = field(default_factory=lambda: {"secret": "double"})
@@ -63,7 +63,7 @@ class Told:
         return [("own", "other")] * n
 
 
-def side(seed: int, rows: int = 4) -> dict:
+def inputs(seed: int, rows: int = 4) -> dict:
     draws = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (rows, 3, 2, 2), dtype=torch.uint8, generator=draws)
     tokens = torch.randint(0, 50, (rows, 3), generator=draws)
@@ -72,10 +72,10 @@ def side(seed: int, rows: int = 4) -> dict:
 
 
 def batch(number: int = 0, epoch: int = 0) -> Batch:
-    return Batch({"df": side(1), "dr": side(2)}, 42, epoch, number)
+    return Batch({"df": inputs(1), "dr": inputs(2)}, 42, epoch, number)
 
 
 def trainer(method: str = "vlul", **keys):
-    made = registry.get_trainer_class(method)(method, Toy(), RunConfig(**keys), CPU)
-    made.attach_teacher(Teacher(FrozenModel(made.model), {"df": Towers(), "dr": Towers()}))
-    return made
+    subject = registry.get_trainer_class(method)(method, Toy(), RunConfig(**keys), CPU)
+    subject.attach_teacher(Teacher(FrozenModel(subject.model), {"df": Towers(), "dr": Towers()}))
+    return subject
