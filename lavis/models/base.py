@@ -113,6 +113,11 @@ class BaseModel(nn.Module):
         """The multiplier of cosines in the contrastive loss, scalar (pair kinds alone)."""
         raise NotImplementedError
 
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """What is added to scaled cosines in the sigmoid loss, scalar; None: the model is trained with softmax."""
+        return None
+
     def scale_parameters(self) -> list[nn.Parameter]:
         """The temperature, where there is one: methods that do not learn it hold it."""
         return []

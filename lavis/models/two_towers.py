@@ -13,7 +13,7 @@ from lavis.common.checkpoint import describe_mismatch
 from lavis.common.errors import CheckpointError
 from lavis.common.features import PairFeatures
 from lavis.hub.recipe import Recipe
-from lavis.losses.contrastive import contrastive_loss
+from lavis.losses.sigmoid import pair_loss
 from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep
 
 MAX_LOG_SCALE = math.log(100.0)
@@ -48,13 +48,18 @@ class TwoTowers(BaseModel):
         return self.pair_objective(self.represent(inputs), inputs.get("caption_groups"))
 
     def pair_objective(self, pairs: PairFeatures, groups: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """Radford et al., arXiv 2103.00020, section 2.3; in single precision whatever the towers run in."""
+        """CLIP's loss (arXiv 2103.00020, section 2.3) or SigLIP's; in single precision whatever the towers run in."""
+        name = "contrastive" if self.bias is None else "sigmoid"
         with torch.autocast(pairs.image.device.type, enabled=False):
-            return {"contrastive": contrastive_loss(pairs, self.scale, groups)}
+            return {name: pair_loss(pairs, self.scale, self.bias, groups)}
 
     @property
     def scale(self) -> torch.Tensor:
         return self.clip.logit_scale.exp()
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        return self.clip.logit_bias if self.recipe.sigmoid else None
 
     def scale_parameters(self) -> list[nn.Parameter]:
         return [p for name, p in self.clip.named_parameters() if name in ("logit_scale", "logit_bias")]

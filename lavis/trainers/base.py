@@ -193,6 +193,11 @@ class BaseTrainer:
         return self.model.scale
 
     @property
+    def bias(self) -> torch.Tensor | None:
+        """The student's bias of the sigmoid loss; None where it is trained with softmax."""
+        return self.model.bias
+
+    @property
     def reads_each_loss(self) -> bool:
         """Whether each loss is checked at once. On a CPU this costs nothing; on a GPU the host would wait for it."""
         return self.device.type == "cpu"
