@@ -24,7 +24,7 @@ def unit_rows(features: Any, name: str) -> np.ndarray:
     Raises DataError if there are no rows, a row is not finite or zero, or all of several rows are equal (a collapsed
     model); ValueError for another shape.
     """
-    rows = _array(features)
+    rows = as_array(features)
     if rows.ndim != 2:
         raise ValueError(f"features of {name} need shape (n, D), got {rows.shape}")
     if not len(rows):
@@ -47,7 +47,7 @@ def embedding_problem(features: Mapping[str, Any]) -> str:
 
 def unit_parts(features: Any) -> tuple[np.ndarray, np.ndarray]:
     """Which rows of (n, D) are zero or not finite, (n,); and all rows in float64, the others at unit length."""
-    rows = _array(features)
+    rows = as_array(features).astype(np.float64)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     bad = ~np.isfinite(length[:, 0]) | (length[:, 0] == 0)
     return bad, rows / np.where(bad[:, None], 1, length)
@@ -86,13 +86,15 @@ def paired_cosines(image: Any, text: Any, name: str) -> np.ndarray:
 
 def row_numbers(values: Any, n: int, name: str) -> np.ndarray:
     """One whole number per row, (n,) int64. Raises ValueError for another shape or type."""
-    numbers = np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)
+    numbers = as_array(values)
     if numbers.shape != (n,) or (n and not np.issubdtype(numbers.dtype, np.integer)):
         raise ValueError(f"{name} must be {n} whole numbers, got shape {numbers.shape} of {numbers.dtype}")
     return numbers.astype(np.int64)
 
 
-def _array(features: Any) -> np.ndarray:
-    if isinstance(features, torch.Tensor):
-        return features.detach().cpu().double().numpy()
-    return np.asarray(features, dtype=np.float64)
+def as_array(values: Any) -> np.ndarray:
+    """A tensor, or anything like an array, as an array; bfloat16, which NumPy lacks, becomes float32."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    return np.asarray(values)

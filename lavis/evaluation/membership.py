@@ -13,6 +13,7 @@ import torch
 from lavis.common.errors import DataError
 from lavis.common.registry import registry
 from lavis.evaluation.context import Context
+from lavis.evaluation.inputs import as_array
 from lavis.evaluation.metric import HEADLINE, RESIDUE, RETRIEVAL, SEARCH, Column, Metric
 
 
@@ -73,9 +74,7 @@ def _auc(negative: np.ndarray, positive: np.ndarray) -> float:
 
 
 def _scores(values: Any, name: str) -> np.ndarray:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().to(torch.promote_types(values.dtype, torch.float32)).numpy()
-    array = np.asarray(values)
+    array = as_array(values)
     if array.ndim != 1:
         raise ValueError(f"{name} scores need shape (n,), got {array.shape}")
     if not array.size:

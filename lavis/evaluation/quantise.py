@@ -51,8 +51,11 @@ def quantised(model: Any) -> Any:
     count = 0
     for module in list(result.modules()):
         if isinstance(module, nn.MultiheadAttention):
-            weights = (module.in_proj_weight, module.out_proj.weight)
-            count += sum(_round_in_place(weight) for weight in weights if weight is not None)
+            for weight in (module.in_proj_weight, module.out_proj.weight):
+                if weight is not None:
+                    numbers, scale = rounded(weight.detach().float())
+                    weight.data.copy_(numbers * scale)
+                    count += 1
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear and id(child) not in inside:
                 setattr(module, name, Int8Linear(child))
@@ -60,10 +63,3 @@ def quantised(model: Any) -> Any:
     if not count:
         raise ValueError("the model has no linear layer to quantise")
     return result
-
-
-@torch.no_grad()
-def _round_in_place(weight: torch.Tensor) -> bool:
-    numbers, scale = rounded(weight.float())
-    weight.copy_(numbers * scale)
-    return True

@@ -15,6 +15,7 @@ import torch
 from lavis.common import distributed
 from lavis.common.registry import registry
 from lavis.evaluation.context import Context, PairContext
+from lavis.evaluation.inputs import as_array
 from lavis.evaluation.metric import DISTANCE, HEADLINE, RETRIEVAL, Column, Metric
 from lavis.evaluation.partitions import SplitPartition
 from lavis.evaluation.ranking import BLOCK, Reduce, ranks_from_features, ranks_from_rows
@@ -92,7 +93,7 @@ def retrieval_metrics(scores_i2t: Any, scores_t2i: Any, txt2img: Any, img2txt: A
     txt2img maps each text to its image (or images), img2txt each image to its texts: mappings by index, or sequences.
     An image without a text is a miss. Raises ValueError if shapes and maps do not fit.
     """
-    i2t, t2i = (_matrix(scores) for scores in (scores_i2t, scores_t2i))
+    i2t, t2i = as_array(scores_i2t), as_array(scores_t2i)
     if i2t.ndim != 2 or t2i.shape != i2t.shape[::-1]:
         raise ValueError(f"scores need shapes (n_img, n_txt) and (n_txt, n_img), got {i2t.shape} and {t2i.shape}")
     text_ranks = ranks_from_rows(i2t, _own_columns(img2txt, i2t.shape, "img2txt"))
@@ -118,13 +119,6 @@ def retrieval_metrics_from_features(
         txt2img = np.array([txt2img[j] for j in range(len(text))], dtype=np.int64)
     ranks = ranks_from_features(image, text, txt2img, block=block, text_group=text_group, shard=shard, reduce=reduce)
     return recall_summary(*ranks)
-
-
-def _matrix(scores: Any) -> np.ndarray:
-    if isinstance(scores, torch.Tensor):
-        scores = scores.detach().cpu()
-        return (scores.float() if scores.dtype == torch.bfloat16 else scores).numpy()
-    return np.asarray(scores)
 
 
 def _own_columns(own: Mapping | Sequence | np.ndarray, shape: tuple[int, ...], name: str) -> list[np.ndarray]:
