@@ -1,1 +1,1 @@
-"""What every room of the library may use; imports nothing else of ours."""
+"""Helpers for all rooms of the library; imports no other room."""

@@ -1,4 +1,4 @@
-"""Command lines of the entry scripts: arguments, errors, exit codes."""
+"""Arguments, error messages and exit codes of the entry scripts."""
 
 from __future__ import annotations
 
@@ -15,42 +15,41 @@ DISK_ERRORS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
-    errno.EIO: "the disk does not answer: look at it",
-    errno.EROFS: "choose a folder that can be written to (run.output_dir)",
+    errno.EIO: "check the disk, which does not respond",
+    errno.EROFS: "choose a writable folder (run.output_dir)",
     errno.EACCES: "choose a folder that you may read and write (run.output_dir)",
     errno.EMFILE: "allow more open files (ulimit -n) or lower run.num_workers",
 }
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """A parser with `--cfg-path` and `--options`, which every entry script has."""
-    made = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    made.add_argument("--cfg-path", required=True, help="YAML with the sections model, datasets and run")
-    made.add_argument(
-        "--options", nargs="+", default=[], metavar="KEY=VALUE", help="overrides, e.g. run.max_epoch=1 run.device=cpu"
-    )
-    return made
+    """A parser with `--cfg-path` and `--options`, which all entry scripts have."""
+    result = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    result.add_argument("--cfg-path", required=True, help="YAML with the sections model, datasets and run")
+    overrides = "overrides, e.g. run.max_epoch=1 run.device=cpu"
+    result.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help=overrides)
+    return result
 
 
 def unlearn_parser() -> argparse.ArgumentParser:
     """The parser of unlearn.py."""
-    made = parser("Unlearn the forget set from an original model.")
-    made.add_argument("--unlearn_method", required=True, help="registered trainer: vlul, erase, delete, …")
-    made.add_argument("--backbone", required=True, help="family of the model: clip, albef, blip")
-    made.add_argument("--task", required=True, help="task of the configuration: salmu_retrieval, …")
-    made.add_argument("--df_size", required=True, type=int, help="how many images of the forget list are forgotten")
-    made.add_argument("--alpha", type=float, help="mixing factor of methods that have one (default: 0.5)")
-    return made
+    result = parser("Unlearn the forget set from an original model.")
+    result.add_argument("--unlearn_method", required=True, help="registered trainer: vlul, erase, delete, …")
+    result.add_argument("--backbone", required=True, help="family of the model: clip, albef, blip")
+    result.add_argument("--task", required=True, help="task of the configuration: salmu_retrieval, …")
+    result.add_argument("--df_size", required=True, type=int, help="how many images of the forget list are forgotten")
+    result.add_argument("--alpha", type=float, help="mixing factor of methods that have one (default: 0.5)")
+    return result
 
 
 def show(text: str) -> None:
-    """Write a result to standard output, once however many processes there are."""
+    """Write a result to standard output, on the main process only."""
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(text)
 
 
 def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
-    """Run a main function: a user's error ends in one message and exit code 2; LAVIS_DEBUG=1 shows the traceback."""
+    """Run a main function. A user error ends in one message and exit code 2; LAVIS_DEBUG=1 shows the traceback."""
     try:
         code = main(None)
     except KeyboardInterrupt:
@@ -68,7 +67,7 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
         code = USER_ERROR
     sys.stdout.flush()
     sys.stderr.flush()
-    if "torch" in sys.modules:  # else there was no process group, and importing torch would take seconds
+    if "torch" in sys.modules:  # else there is no process group, and importing torch would take seconds
         from lavis.common.distributed import leave
 
         leave(code or 0)
@@ -76,12 +75,12 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
 
 
 def _message(error: Exception) -> str | None:
-    """What to tell of an error that is not the code's; None for the others."""
+    """The message for an error that is not a bug; None for others."""
     lost = dead_worker(error)
     if lost is not None:
         return (
-            f"a process that reads images has died ({lost}), most likely because memory ran out. "
-            "The same command goes on from the newest checkpoint; a smaller run.num_workers needs less memory"
+            f"a process that reads images died ({lost}), most likely because memory ran out. The same command "
+            "continues from the newest checkpoint; a smaller run.num_workers needs less memory"
         )
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         return f"{error}; {DISK_ERRORS[error.errno]}, then run the same command again"

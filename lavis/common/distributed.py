@@ -1,4 +1,4 @@
-"""Processes: the same code runs alone or under `python -m torch.distributed.run`."""
+"""Process groups and collectives. The same code runs alone or under `python -m torch.distributed.run`."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """True on rank 0, before and after the process group exists as well."""
+    """True on rank 0, also without a process group."""
     return (rank() if initialized() else int(os.environ.get("RANK", 0))) == 0
 
 
 def resolve_device(name: str) -> torch.device:
-    """'auto', 'cpu', 'cuda', 'cuda:<n>' or 'mps' to a device; under the launcher, cuda means the local rank's.
+    """The device for 'auto', 'cpu', 'cuda', 'cuda:<n>' or 'mps'; under the launcher, cuda is the local rank's GPU.
 
-    Raises ConfigError when the machine has no such device.
+    Raises ConfigError if the machine has no such device.
     """
     if name == "auto":
         mps = torch.backends.mps.is_available()
@@ -49,14 +49,14 @@ def resolve_device(name: str) -> torch.device:
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"run.device is '{name}' but torch sees no CUDA device; use run.device=cpu or auto")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("run.device is 'mps' but torch sees none; use run.device=cpu or auto")
-    there = torch.cuda.device_count() if kind == "cuda" else 0
-    if index and int(index) >= there:
-        raise ConfigError(f"run.device is '{name}', but torch sees {there} CUDA devices, from cuda:0")
+        raise ConfigError("run.device is 'mps' but torch sees no MPS device; use run.device=cpu or auto")
+    count = torch.cuda.device_count() if kind == "cuda" else 0
+    if index and int(index) >= count:
+        raise ConfigError(f"run.device is '{name}', but torch sees {count} CUDA devices, from cuda:0")
     if name == "cuda" and launched():
         local = int(os.environ.get("LOCAL_RANK", 0))
-        if local >= there:
-            raise ConfigError(f"--nproc_per_node asks for more processes than the {there} CUDA devices of this machine")
+        if local >= count:
+            raise ConfigError(f"--nproc_per_node asks for more processes than the {count} CUDA devices of this machine")
         return torch.device("cuda", local)
     if name == "cuda":
         return torch.device("cuda", torch.cuda.current_device())  # set_device and NCCL need a device with an index
@@ -64,7 +64,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def setup(device: torch.device) -> None:
-    """Join the process group when launched by torch.distributed.run; else do nothing."""
+    """Join the process group if launched by torch.distributed.run."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not launched() or initialized():
@@ -80,11 +80,11 @@ def shutdown() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Exit with `code`; a launched process does so without taking the interpreter apart.
+    """Exit with `code`; a launched process runs exit handlers and flushes files, but does not finalise the interpreter.
 
-    gloo's threads outlive destroy_process_group where a device mesh (fully_shard's) or DDP still holds the group. One
-    that lets go of a collective's tensor while Python is being taken apart waits for a lock that it will never get, and
-    aborts the process: "terminate called without an active exception". Exit handlers run, and files are flushed.
+    gloo's threads outlive destroy_process_group if a device mesh (fully_shard's) or DDP still references the group. A
+    thread that frees a collective's tensor while Python finalises waits for a lock that it will never get, and aborts
+    the process: "terminate called without an active exception".
     """
     if not launched():
         raise SystemExit(code)
@@ -100,18 +100,18 @@ def barrier() -> None:
 
 
 def on_main(action: Callable[[], Any]) -> None:
-    """Do something on rank 0; where that is the user's fault, every rank raises it."""
-    fault: UserFault | None = None
+    """Do something on rank 0; if that raises a user error, every rank raises it."""
+    failure: UserFault | None = None
     if is_main():
         try:
             action()
         except UserFault as error:
-            fault = error
-    told = broadcast_object(None if fault is None else str(fault))
-    if fault is not None:
-        raise fault
-    if told is not None:
-        raise SharedFault(told)
+            failure = error
+    message = broadcast_object(None if failure is None else str(failure))
+    if failure is not None:
+        raise failure
+    if message is not None:
+        raise SharedFault(message)
 
 
 def broadcast_object(item: Any) -> Any:
@@ -124,7 +124,7 @@ def broadcast_object(item: Any) -> Any:
 
 
 def gather_objects(item: Any) -> list[Any]:
-    """Every rank's object, in the order of ranks, on every rank."""
+    """All ranks' objects, in rank order, on every rank."""
     if world_size() == 1:
         return [item]
     box: list[Any] = [None] * world_size()
@@ -133,16 +133,12 @@ def gather_objects(item: Any) -> list[Any]:
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
-    """True on every rank when it is true on one."""
-    if world_size() == 1:
-        return flag
-    value = torch.tensor(int(flag), device=_reduce_device(device))
-    dist.all_reduce(value, op=dist.ReduceOp.MAX)
-    return bool(value.item())
+    """True on every rank if it is true on any."""
+    return bool(greatest(torch.tensor(int(flag)), device).item())
 
 
 def sum_counts(counts: torch.Tensor, device: torch.device | None = None) -> torch.Tensor:
-    """Sum an integer tensor over the ranks (exact, whatever their number); also floats of which one rank has each."""
+    """Sum an integer tensor over the ranks; exact also for floats that are non-zero on one rank only."""
     if world_size() == 1:
         return counts
     moved = counts.to(_reduce_device(device))
@@ -160,17 +156,17 @@ def mean_scalars(values: Sequence[float], device: torch.device) -> list[float]:
     return (moved / world_size()).tolist()
 
 
-def greatest(values: torch.Tensor) -> torch.Tensor:
-    """The greatest of each number over the ranks (exact; no NaN)."""
+def greatest(values: torch.Tensor, device: torch.device | None = None) -> torch.Tensor:
+    """The largest of each number over the ranks (exact; no NaN)."""
     if world_size() == 1:
         return values
-    moved = values.to(_reduce_device(None), copy=True)
+    moved = values.to(_reduce_device(device), copy=True)
     dist.all_reduce(moved, op=dist.ReduceOp.MAX)
     return moved.to(values.device)
 
 
 def broadcast_rows(rows: torch.Tensor, source: int) -> None:
-    """Write the rows of rank `source` into those of every other rank, which must be contiguous and of their shape."""
+    """Overwrite the rows of all ranks with those of rank `source`; they must be contiguous and have the same shape."""
     if world_size() == 1:
         return
     moved = rows.to(_reduce_device(rows.device))
@@ -180,7 +176,7 @@ def broadcast_rows(rows: torch.Tensor, source: int) -> None:
 
 
 def broadcast_tensor(tensor: torch.Tensor | None) -> torch.Tensor:
-    """Rank 0's CPU tensor, on every rank; what the others pass is not looked at."""
+    """Rank 0's CPU tensor, on every rank; the others' argument is ignored."""
     if world_size() > 1:
         shape, kind = broadcast_object(None if tensor is None else (tensor.shape, tensor.dtype))
         tensor = tensor.contiguous() if tensor is not None and is_main() else torch.empty(shape, dtype=kind)
@@ -190,15 +186,14 @@ def broadcast_tensor(tensor: torch.Tensor | None) -> torch.Tensor:
 
 
 def gather_chunks(chunks: dict[int, torch.Tensor]) -> torch.Tensor:
-    """Numbered CPU tensors (B_c, …) from every rank below one another, in the order of their numbers, on every rank.
+    """Concatenate all ranks' numbered CPU tensors (B_c, …) in the order of their numbers, on every rank.
 
-    A process holds the result and its own chunks, never more. Chunks are equal in precision and in all but their
-    length; a rank may have none.
+    A process needs memory only for the result and its own chunks. Chunks differ only in length; a rank may have none.
     """
     if world_size() == 1:
         return torch.cat([chunks[number] for number in sorted(chunks)])
-    found = gather_objects([(number, tuple(rows.shape), rows.dtype) for number, rows in chunks.items()])
-    order = sorted((number, source, shape, kind) for source, part in enumerate(found) for number, shape, kind in part)
+    facts = gather_objects([(number, tuple(rows.shape), rows.dtype) for number, rows in chunks.items()])
+    order = sorted((number, source, shape, kind) for source, part in enumerate(facts) for number, shape, kind in part)
     _, _, shape, kind = order[0]
     result = torch.empty(sum(item[2][0] for item in order), *shape[1:], dtype=kind)
     start = 0
@@ -226,16 +221,16 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_live(rows: torch.Tensor) -> torch.Tensor:
-    """Rows of every process, in the order of ranks, with gradient; every process must hold the same number of rows.
+    """Rows of all processes in rank order, with gradient; all processes must have the same number of rows.
 
-    The gradient is summed over the processes before each takes its own rows of it. With a loss that every process
-    computes of the gathered rows, the mean of DDP over processes is then the gradient of that one loss.
+    The gradient is summed over the processes before each takes its own rows. If every process computes the same loss on
+    the gathered rows, DDP's mean over processes is then the gradient of that loss.
     """
     return rows if world_size() == 1 else _GatherRows.apply(rows)
 
 
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:
-    """Rows of every process, in the order of ranks, without gradient; the processes' numbers of rows may differ."""
+    """Rows of all processes in rank order, without gradient; the numbers of rows may differ."""
     if world_size() == 1:
         return rows.detach()
     counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(world_size())]

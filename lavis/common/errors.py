@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: the entry scripts print them as one message, without a traceback."""
+"""Errors that the user can fix. The entry scripts print them as one message, without a traceback."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 
-class UserFault(Exception):  # noqa: N818 - a marker that can be caught
-    """Marker of errors whose text says what was wrong, where, and what to do."""
+class UserFault(Exception):  # noqa: N818 - a base class for `except`
+    """Base class of errors whose message says what was wrong, where, and what to do."""
 
 
 class ConfigError(UserFault, ValueError):
-    """A key, a value or a combination of the configuration is wrong."""
+    """A key, a value or a combination of settings is wrong."""
 
 
 class DataError(UserFault, ValueError):
-    """A data file is there but its content cannot be used."""
+    """A data file exists but its content is unusable."""
 
 
 class CheckpointError(UserFault, ValueError):
-    """A checkpoint cannot be read safely or does not fit the model."""
+    """A checkpoint cannot be read safely, or does not fit the model."""
 
 
 class TrainingError(UserFault, ValueError):
-    """Training cannot go on (a non-finite loss, say)."""
+    """Training cannot continue, for example because the loss is not finite."""
 
 
 class MissingFile(UserFault, FileNotFoundError):
@@ -31,14 +31,14 @@ class MissingFile(UserFault, FileNotFoundError):
 
 
 class SharedFault(UserFault, RuntimeError):
-    """Another process of the run has raised, and told, a user's fault."""
+    """Another process of the run raised and reported a user error."""
 
 
 def dead_worker(error: BaseException | None) -> str | None:
-    """What torch said of a loader's process that died, if that is at the bottom of `error`.
+    """Torch's message about a loader process that died, if that caused `error`.
 
-    Torch raises it wherever the main process happens to be at that moment, in the middle of writing a file, say, which
-    then ends in an error of its own.
+    Torch raises it wherever the main process is at that moment, perhaps while writing a file, and the write then raises
+    another error.
     """
     while error is not None:
         if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
@@ -48,7 +48,7 @@ def dead_worker(error: BaseException | None) -> str | None:
 
 
 def suggest(bad: str, valid: Iterable[str]) -> str:
-    """A sentence naming the closest valid name, then all of them: "closest: 'x'; valid: a, b, c"."""
+    """The closest valid name and all of them, for messages: "closest: 'x'; valid: a, b, c"."""
     names = sorted(map(str, valid))
     close = difflib.get_close_matches(str(bad), names, n=1, cutoff=0.4)
     lead = f"closest: '{close[0]}'; " if close else ""

@@ -1,7 +1,7 @@
-"""What a model makes of a batch, the currency between models, trainers and evaluation.
+"""A model's output for a batch, shared by models, trainers and evaluation.
 
-Three kinds: pairs of two towers, pairs whose texts also went through a fusion encoder, and the fused output alone.
-Each says for itself what MultiDelete's terms compare, so that no trainer asks what it has:
+There are three kinds: pairs from two towers, pairs whose texts also went through a fusion encoder, and the fused output
+alone. Each defines what MultiDelete's terms compare, so that no trainer depends on the kind:
 
 | member | PairFeatures | FusedPairFeatures | FusedFeatures |
 |---|---|---|---|
@@ -14,8 +14,8 @@ Each says for itself what MultiDelete's terms compare, so that no trainer asks w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -23,12 +23,10 @@ import torch.nn.functional as F
 
 @dataclass
 class PairFeatures:
-    """Image and text embeddings of B pairs, row i of one belonging to row i of the other.
+    """Image and text embeddings of B pairs, row by row, both (B, D) and L2-normalised.
 
-    Both are (B, D) and L2-normalised; rows given with another length are normalised here, in single precision
-    at least (a row that is already of unit length passes unchanged up to rounding, and gradients flow through).
-
-    Raises ValueError when the two shapes differ or are not (B, D).
+    Rows are normalised here, at least in single precision and with gradient; unit rows change only by rounding. Raises
+    ValueError if the shapes differ or are not (B, D).
     """
 
     image: torch.Tensor
@@ -49,23 +47,23 @@ class PairFeatures:
 
     @property
     def similarity(self) -> torch.Tensor:
-        """S = I Tᵀ, (B, B), no temperature: row i holds image i against every text."""
+        """S = I Tᵀ, (B, B), without temperature: row i compares image i with all texts."""
         return self.image @ self.text.T
 
     @property
     def paired(self) -> torch.Tensor:
-        """Cosine of every true pair, (B,)."""
+        """Cosine of each true pair, (B,)."""
         return (self.image * self.text).sum(dim=-1)
 
     @property
     def relations(self) -> tuple[torch.Tensor, ...]:
-        """S and Sᵀ: what ties images to texts."""
+        """S and Sᵀ, which connect images and texts."""
         similarity = self.similarity
         return similarity, similarity.T
 
     @property
     def joint(self) -> torch.Tensor:
-        """m = normalise((I + T) / 2), (B, D): the joint representation of a pair."""
+        """m = normalise((I + T) / 2), (B, D): a pair's joint representation."""
         return F.normalize((self.image + self.text) / 2, dim=-1)
 
     @property
@@ -74,24 +72,23 @@ class PairFeatures:
         return self.image, self.text
 
     def gathered(self, gather: Callable[[torch.Tensor], torch.Tensor]) -> PairFeatures:
-        """The pairs of all processes; `gather` makes their rows of one's."""
+        """The pairs of all processes; `gather` maps one process's rows to those of all."""
         return PairFeatures(gather(self.image), gather(self.text))
 
     def with_text(self, text: torch.Tensor) -> PairFeatures:
-        """The same images beside other texts (shuffled ones, say)."""
+        """The same images with other texts, such as shuffled ones."""
         return PairFeatures(self.image, text)
 
     def split(self, *sizes: int) -> list[PairFeatures]:
-        """Consecutive parts of the given numbers of rows."""
-        images, texts = self.image.split(sizes), self.text.split(sizes)
-        return [PairFeatures(i, t) for i, t in zip(images, texts, strict=True)]
+        """Consecutive parts with these numbers of rows."""
+        return _split(self, sizes)
 
 
 @dataclass
 class FusedPairFeatures(PairFeatures):
     """Pairs of a fused encoder for retrieval: projected, normalised image and text (B, D), and `fused` (B, H).
 
-    `fused` is the [CLS] of the text states after cross-attention to the own image.
+    `fused` is the [CLS] of the text states after cross-attention to the pair's image.
     """
 
     fused: torch.Tensor
@@ -107,17 +104,12 @@ class FusedPairFeatures(PairFeatures):
         """(B, H)."""
         return self.fused
 
-    def split(self, *sizes: int) -> list[PairFeatures]:
-        """Consecutive parts of the given numbers of rows."""
-        pairs = zip(super().split(*sizes), self.fused.split(sizes), strict=True)
-        return [FusedPairFeatures(pair.image, pair.text, fused) for pair, fused in pairs]
-
 
 @dataclass
 class FusedFeatures:
     """Output of a fused encoder: image states (B, …, N, H) and `fused`, the [CLS] of the fused text, (B, H).
 
-    Raises ValueError when the numbers of rows differ.
+    Raises ValueError if the numbers of rows differ.
     """
 
     image_states: torch.Tensor
@@ -134,7 +126,7 @@ class FusedFeatures:
 
     @property
     def relations(self) -> tuple[torch.Tensor, ...]:
-        """The fused [CLS]: it changes when an image meets another text."""
+        """The fused [CLS], which changes when an image gets another text."""
         return (self.fused,)
 
     @property
@@ -144,18 +136,22 @@ class FusedFeatures:
 
     @property
     def unimodal(self) -> tuple[torch.Tensor, ...]:
-        """What the image encoder gives."""
+        """The output of the image encoder."""
         return (self.image_states,)
 
     def split(self, *sizes: int) -> list[FusedFeatures]:
-        """Consecutive parts of the given numbers of rows."""
-        parts = zip(self.image_states.split(sizes), self.fused.split(sizes), strict=True)
-        return [FusedFeatures(states, fused) for states, fused in parts]
+        """Consecutive parts with these numbers of rows."""
+        return _split(self, sizes)
 
 
 Features = PairFeatures | FusedFeatures
 
 
+def _split(features: Any, sizes: tuple[int, ...]) -> list[Any]:
+    parts = (getattr(features, field.name).split(sizes) for field in fields(features))
+    return [type(features)(*tensors) for tensors in zip(*parts, strict=True)]
+
+
 def single(tensor: torch.Tensor) -> torch.Tensor:
-    """Half precision to single; other types as they are."""
+    """Half precision to single; other types unchanged."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, locks between processes, JSON that is checked as it is read."""
+"""Atomic writes, locks between processes, and text and JSON with errors that name the file."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ HELD_ELSEWHERE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _held: set[IO[str]] = set()
 
 
-class Locked(Exception):  # noqa: N818 - the caller turns it into a message that fits
+class Locked(Exception):  # noqa: N818 - the caller turns it into a suitable message
     """Another process holds the lock."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
-    """A temporary path to write to; it takes the name `path` at the end, or is deleted if the block raises.
+    """A temporary path to write to, renamed to `path` at the end, or deleted if the block raises.
 
-    Readers see the previous file or the complete new one, never a part. sync=True flushes the content to the disk
-    first, so that this also holds across a power failure. The name contains the process id: two writers never share
-    one.
+    Readers see the previous file or the complete new one, never a part. sync=True flushes the content to disk first, so
+    that this is true even after a power failure. The name contains the process id: two writers never share one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -82,28 +81,33 @@ def plain(node: Any, unusable: Any = None) -> Any:
 
 
 def read_json(path: Path, what: str, hint: str = "") -> Any:
-    """The content of a JSON file.
-
-    Raises MissingFile, or DataError with line and column; `what` says what kind of file it is, `hint` what to run when
-    it does not exist.
-    """
+    """The content of a JSON file. Raises as `read_text`, and DataError with line and column."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise missing_file(what, path, hint) from error
+        return json.loads(read_text(path, what, hint))
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise DataError(f"{path} is not valid JSON: {reason}; fix the file or write it again") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        raise DataError(f"{path} is not valid JSON: {reason}; fix or rewrite the file") from error
     except RecursionError as error:
         raise DataError(f"{path} cannot be read: its JSON is nested too deeply") from error
+
+
+def read_text(path: Path, what: str, hint: str = "") -> str:
+    """The content of a UTF-8 text file, with or without a byte order mark.
+
+    `what` names the kind of file; `hint` says what to run if it does not exist. Raises MissingFile or DataError.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise missing_file(what, path, hint) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what} {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{what} {path} cannot be read: {error.strerror or error}") from error
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that a killed process left; for a folder that this process has locked."""
+    """Delete temporary files of killed processes in a folder that this process has locked."""
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
 
@@ -113,14 +117,14 @@ def beyond_limit(paths: Iterable[Path], limit: float) -> list[Path]:
 
     The least recently used comes first. Paths that another process deletes meanwhile are left out.
     """
-    found = []
+    facts = []
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             files = path.iterdir() if path.is_dir() else [path]
-            found.append((path.stat().st_mtime, sum(file.stat().st_size for file in files), path))
-    found.sort(key=lambda facts: facts[0], reverse=True)
-    totals = itertools.accumulate(size for _, size, _ in found)
-    return [path for (_, _, path), total in zip(found, totals, strict=True) if total > limit][::-1]
+            facts.append((path.stat().st_mtime, sum(file.stat().st_size for file in files), path))
+    facts.sort(key=lambda fact: fact[0], reverse=True)
+    totals = itertools.accumulate(size for _, size, _ in facts)
+    return [path for (_, _, path), total in zip(facts, totals, strict=True) if total > limit][::-1]
 
 
 def encodable(text: str) -> bool:
@@ -140,10 +144,10 @@ def file_digest(path: Path) -> str:
 
 @contextlib.contextmanager
 def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file; the kernel releases it when the process ends, however it ends.
+    """Hold a lock file. The kernel releases it when the process ends, for whatever reason.
 
-    wait=False raises Locked when another process holds it. A file system that cannot lock is reported once and used
-    without a lock.
+    wait=False raises Locked if another process holds it. If the file system cannot lock, a warning is logged and the
+    block runs without a lock.
     """
     import fcntl
 
@@ -163,7 +167,7 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def locked(path: Path) -> bool:
-    """Whether a process holds this lock file now."""
+    """Whether any process holds this lock file."""
     import fcntl
 
     try:
@@ -177,7 +181,7 @@ def locked(path: Path) -> bool:
 
 
 def release_in_child() -> None:
-    """Close the locks that a forked worker inherited, so that they end with the run and not with the worker."""
+    """Close the locks that a forked worker inherited, so that the run's end releases them and not the worker's."""
     for stream in list(_held):
         stream.close()
     _held.clear()

@@ -8,30 +8,28 @@ from pathlib import Path
 
 import numpy as np
 
-from lavis.common.errors import ConfigError, DataError, first_few, missing_file
-from lavis.common.files import write_text
+from lavis.common.errors import ConfigError, DataError, first_few
+from lavis.common.files import read_text, write_text
 from lavis.common.seed import derived_seed
 
 FORGET_SEEDS = (42, 87, 21)
 
 
 def list_path(lists: Path, seed: int) -> Path:
-    """Where the forget list of a seed lies."""
+    """The path of a seed's forget list."""
     return lists / f"image-{seed}.txt"
 
 
 def read_forget_list(path: str | Path, df_size: int | None = None, hint: str = "") -> list[str]:
-    """The first `df_size` images of the list, or all of them if None.
+    """The first `df_size` images of the list, or all; `hint` says what to run if the list does not exist.
 
-    Args:
-        hint: what to run when the list does not exist; ends the message.
-
-    Raises MissingFile; DataError (empty list, a line twice, not text); ConfigError (df_size larger than the list).
+    Raises MissingFile; DataError (empty list, repeated line, not text); ConfigError (df_size larger than the list).
     """
     source = Path(path)
     if df_size is not None and df_size < 1:
         raise ConfigError(f"run.df_size must be at least 1, found {df_size}")
-    images = _lines(source, hint)
+    lines = read_text(source, "forget list", hint).split("\n")
+    images = [line.strip() for line in lines if line.strip()]
     if not images:
         raise DataError(f"forget list {source} is empty; expected one image path per line")
     repeated = [image for image, times in Counter(images).items() if times > 1]
@@ -40,7 +38,7 @@ def read_forget_list(path: str | Path, df_size: int | None = None, hint: str = "
         raise DataError(f"{text}, the first: {first_few(repeated)}")
     if df_size is not None and df_size > len(images):
         raise ConfigError(
-            f"run.df_size is {df_size} but the forget list {source} holds {len(images)} images; "
+            f"run.df_size is {df_size} but the forget list {source} has {len(images)} images; "
             f"use --df_size {len(images)} or less"
         )
     return images[:df_size]
@@ -55,9 +53,9 @@ def write_forget_list(path: str | Path, images: Iterable[str]) -> None:
 
 
 def draw_pool(images: Iterable[str], size: int, seed: int) -> list[str]:
-    """`size` of the distinct images in random order; depends on the set of images and the seed alone.
+    """`size` distinct images in random order, which depends only on the set of images and the seed.
 
-    Raises ConfigError when there are fewer images.
+    Raises ConfigError if there are fewer images.
     """
     names = sorted(set(images))
     if not 1 <= size <= len(names):
@@ -67,18 +65,6 @@ def draw_pool(images: Iterable[str], size: int, seed: int) -> list[str]:
 
 
 def shuffled_list(images: Sequence[str], seed: int) -> list[str]:
-    """All images: in the given order for seed 42 (the published list), in a seeded order for others."""
+    """All images: for seed 42 (the published list) in their order, for other seeds in a seeded order."""
     order = range(len(images)) if seed == FORGET_SEEDS[0] else np.random.default_rng(seed).permutation(len(images))
     return [images[i] for i in order]
-
-
-def _lines(path: Path, hint: str) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise missing_file("forget list", path, hint) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"forget list {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except OSError as error:
-        raise DataError(f"forget list {path} cannot be read: {error.strerror or error}") from error
-    return [line.strip() for line in text.split("\n") if line.strip()]

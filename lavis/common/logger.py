@@ -1,4 +1,4 @@
-"""Logging: one logger, JSON lines on disk, TensorBoard if asked for."""
+"""Logging: one logger, JSON lines on disk, and TensorBoard if enabled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def get_logger() -> logging.Logger:
 
 
 def setup_logging(main: bool = True) -> None:
-    """Messages of the main process go to standard error; the others' only when they warn."""
+    """Log to standard error: everything on the main process, only warnings on the others."""
     logger = get_logger()
     logger.setLevel(logging.INFO if main else logging.WARNING)
     logger.propagate = False
@@ -29,7 +29,7 @@ def setup_logging(main: bool = True) -> None:
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes to what `sys.stderr` is at that moment: between two runs it may be replaced and the earlier one closed."""
+    """Writes to the current `sys.stderr`, which may be replaced and closed between two runs."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -45,17 +45,16 @@ def json_line(record: dict[str, Any]) -> str:
 
 
 class RunLog:
-    """`log.txt` of a run folder: one JSON object a line. Does nothing on processes other than the main one."""
+    """`log.txt` of a run folder: one JSON object per line. Does nothing unless `active` (on the main process)."""
 
     def __init__(self, folder: Path, active: bool = True, tensorboard: bool = False) -> None:
         self.path = folder / "log.txt"
         self.active = active
-        self._board = self._open_board(folder) if active and tensorboard else None
+        self._board: Any = None
+        if active and tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
 
-    def _open_board(self, folder: Path) -> Any:
-        from torch.utils.tensorboard import SummaryWriter
-
-        return SummaryWriter(str(folder / "tensorboard"))
+            self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def write(self, record: dict[str, Any], step: int | None = None) -> None:
         if not self.active:

@@ -1,4 +1,4 @@
-"""Where large tensors live on a CPU, and memory that is no longer in use back to the system."""
+"""Placement of large CPU tensors, and return of unused memory to the system."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LARGE = 16 * 2**20  # bytes; the activations of a base-size tower in single prec
 
 
 def own_large_blocks() -> None:
-    """Give every large tensor pages of its own, 2 MiB ones where the system has them; once, before tensors are made.
+    """Give each large tensor its own pages, of 2 MiB if the system has them. Call once, before creating tensors.
 
-    glibc would put tensors below 32 MiB side by side into one heap, where the freed ones leave gaps that the next ones
-    do not fit: about a fifth of the peak of a ViT-B-16 step. Small pages would make up for it in page faults, so
-    torch is told to ask for huge ones (its own switch, THP_MEM_ALLOC_ENABLE; one that is set already is kept).
+    glibc would put tensors below 32 MiB next to each other into one heap, where freed ones leave gaps that the next
+    ones do not fit into: about a fifth of the peak memory of a ViT-B-16 step. Mapping small pages would cost time
+    instead, so torch uses huge ones (its switch THP_MEM_ALLOC_ENABLE, unless that is already set).
     """
     if sys.platform != "linux":
         return
@@ -27,10 +27,10 @@ def own_large_blocks() -> None:
 
 
 def release_memory() -> None:
-    """Hand back what the allocators hold for later: GPU blocks, and the C library's free pages where it is glibc.
+    """Return memory that allocators cache: GPU blocks, and glibc's free pages.
 
-    For the end of a large phase (a model that is let go): what stays free inside the process would otherwise
-    count under the peak of what comes next.
+    Call it after a large phase, for example when a model is dropped: memory that stays free inside the process would
+    count towards the peak of the next phase.
     """
     import torch
 

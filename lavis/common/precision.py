@@ -1,4 +1,4 @@
-"""The arithmetic of a forward pass: half precision, and which attention kernel torch may use."""
+"""The arithmetic of a forward pass: half precision, and torch's attention kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KERNELS = {"math": SDPBackend.MATH, "flash": SDPBackend.FLASH_ATTENTION, "effici
 
 
 class Arithmetic(Protocol):
-    """The settings of `run:` that are read here."""
+    """The settings of `run:` that matter here."""
 
     @property
     def amp(self) -> bool: ...
@@ -28,8 +28,8 @@ class Arithmetic(Protocol):
 def amp_dtype(run: Arithmetic, device: torch.device) -> torch.dtype | None:
     """The half-precision type of `run.amp_dtype`.
 
-    auto: bf16 where the device computes in it; otherwise fp16 on a GPU, and None (single precision) on a CPU, where
-    half precision without hardware support is slower.
+    auto: bf16 if the device supports it; otherwise fp16 on a GPU, and None (single precision) on a CPU, because half
+    precision without hardware support is slower.
     """
     if run.amp_dtype != "auto":
         return torch.float16 if run.amp_dtype == "fp16" else torch.bfloat16
@@ -42,7 +42,7 @@ def amp_dtype(run: Arithmetic, device: torch.device) -> torch.dtype | None:
 
 @contextlib.contextmanager
 def computing(run: Arithmetic, device: torch.device) -> Iterator[None]:
-    """The run's precision and attention kernel, for a forward pass."""
+    """Apply the run's precision and attention kernel to a forward pass."""
     kind = amp_dtype(run, device)
     on = run.amp and kind is not None
     with torch.autocast(device.type, dtype=kind or torch.bfloat16, enabled=on), attention(run.attention):
@@ -50,5 +50,5 @@ def computing(run: Arithmetic, device: torch.device) -> Iterator[None]:
 
 
 def attention(name: str) -> contextlib.AbstractContextManager:
-    """Restrict scaled dot-product attention to one of torch's kernels (forward, and the backward that follows)."""
+    """Restrict scaled dot-product attention to one of torch's kernels, in forward and the backward that follows."""
     return contextlib.nullcontext() if name == "auto" else sdpa_kernel(KERNELS[name])

@@ -1,7 +1,7 @@
 """One registry for everything that a configuration names.
 
-Look-ups are exact. A miss raises ConfigError and lists the names that exist, the closest first. The rooms
-of the package are walked once, at the first look-up, so adding a file is all it takes to add a name.
+Look-ups are exact. A miss raises ConfigError and lists the existing names, the closest first. At the first look-up all
+modules of the rooms are imported, so adding a file is all it takes to add a name.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Callable
+from functools import partialmethod
 from typing import Any, TypeVar
 
 from lavis.common.errors import ConfigError, suggest
@@ -20,14 +21,14 @@ KINDS = ("model", "builder", "task", "processor", "runner", "lr_scheduler", "tra
 
 
 class Registry:
-    """Names to classes (or functions), one table a kind."""
+    """Maps names to classes (or functions), with one table per kind."""
 
     def __init__(self) -> None:
         self._tables: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
         self._discovered = False
 
     def discover(self) -> None:
-        """Import every module of the registered rooms, once."""
+        """Import all modules of ROOMS, once."""
         if self._discovered:
             return
         for room in ROOMS:
@@ -38,7 +39,7 @@ class Registry:
         self._discovered = True
 
     def register(self, kind: str, *names: str) -> Callable[[T], T]:
-        """Decorator that enters a class under one or several exact names; a name taken twice is an error."""
+        """Decorator that registers a class under one or several exact names. Raises ConfigError for a taken name."""
 
         def enter(item: T) -> T:
             table = self._tables[kind]
@@ -64,57 +65,26 @@ class Registry:
         self.discover()
         return sorted(self._tables[kind])
 
-    def register_model(self, *names: str):
-        return self.register("model", *names)
-
-    def register_builder(self, *names: str):
-        return self.register("builder", *names)
-
-    def register_task(self, *names: str):
-        return self.register("task", *names)
-
-    def register_processor(self, *names: str):
-        return self.register("processor", *names)
-
-    def register_runner(self, *names: str):
-        return self.register("runner", *names)
-
-    def register_lr_scheduler(self, *names: str):
-        return self.register("lr_scheduler", *names)
-
-    def register_trainer(self, *names: str):
-        return self.register("trainer", *names)
-
-    def register_metric(self, *names: str):
-        return self.register("metric", *names)
-
-    def get_model_class(self, name: str):
-        return self.get("model", name)
-
-    def get_builder_class(self, name: str):
-        return self.get("builder", name)
-
-    def get_task_class(self, name: str):
-        return self.get("task", name)
-
-    def get_processor_class(self, name: str):
-        return self.get("processor", name)
-
-    def get_runner_class(self, name: str):
-        return self.get("runner", name)
-
-    def get_lr_scheduler_class(self, name: str):
-        return self.get("lr_scheduler", name)
-
-    def get_trainer_class(self, name: str):
-        return self.get("trainer", name)
-
-    def get_metric_class(self, name: str):
-        return self.get("metric", name)
+    register_model = partialmethod(register, "model")
+    register_builder = partialmethod(register, "builder")
+    register_task = partialmethod(register, "task")
+    register_processor = partialmethod(register, "processor")
+    register_runner = partialmethod(register, "runner")
+    register_lr_scheduler = partialmethod(register, "lr_scheduler")
+    register_trainer = partialmethod(register, "trainer")
+    register_metric = partialmethod(register, "metric")
+    get_model_class = partialmethod(get, "model")
+    get_builder_class = partialmethod(get, "builder")
+    get_task_class = partialmethod(get, "task")
+    get_processor_class = partialmethod(get, "processor")
+    get_runner_class = partialmethod(get, "runner")
+    get_lr_scheduler_class = partialmethod(get, "lr_scheduler")
+    get_trainer_class = partialmethod(get, "trainer")
+    get_metric_class = partialmethod(get, "metric")
 
 
 def _origin(item: Any) -> tuple[str, str]:
-    """Where an item was defined; a module run as a script counts as itself."""
+    """Where an item is defined. A module that runs as a script is imported a second time under its own name."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     module = spec.name if item.__module__ == "__main__" and spec is not None else item.__module__
     return module, item.__qualname__

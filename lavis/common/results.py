@@ -1,4 +1,4 @@
-"""results.json of a run folder: written whole or not at all, checked when read. Schema: docs/results_schema.md."""
+"""results.json of a run folder: atomic writes, checked reads. Schema: docs/results_schema.md."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lavis.common.errors import DataError, MissingFile
-from lavis.common.files import plain, write_json
+from lavis.common.errors import DataError
+from lavis.common.files import plain, read_text, write_json
 
 SCHEMA = 1
 FILE_NAME = "results.json"
-NUMBER = (int, float)
 NONE = type(None)
 FIELDS: dict[str, tuple[type, ...]] = {
     "schema": (int,),
@@ -43,10 +42,10 @@ JSON_NAMES = {
 
 
 def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
-    """Write a results file atomically: a temporary file beside it, flushed to disk, takes its name at the end.
+    """Write a results file atomically and flush it to disk.
 
-    Numbers that are not finite become null (JSON has no NaN); NumPy and torch scalars become numbers. Raises
-    DataError when `results` does not fit the schema; then, and when the disk is full, the former file stays.
+    Numbers that are not finite become null (JSON has no NaN); NumPy and torch scalars become numbers. Raises DataError
+    if `results` does not fit the schema; then, and if the disk is full, the previous file stays.
     """
     content = plain(results)
     _check(content, f"results for {path}")
@@ -56,20 +55,14 @@ def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
 def read_results(path: str | Path) -> dict[str, Any]:
     """Read and check a results file.
 
-    Raises MissingFile when there is none and DataError, naming file and key, when it is cut off or does not
-    fit the schema.
+    Raises MissingFile, and DataError with file and key if it is truncated or does not fit the schema.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise MissingFile(f"{path} does not exist; run the experiment, or evaluate.py on its checkpoint") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not text ({error}); delete it and run the evaluation again") from None
+    text = read_text(path, "results file", "run the experiment, or evaluate.py on its checkpoint")
     try:
         results = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not complete JSON ({error}); delete it and run the evaluation again") from None
+        raise DataError(f"{path} is not complete JSON ({error}); delete it and rerun the evaluation") from None
     _check(results, str(path))
     return results
 
@@ -79,7 +72,7 @@ def _check(results: Any, where: str) -> None:
         raise DataError(f"{where}: expected a JSON object, found {type(results).__name__}")
     for key, kinds in FIELDS.items():
         if key not in results:
-            raise DataError(f"{where}: key '{key}' is missing; run the evaluation again")
+            raise DataError(f"{where}: key '{key}' is missing; rerun the evaluation")
         if type(results[key]) not in kinds:
             expected = " or ".join(JSON_NAMES[kind] for kind in kinds)
             raise DataError(f"{where}: key '{key}' must be {expected}, found {results[key]!r:.80}")
@@ -87,5 +80,5 @@ def _check(results: Any, where: str) -> None:
         raise DataError(f"{where}: key 'schema' is {results['schema']}, this version reads {SCHEMA}")
     for key in ("metrics", "counts", "seconds"):
         for name, value in results[key].items():
-            if type(value) not in (*NUMBER, NONE):
+            if type(value) not in (int, float, NONE):
                 raise DataError(f"{where}: key '{key}.{name}' must be a number or null, found {value!r:.80}")

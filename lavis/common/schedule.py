@@ -6,7 +6,7 @@ import math
 
 from lavis.common.registry import registry
 
-SAME = -1.0  # a `warmup_lr` of LAVIS's files: that of `init_lr`
+SAME = -1.0  # in LAVIS's files, a `warmup_lr` equal to `init_lr`
 
 
 @registry.register_lr_scheduler("linear_warmup_cosine_lr")
@@ -20,9 +20,9 @@ def linear_warmup_cosine_lr(
     warmup_steps: int = 0,
     warmup_lr: float | None = None,
 ) -> float:
-    """LAVIS's schedule: a linear warm-up in epoch 0, then one cosine value for each epoch.
+    """LAVIS's schedule: a linear warm-up in epoch 0, then one cosine value per epoch.
 
-    From epoch 1 on the rate is (init_lr − min_lr)·½(1 + cos(π·epoch/max_epoch)) + min_lr for the whole epoch.
+    From epoch 1 on the rate of the whole epoch is (init_lr − min_lr)·½(1 + cos(π·epoch/max_epoch)) + min_lr.
     """
     if epoch == 0:
         return _warmed_up(step, init_lr, warmup_steps, warmup_lr)
@@ -41,9 +41,9 @@ def linear_warmup_step_cosine_lr(
     warmup_steps: int = 0,
     warmup_lr: float | None = None,
 ) -> float:
-    """The usual schedule of CLIP training: a linear warm-up from `warmup_lr`, then a cosine that falls at every step.
+    """The usual schedule of CLIP training: a linear warm-up from `warmup_lr`, then a cosine that falls at each step.
 
-    None starts from 0, −1 from `init_lr`.
+    The warm-up starts at 0 for None, and at `init_lr` for −1.
     """
     done, total = epoch * steps_per_epoch + step, max_epoch * steps_per_epoch
     if done < warmup_steps:
@@ -62,11 +62,11 @@ def constant_lr(
 
 
 def _warmed_up(step: int, init_lr: float, warmup_steps: int, warmup_lr: float | None) -> float:
-    """LAVIS's warm-up: linear from `warmup_lr` to `init_lr` over `warmup_steps`, which epoch 0 may cut short."""
+    """LAVIS's warm-up: linear from `warmup_lr` to `init_lr` over `warmup_steps`, or less if epoch 0 is shorter."""
     start = _start(init_lr, warmup_lr)
     return min(init_lr, start + (init_lr - start) * step / max(warmup_steps, 1))
 
 
 def _start(init_lr: float, warmup_lr: float | None) -> float:
-    """Where a warm-up begins: at `init_lr` for None, and for −1, which LAVIS's files write."""
+    """The rate at which a warm-up starts: `init_lr` for None and for −1."""
     return init_lr if warmup_lr is None or warmup_lr == SAME else warmup_lr

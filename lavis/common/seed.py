@@ -1,4 +1,4 @@
-"""Seeds: one number fixes a run; derived generators never share a stream."""
+"""Seeds: one number determines a run; derived generators never share a stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch (every process alike: what differs by data is keyed by the data)."""
+    """Seed Python, NumPy and torch, the same on all processes: draws that differ by data are keyed by the data."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -29,7 +29,7 @@ def generator(*parts: Any) -> torch.Generator:
 
 
 def random_states() -> dict[str, Any]:
-    """Every global random state, in types that a safe checkpoint may hold."""
+    """All global random states, in types that a safe checkpoint may contain."""
     version, internal, gauss = random.getstate()
     kind, keys, pos, has_gauss, cached = np.random.get_state()
     state: dict[str, Any] = {

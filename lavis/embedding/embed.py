@@ -135,7 +135,7 @@ def _pixel_chunks(
     parts = [range(c * size, min(n, (c + 1) * size)) for c in chunks]
     with ThreadPoolExecutor(1) as pool:
         upcoming = pool.submit(fetch, parts[0]) if parts else None
-        for number, chunk in enumerate(_bar(chunks, len(chunks), f"{name} images".strip())):
+        for number, chunk in enumerate(progress_bar(chunks, len(chunks), f"{name} images".strip())):
             assert upcoming is not None
             pixels = upcoming.result()
             upcoming = pool.submit(fetch, parts[number + 1]) if number + 1 < len(parts) else None
@@ -148,7 +148,7 @@ def image_chunks(
     """This process's canonical chunks of a data set's images: (number, the model's output (B, D))."""
     chunks = _own_chunks(len(dataset), batch_size)
     loader = eval_loader(dataset, batch_size, num_workers, chunks, pin_memory=device.type == "cuda")
-    for batch in _bar(loader, len(chunks), f"{name} images".strip()):
+    for batch in progress_bar(loader, len(chunks), f"{name} images".strip()):
         yield int(batch["chunk"]), model.encode_image(batch["images"].to(device, non_blocking=True))
 
 
@@ -157,7 +157,7 @@ def text_chunks(
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """This process's canonical chunks of captions, like `image_chunks`."""
     chunks = _own_chunks(len(captions), batch_size)
-    for chunk in _bar(chunks, len(chunks), f"{name} captions".strip()):
+    for chunk in progress_bar(chunks, len(chunks), f"{name} captions".strip()):
         tokens = model.tokenize(captions[chunk * batch_size : (chunk + 1) * batch_size])
         yield chunk, model.encode_text(tokens.to(device))
 
@@ -196,6 +196,7 @@ def evaluating(model: Any) -> Iterator[None]:
             train(True)
 
 
-def _bar(items: Iterable, total: int, label: str) -> Iterable:
+def progress_bar(items: Iterable, total: int, label: str, unit: str = "batch") -> Iterable:
+    """A progress bar on the main process, hidden unless stderr is a terminal."""
     hidden = None if distributed.is_main() else True  # None: hidden unless stderr is a terminal
-    return tqdm(items, total=total, desc=label, unit="batch", leave=False, disable=hidden)
+    return tqdm(items, total=total, desc=label, unit=unit, leave=False, disable=hidden)

@@ -1,1 +1,1 @@
-"""Ranking, recall, membership, accuracy: numbers from features."""
+"""Metrics on features: ranking, recall, membership, accuracy."""

@@ -1,4 +1,4 @@
-"""Accuracy of tasks that are answered row by row (VQA, NLVR2, visual entailment), and the confidence behind it."""
+"""Accuracy and confidence of tasks that are answered row by row (VQA, NLVR2, visual entailment)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lavis.evaluation.metric import Column, Metric
 
 @registry.register_metric("accuracy")
 class Accuracy(Metric):
-    """Of every split: accuracy in percent (LAVIS calls it "agg_metrics") and mean confidence in the own answer."""
+    """Accuracy in percent (LAVIS calls it "agg_metrics") and mean confidence in the row's own answer, per split."""
 
     split_columns = (
         Column("acc", "accuracy", "answers that are right, in percent", 2, percent=True),
@@ -21,9 +21,9 @@ class Accuracy(Metric):
 
     def __call__(self, context: Context) -> dict[str, float]:
         assert isinstance(context, RowContext)
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for split in context.splits:
             correct, confidence = (float(context.rows(split)[:, column].mean()) for column in (0, 1))
-            found |= {f"{split}_acc": 100 * correct, f"{split}_agg_metrics": 100 * correct}
-            found[f"{split}_confidence"] = confidence
-        return found
+            metrics |= {f"{split}_acc": 100 * correct, f"{split}_agg_metrics": 100 * correct}
+            metrics[f"{split}_confidence"] = confidence
+        return metrics

@@ -1,7 +1,7 @@
-"""What a metric may ask for: a model's embeddings or answers on the evaluated splits, each computed once.
+"""What metrics work on: a model's embeddings or answers on the evaluated splits, each computed once.
 
-`prepare` embeds every image that the chosen metrics need in one pass; texts are embedded when first asked for. All
-processes must use a context together, and all receive the same.
+`prepare` embeds all images that the selected metrics need in one pass; captions are embedded at their first use. All
+processes must call a context together; all of them get the same values.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from lavis.datasets.builder import PairBuilder
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.bank import FeatureBank
 from lavis.embedding.embed import SplitFeatures
-from lavis.evaluation.inputs import embedding_fault
-from lavis.evaluation.partition_embed import embed_partitions, partitions_fault
+from lavis.evaluation.inputs import embedding_problem
+from lavis.evaluation.partition_embed import embed_partitions, partitions_problem
 from lavis.evaluation.partitions import SplitPartition
 from lavis.settings.schema import RunConfig
 
@@ -29,13 +29,11 @@ RowScores = Callable[[str, list[Entry]], torch.Tensor]
 
 
 class Context:
-    """A model on a data set.
+    """A model on a data set; `kind` is one of Metric.kinds.
 
     Args:
-        splits: what is evaluated, by name. folder: where a metric may leave a file of its own (None: nowhere).
-        label: what to call the checkpoint in such a file's name.
-
-    `kind` is that of Metric.kinds.
+        splits: the evaluated entries by split name.
+        folder: where a metric may write files (None: nowhere); `label` is the checkpoint's name in their names.
     """
 
     kind: ClassVar[str]
@@ -57,43 +55,43 @@ class Context:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images, or rows, of every split."""
+        """Number of images (or rows) per split."""
         raise NotImplementedError
 
     @property
-    def fault(self) -> str:
-        """Why the model's outputs are worth nothing (not finite, or all equal); empty for a sound model."""
+    def problem(self) -> str:
+        """Why the model's outputs are unusable (not finite, or all equal); empty for a sound model."""
         raise NotImplementedError
 
     def own_scores(self, split: str) -> torch.Tensor:
-        """How sure the model is of what it was trained on, (n,) float64: paired cosines, or confidences in answers."""
+        """Score of each pair or row, (n,) float64: the paired cosine, or the confidence in the row's answer."""
         raise NotImplementedError
 
     def prepare(self, extra: Sequence[Sequence[Entry]] = ()) -> None:
-        """Embed the images of the splits and of `extra` in one pass; for contexts without embeddings nothing."""
+        """Embed the images of the splits and of `extra` in one pass. Does nothing without embeddings."""
 
-    def shared(self, make: Callable[[Context], T]) -> T:
-        """What `make` builds from this context, once for all metrics that ask with the same function or class."""
-        if make not in self._shared:
-            self._shared[make] = make(self)
-        return self._shared[make]
+    def shared(self, build: Callable[[Context], T]) -> T:
+        """The result of `build(self)`, built once for all metrics that pass the same function or class."""
+        if build not in self._shared:
+            self._shared[build] = build(self)
+        return self._shared[build]
 
 
 class PairContext(Context):
     """Image and text embeddings.
 
     Args, in addition to Context's:
-        cache: folder in which embeddings are stored between evaluations; None stores none. precision: names the
-        arithmetic in that file's name.
+        cache: folder where embeddings are stored between evaluations (None: not at all).
+        precision: name of the arithmetic, part of the stored file's name.
     """
 
     kind = "pairs"
 
-    def __init__(self, *given: Any, cache: Path | None = None, precision: str = "fp32", **named: Any) -> None:
-        super().__init__(*given, **named)
+    def __init__(self, *args: Any, cache: Path | None = None, precision: str = "fp32", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.bank = FeatureBank(self.model, self.builder, self.run, self.device, folder=cache, precision=precision)
         self._features: dict[str, Any] = {}
-        self._others: list[PairContext] = []
+        self._others: list[PairContext] = []  # of the same data by other models
 
     def prepare(self, extra: Sequence[Sequence[Entry]] = ()) -> None:
         self.bank.embed([*self.splits.values(), *extra])
@@ -101,13 +99,13 @@ class PairContext(Context):
             self.features(split)
 
     def features(self, split: str) -> SplitFeatures | SplitPartition:
-        """A split's embeddings. Raises DataError when it has no pairs."""
+        """A split's embeddings. Raises DataError if it has no pairs."""
         if split not in self._features:
             self._features[split] = self.bank.split(split, self.splits[split])
         return self._features[split]
 
     def dataset(self, split: str) -> PairDataset:
-        """The split with the processors of evaluation."""
+        """The split with the evaluation processors."""
         return self.bank.dataset(self.splits[split])
 
     def own_scores(self, split: str) -> torch.Tensor:
@@ -118,55 +116,53 @@ class PairContext(Context):
         return {split: len(self.dataset(split)) for split in self.splits}
 
     @property
-    def fault(self) -> str:
-        return embedding_fault({split: self.features(split) for split in self.splits})
+    def problem(self) -> str:
+        return embedding_problem({split: self.features(split) for split in self.splits})
 
     @property
     def ranking_device(self) -> torch.device:
-        """Ranks are counted on the GPU where there is one (other accelerators lack the exact integer work)."""
+        """The GPU if it is CUDA, else the CPU: other accelerators cannot count ranks exactly in integers."""
         return self.device if self.device.type == "cuda" else torch.device("cpu")
 
     def of_model(self, model: Any, precision: str) -> PairContext:
-        """The same data seen by another model; `precision` names its arithmetic."""
-        other = PairContext(
-            model, self.builder, self.run, self.device, self.splits, cache=self.bank.folder, precision=precision
-        )
-        self._others.append(other)
-        return other
+        """A context of another model on the same data; `precision` names the model's arithmetic."""
+        data = (self.builder, self.run, self.device, self.splits)
+        self._others.append(PairContext(model, *data, cache=self.bank.folder, precision=precision))
+        return self._others[-1]
 
     def save(self) -> None:
-        """Store the embeddings, those of `of_model` too, for the next evaluation; rank 0 writes."""
+        """Store the embeddings, including those of `of_model`, for the next evaluation; rank 0 writes."""
         for context in (self, *self._others):
             context.bank.save()
 
 
 class PartitionedContext(PairContext):
-    """run.shard_features: no process holds all features of a split; the numbers are the same."""
+    """run.shard_features: each process holds only a part of a split's features; the metrics' values are the same."""
 
     def prepare(self, extra: Sequence[Sequence[Entry]] = ()) -> None:
-        get_logger().info("run.shard_features: features stay partitioned over the processes and are not cached")
+        get_logger().info("run.shard_features: features are partitioned over the processes and not cached")
         self._features = embed_partitions(self.bank, self.splits)
 
     @property
-    def fault(self) -> str:
-        return partitions_fault(self._features)
+    def problem(self) -> str:
+        return partitions_problem(self._features)
 
 
 class RowContext(Context):
-    """Correctness and confidence of answers that are given row by row.
+    """Answers to one row at a time.
 
     Args:
-        scores: (n, 2) float64 of a split's entries: correctness in [0, 1], confidence in the row's own answer.
+        scores: computes (n, 2) float64 for a split's entries: correctness in [0, 1], confidence in the true answer.
     """
 
     kind = "rows"
 
-    def __init__(self, *given: Any, scores: RowScores) -> None:
-        super().__init__(*given)
+    def __init__(self, *args: Any, scores: RowScores) -> None:
+        super().__init__(*args)
         self._scores, self._rows = scores, dict[str, torch.Tensor]()
 
     def rows(self, split: str) -> torch.Tensor:
-        """Correctness and confidence of every row, (n, 2)."""
+        """Correctness and confidence of each row, (n, 2)."""
         if split not in self._rows:
             self._rows[split] = self._scores(split, self.splits[split])
         return self._rows[split]
@@ -179,6 +175,6 @@ class RowContext(Context):
         return {split: len(self.rows(split)) for split in self.splits}
 
     @property
-    def fault(self) -> str:
+    def problem(self) -> str:
         sound = all(bool(torch.isfinite(self.rows(split)).all()) for split in self.splits)
         return "" if sound else "the model's answers are not finite numbers"

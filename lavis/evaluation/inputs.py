@@ -1,7 +1,7 @@
-"""Features as every metric takes them: checked, of unit length, in double precision.
+"""Checks features and brings them to unit length in double precision, for all metrics.
 
-For most of these metrics a low value means "forgotten", so that a broken model could pass for a perfect one.
-Embeddings that are not finite, or all equal, are therefore refused here instead of being scored.
+For most metrics a low value means "forgotten", so a broken model could pass for a perfect one. Embeddings that are not
+finite, or all equal, are therefore refused here and not scored.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import torch
 
 from lavis.common.errors import DataError
 
-COLLAPSED = 1e-5  # greatest spread of any coordinate at which rows of unit length count as equal
-TIE = 1e-9  # cosines closer than this are tied: sums of the same numbers in another order differ by less
+COLLAPSED = 1e-5  # unit rows count as equal if no coordinate varies by more
+TIE = 1e-9  # cosines closer than this are tied: summing in another order changes them by less
 
 
 def unit_rows(features: Any, name: str) -> np.ndarray:
-    """Features (n, D), a tensor or an array, as float64 rows of unit length.
+    """Features (n, D), a tensor or an array, as float64 rows of unit length; `name` is for messages.
 
-    Raises DataError when there are no rows, a row is not finite or zero, or all of several rows are equal (a
-    collapsed model); ValueError for another shape. `name` says in messages whose features they are.
+    Raises DataError if there are no rows, a row is not finite or zero, or all of several rows are equal (a collapsed
+    model); ValueError for another shape.
     """
-    rows = _array(features)
+    rows = as_array(features)
     if rows.ndim != 2:
         raise ValueError(f"features of {name} need shape (n, D), got {rows.shape}")
     if not len(rows):
@@ -35,8 +35,8 @@ def unit_rows(features: Any, name: str) -> np.ndarray:
     return rows
 
 
-def embedding_fault(features: Mapping[str, Any]) -> str:
-    """Why a model's embeddings of its splits are worth nothing (not finite, or all equal); empty for sound ones."""
+def embedding_problem(features: Mapping[str, Any]) -> str:
+    """Why a model's embeddings of its splits are unusable (not finite, or all equal); empty if they are sound."""
     for modality in ("image", "text"):
         try:
             unit_rows(torch.cat([getattr(part, modality) for part in features.values()]), f"{modality} embeddings")
@@ -46,24 +46,24 @@ def embedding_fault(features: Mapping[str, Any]) -> str:
 
 
 def unit_parts(features: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows of (n, D) are not finite or zero, (n,); and all rows, float64, of unit length but for these."""
-    rows = _array(features)
+    """Which rows of (n, D) are zero or not finite, (n,); and all rows in float64, the others at unit length."""
+    rows = as_array(features).astype(np.float64)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     bad = ~np.isfinite(length[:, 0]) | (length[:, 0] == 0)
     return bad, rows / np.where(bad[:, None], 1, length)
 
 
 def refuse_bad(bad: int, total: int, name: str) -> None:
-    """Raise DataError where `bad` of `total` rows are not finite or zero."""
+    """Raise DataError if `bad` of `total` rows are not finite or zero."""
     if bad:
         raise DataError(
-            f"{name}: {bad} of {total} embeddings are not finite or zero, so the metric has no "
-            "value; check the checkpoint (a diverged run leaves such weights)"
+            f"{name}: {bad} of {total} embeddings are not finite or zero, so the metric has no value; "
+            "check the checkpoint (a diverged run leaves such weights)"
         )
 
 
 def refuse_collapse(spread: float, total: int, name: str) -> None:
-    """Raise DataError where no coordinate of several rows of unit length spreads: they are equal."""
+    """Raise DataError if several unit rows are equal: `spread` is the largest range of a coordinate."""
     if total > 1 and spread <= COLLAPSED:
         raise DataError(
             f"{name}: all {total} embeddings are equal; a collapsed model has not forgotten, so it gets no value"
@@ -71,7 +71,7 @@ def refuse_collapse(spread: float, total: int, name: str) -> None:
 
 
 def paired_rows(image: Any, text: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows of images and of their texts, (n, D) each, row by row. Raises as `unit_rows`; ValueError on shapes."""
+    """Unit rows of paired images and texts, (n, D) each. Raises as `unit_rows`; ValueError if shapes differ."""
     images, texts = unit_rows(image, f"{name} images"), unit_rows(text, f"{name} texts")
     if images.shape != texts.shape:
         raise ValueError(f"{name}: images {images.shape} and texts {texts.shape} must be paired row by row")
@@ -79,20 +79,22 @@ def paired_rows(image: Any, text: Any, name: str) -> tuple[np.ndarray, np.ndarra
 
 
 def paired_cosines(image: Any, text: Any, name: str) -> np.ndarray:
-    """Cosine of every image with its text, (n,) float64. Raises as `paired_rows`."""
+    """Cosine of each image with its text, (n,) float64. Raises as `paired_rows`."""
     images, texts = paired_rows(image, text, name)
     return (images * texts).sum(axis=1)
 
 
 def row_numbers(values: Any, n: int, name: str) -> np.ndarray:
-    """One whole number a row, (n,) int64. Raises ValueError for another shape or type."""
-    numbers = np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)
+    """One whole number per row, (n,) int64. Raises ValueError for another shape or type."""
+    numbers = as_array(values)
     if numbers.shape != (n,) or (n and not np.issubdtype(numbers.dtype, np.integer)):
         raise ValueError(f"{name} must be {n} whole numbers, got shape {numbers.shape} of {numbers.dtype}")
     return numbers.astype(np.int64)
 
 
-def _array(features: Any) -> np.ndarray:
-    if isinstance(features, torch.Tensor):
-        return features.detach().cpu().double().numpy()
-    return np.asarray(features, dtype=np.float64)
+def as_array(values: Any) -> np.ndarray:
+    """A tensor, or anything like an array, as an array; bfloat16, which NumPy lacks, becomes float32."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    return np.asarray(values)

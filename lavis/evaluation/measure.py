@@ -1,4 +1,4 @@
-"""Measuring: which metrics `run.metrics` asks for, and their numbers on a context."""
+"""Selects the metrics that `run.metrics` lists and measures them on a context."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lavis.evaluation.context import Context
 from lavis.evaluation.metric import DECIMALS, Column, Metric, NotMeasured
 
 log = logging.getLogger(__name__)
-LAST = 1000
+LAST = 1000  # place of columns that no table shows
 
 
 def selected(names: Sequence[str], kind: str = "") -> dict[str, Metric]:
-    """The metrics that run.metrics asks for, by name and in their order; a suite stands for all of its metrics.
+    """The listed metrics by name, in the order of measurement; a suite stands for all of its metrics.
 
-    kind: leave out those that are not defined on such a context. Raises ConfigError for an unknown name.
+    kind: leave out metrics that are not defined on such a context. Raises ConfigError for an unknown name.
     """
     known = all_metrics()
     suites = {metric.suite for metric in known.values() if metric.suite}
@@ -33,21 +33,21 @@ def selected(names: Sequence[str], kind: str = "") -> dict[str, Metric]:
 
 
 def measure(context: Context, names: Sequence[str]) -> dict[str, float]:
-    """The numbers of the metrics that `names` lists, rounded to 6 decimals, equal on all processes.
+    """Measure the listed metrics, rounded to 6 decimals. All processes must call it together and get the same values.
 
     A metric whose data is missing is left out with a warning; one whose embeddings are collapsed or not finite is NaN
-    (null in results.json). The others are measured all the same. All processes must call it together.
+    (null in results.json). Neither stops the others.
     """
     metrics = selected(names, context.kind)
     context.prepare([entries for metric in metrics.values() for entries in metric.images(context)])
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for name, metric in metrics.items():
-        found |= guarded(name, metric, context)
-    return {key: round(value, DECIMALS) for key, value in found.items()}
+        values |= guarded(name, metric, context)
+    return {key: round(value, DECIMALS) for key, value in values.items()}
 
 
 def guarded(name: str, metric: Metric, context: Context) -> dict[str, float]:
-    """What a metric gives; nothing where it cannot be measured, NaN where the embeddings allow no value."""
+    """A metric's values: none if data is missing, NaN if the embeddings are unusable; both are logged."""
     try:
         require(metric, context)
         return metric(context)
@@ -60,7 +60,7 @@ def guarded(name: str, metric: Metric, context: Context) -> dict[str, float]:
 
 
 def require(metric: Metric, context: Context) -> None:
-    """Raise NotMeasured where a split or metadata file that the metric needs is not there."""
+    """Raise NotMeasured if a split or metadata file that the metric needs is missing."""
     for split in metric.splits:
         if split not in context.splits:
             raise NotMeasured(f"split '{split}' is not evaluated here")
@@ -70,9 +70,9 @@ def require(metric: Metric, context: Context) -> None:
 
 
 def all_metrics() -> dict[str, Metric]:
-    """An instance of every registered metric by name, in the order in which they are measured."""
-    found = {name: registry.get_metric_class(name)() for name in registry.names("metric")}
-    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
+    """An instance of every registered metric by name, in the order of measurement."""
+    metrics = {name: registry.get_metric_class(name)() for name in registry.names("metric")}
+    return dict(sorted(metrics.items(), key=lambda item: (item[1].order, item[0])))
 
 
 def all_columns() -> list[Column]:
@@ -83,5 +83,5 @@ def all_columns() -> list[Column]:
 @functools.cache
 def columns_used(use: str) -> tuple[Column, ...]:
     """The columns with this use, in the order of the report's tables."""
-    found = [column for column in all_columns() if use in column.uses]
-    return tuple(sorted(found, key=lambda c: (c.groups[0].order if c.groups else LAST, c.order)))
+    columns = [column for column in all_columns() if use in column.uses]
+    return tuple(sorted(columns, key=lambda c: (c.groups[0].order if c.groups else LAST, c.order)))

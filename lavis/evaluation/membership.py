@@ -1,6 +1,6 @@
-"""Membership AUC of MultiDelete (arXiv 2311.12047, the "MIA"): can Df be distinguished from Dr by the pair's score?
+"""Membership AUC of MultiDelete (arXiv 2311.12047, the "MIA"): do the scores of pairs distinguish Df from Dr?
 
-0.5 means that Df looks like Dr. The aim of unlearning is the value of a model that never saw Df, not the lowest one.
+At 0.5 they do not. Unlearning should reach the value of a model that never saw Df, not the lowest one.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import torch
 from lavis.common.errors import DataError
 from lavis.common.registry import registry
 from lavis.evaluation.context import Context
+from lavis.evaluation.inputs import as_array
 from lavis.evaluation.metric import HEADLINE, RESIDUE, RETRIEVAL, SEARCH, Column, Metric
 
 
 @registry.register_metric("membership")
 class Membership(Metric):
-    """`mia_auc` of the paired cosines, or of the confidences in the rows' own answers."""
+    """`mia_auc` of the paired cosines, or of the confidences in the rows' answers."""
 
     columns = (
         Column(
@@ -43,16 +44,16 @@ class Membership(Metric):
 
 
 def pair_scores(cosines: torch.Tensor) -> torch.Tensor:
-    """sigmoid(⟨I, T⟩) of paired dot products (n,), the score that `mia_auc` compares."""
+    """The score that `mia_auc` compares: sigmoid(⟨I, T⟩) of paired dot products (n,)."""
     return torch.sigmoid(cosines)
 
 
 def mia_auc(df_scores: Any, dr_scores: Any, slices: int = 5) -> float:
-    """Mean ROC-AUC of Df (label 0) against consecutive slices of Dr (label 1), each of as many rows as Df has.
+    """Mean ROC-AUC of Df (label 0) against consecutive slices of Dr (label 1), each as long as Df.
 
-    df_scores (n_df,) and dr_scores (n_dr,) are arrays, tensors or lists. Where Dr is shorter than `slices`
-    slices, the full slices that there are count; where it has not even one, all of Dr once. A NaN score makes
-    the result NaN. Raises DataError when either is empty, ValueError for slices < 1 or other shapes.
+    df_scores (n_df,) and dr_scores (n_dr,) are arrays, tensors or lists. If Dr has fewer than `slices` full slices,
+    those count; if it has none, all of Dr counts once. A NaN score makes the result NaN. Raises DataError if either is
+    empty, ValueError for slices < 1 or other shapes.
     """
     if slices < 1:
         raise ValueError(f"slices must be at least 1, got {slices}")
@@ -65,7 +66,7 @@ def mia_auc(df_scores: Any, dr_scores: Any, slices: int = 5) -> float:
 
 
 def _auc(negative: np.ndarray, positive: np.ndarray) -> float:
-    """Probability that a positive scores above a negative, ties counting one half: exact integer counts."""
+    """Probability that a positive scores above a negative, a tie counting one half, from exact integer counts."""
     ordered = np.sort(negative)
     lower = np.searchsorted(ordered, positive, side="left").sum(dtype=np.int64)
     not_higher = np.searchsorted(ordered, positive, side="right").sum(dtype=np.int64)
@@ -73,9 +74,7 @@ def _auc(negative: np.ndarray, positive: np.ndarray) -> float:
 
 
 def _scores(values: Any, name: str) -> np.ndarray:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().to(torch.promote_types(values.dtype, torch.float32)).numpy()
-    array = np.asarray(values)
+    array = as_array(values)
     if array.ndim != 1:
         raise ValueError(f"{name} scores need shape (n,), got {array.shape}")
     if not array.size:

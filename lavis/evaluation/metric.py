@@ -1,6 +1,6 @@
-"""What a metric is: the data it needs, the columns it fills, and the function that fills them.
+"""The base class of metrics: what data a metric needs, which columns it fills, and how.
 
-A metric is one file. It registers a class under the name that `run.metrics` lists:
+A metric is one file that registers a class under its name in `run.metrics`:
 
     @registry.register_metric("modality_gap")
     class ModalityGap(Metric):
@@ -9,8 +9,8 @@ A metric is one file. It registers a class under the name that `run.metrics` lis
         def __call__(self, context: Context) -> dict[str, float]:
             ...
 
-Its numbers then appear in results.json, in the table at the end of a run, in the report and its CSV, and in the schema
-page: all of these read the columns from the registry.
+Its values then appear in results.json, in the table at the end of a run, in the report and its CSV, and on the schema
+page, which all read the columns from the registry.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ DIRECTIONS = {
     UP: "higher is better",
     TARGET: "the target's value is best, above and below are worse",
 }
-DECIMALS = 6  # of every number in results.json
+DECIMALS = 6  # in results.json
 DISTANCE, HEADLINE, SEARCH = "distance", "headline", "search"  # uses of a column
 
 
 class NotMeasured(Exception):  # noqa: N818 - not an error: the data set lacks what a metric needs
-    """A metric has no value here; the text says what is missing."""
+    """A metric has no value here; the message says what is missing."""
 
 
 @dataclass(frozen=True)
 class Group:
     """A table of the report.
 
-    `suite`: shown only where a metric of that suite was measured. `published`: the columns of a published benchmark,
-    all of which are shown; of other groups those that any row has.
+    `suite`: shown only if a metric of that suite was measured. `published`: a published benchmark, all of whose columns
+    are shown; other tables show the columns that any row has.
     """
 
     title: str
@@ -60,14 +60,14 @@ OTHER = Group("Other metrics")
 class Column:
     """One number of a model, and how it is shown.
 
-    key: its name in results.json. title: head of its column. help: what it says, in one line. decimals: of its display.
-    direction: DOWN, UP or TARGET. aim: the best value, where that is a number whatever the target model has.
-    groups: the tables that show it, `order` its place there. percent: the value is given in percent.
-    uses: DISTANCE (part of the distance to retraining), HEADLINE (shown where several checkpoints are compared),
-    SEARCH (part of the distance by which settings are chosen). gap: name of the derived column that holds its absolute
-    difference from retrained's. public: its place in the public evaluator's file (part, metric, key); published: the
-    values that the benchmark's paper gives for its Clean and Compromised models, as printed. instead_of: the key of the
-    column in whose place it is shown as soon as any row has it.
+    key: its name in results.json. title: the column's heading. help: its meaning in one line. decimals: digits shown.
+    direction: DOWN, UP or TARGET. aim: the best value if it is a fixed number and not the target model's value.
+    groups: the tables that show it, at place `order`. percent: the value is in percent.
+    uses: DISTANCE (part of the distance to retraining), HEADLINE (shown when several checkpoints are compared),
+    SEARCH (part of the distance by which settings are chosen). gap: name of the derived column with its absolute
+    difference from the retrained model's value. public: its place in the public evaluator's file (part, metric, key).
+    published: the values that the benchmark's paper prints for its Clean and Compromised models. instead_of: key of a
+    column that it replaces once any row has it.
     """
 
     key: str
@@ -87,15 +87,15 @@ class Column:
 
 
 class Metric:
-    """Base of metrics; an instance has no state.
+    """Base class of metrics; instances have no state.
 
-    Class attributes: `columns`, the numbers that the report shows; `split_columns`, those it has for every split, with
-    the key "<split>_<key>" ("df_txt_r1"), shown in the table at the end of a run. `kinds`: the contexts it is defined
-    on ("pairs": image and text embeddings; "rows": answers to one row at a time). `suite`: a second name by which
-    run.metrics may ask for it together with others. `splits` and `metadata_files`: the evaluated splits and metadata
-    files that it needs; without them it is reported as not measured. `partitions`: whether run.shard_features works.
-    `per_epoch`: whether it is also measured on run.valid_splits after every epoch. `files`: what it writes into the run
-    folder, deleted before the next evaluation. `order`: of its turn among the metrics.
+    Class attributes: `columns`, the numbers that the report shows; `split_columns`, numbers for each split under the
+    key "<split>_<key>" ("df_txt_r1"), shown in the table at the end of a run. `kinds`: the contexts it is defined on
+    ("pairs": image and text embeddings; "rows": answers to one row at a time). `suite`: name under which run.metrics
+    lists it together with others. `splits` and `metadata_files`: what it needs, else it is reported as not measured.
+    `partitions`: whether it works with run.shard_features. `per_epoch`: whether it is also measured on run.valid_splits
+    after every epoch. `files`: what it writes into the run folder; they are deleted before the next evaluation.
+    `order`: its place in the order of measurement.
     """
 
     columns: ClassVar[tuple[Column, ...]] = ()
@@ -110,23 +110,20 @@ class Metric:
     order: ClassVar[int] = 100
 
     def check(self, run: RunConfig, features: type) -> None:
-        """Raise ConfigError where a run cannot measure this; asked before anything is built.
+        """Raise ConfigError if a run with this class of features (lavis.common.features) cannot measure it.
 
-        features: the kind of features of the model (lavis.common.features).
+        Called before anything is built.
         """
 
     def __call__(self, context: Context) -> dict[str, float]:
-        """The numbers of the context's model by their keys.
-
-        Raises NotMeasured where the data lacks what is needed, DataError where the embeddings allow no value.
-        """
+        """The values by key. Raises NotMeasured if the data lacks something, DataError if embeddings are unusable."""
         raise NotImplementedError
 
     def images(self, context: Context) -> Iterable[Sequence[Entry]]:
-        """Entries whose images it needs beyond the evaluated splits, to be embedded in the same pass."""
+        """Entries outside the evaluated splits whose images it needs, to be embedded in the same pass."""
         return ()
 
     @property
     def keys(self) -> list[str]:
-        """The numbers that are reported as broken where the embeddings allow no value."""
+        """The values that become NaN if the embeddings are unusable."""
         return [column.key for column in self.columns]

@@ -1,7 +1,7 @@
-"""Embeddings of splits in shards: the rows of `FeatureBank`, bit by bit, but each on the process that ranks it.
+"""Embeds splits into partitions: the same rows as `FeatureBank`'s to the last bit, each on the process that ranks it.
 
-Pictures and captions are cut into the same canonical chunks; in each round every process embeds one chunk and sends
-it around, and every process keeps of it what belongs to its own shards.
+Images and captions are cut into the same canonical chunks. In each round every process embeds one chunk and broadcasts
+it, and every process stores the rows that belong to its own partition.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Chunks = Iterator[tuple[int, torch.Tensor]]
 
 
 class Shelf:
-    """Rows (m, D) that this process keeps, of those numbered `wanted` (m,), filled as chunks come by."""
+    """The rows (m, D) that this process needs, numbered `wanted` (m,); filled as chunks arrive."""
 
     def __init__(self, wanted: Sequence[int] | np.ndarray) -> None:
         numbers = np.asarray(wanted, dtype=np.int64)
@@ -34,7 +34,7 @@ class Shelf:
         self.rows = torch.empty(0, 0)
 
     def put(self, start: int, rows: torch.Tensor) -> None:
-        """Keep what is wanted of rows (B, D) with the numbers start … start + B − 1."""
+        """Store the wanted ones of rows (B, D) with the numbers start … start + B − 1."""
         if self.rows.shape[1] != rows.shape[1]:
             self.rows = torch.empty(len(self._order), rows.shape[1])
         first, last = np.searchsorted(self._numbers, (start, start + len(rows)))
@@ -44,30 +44,28 @@ class Shelf:
 
 
 def embed_partitions(bank: FeatureBank, splits: Mapping[str, Sequence[Entry]]) -> dict[str, SplitPartition]:
-    """This process's shards of every split; the bank's model embeds each picture and caption once, and keeps none.
+    """This process's partition of every split. Each image and caption is embedded once; the bank stores none.
 
-    All processes must call it together. Raises DataError when a split has no pairs.
+    All processes must call it together. Raises DataError if a split has no pairs.
     """
     for name, entries in splits.items():
         if not entries:
             raise DataError(f"split '{name}' has no pairs to evaluate; check its annotation file")
     datasets = {name: bank.dataset(entries) for name, entries in splits.items()}
-    plans = {name: _plan(dataset, bank.run.merge_equal_captions) for name, dataset in datasets.items()}
+    plans = {}
+    for name, dataset in datasets.items():
+        txt2img, text_group = pair_maps(dataset)
+        plans[name] = partition_plan(txt2img, text_group if bank.run.merge_equal_captions else None, len(dataset))
     with evaluating(bank.model), torch.no_grad():
         images = _images(bank, datasets, plans)
         texts = _texts(bank, datasets, plans)
     return {name: SplitPartition(plan, images[name].rows, texts[name].rows) for name, plan in plans.items()}
 
 
-def _plan(dataset: PairDataset, merge: bool) -> PartitionPlan:
-    txt2img, text_group = pair_maps(dataset)
-    return partition_plan(txt2img, text_group if merge else None, len(dataset))
-
-
 def _images(
     bank: FeatureBank, datasets: Mapping[str, PairDataset], plans: Mapping[str, PartitionPlan]
 ) -> dict[str, Shelf]:
-    """Shelves of the splits' pictures, embedded in one pass over the distinct ones."""
+    """Shelves of the splits' images, embedded in one pass over the distinct ones."""
     entries = [entry for dataset in datasets.values() for entry in dataset.entries]
     union = bank.dataset(list({entry.image: entry for entry in entries}.values()))
     number = {entry.image: i for i, entry in enumerate(union.entries)}
@@ -84,7 +82,7 @@ def _images(
 def _texts(
     bank: FeatureBank, datasets: Mapping[str, PairDataset], plans: Mapping[str, PartitionPlan]
 ) -> dict[str, Shelf]:
-    """Shelves of the splits' captions; a split's chunks hold those that no split before it has."""
+    """Shelves of the splits' captions; a split's chunks consist of captions that no earlier split has."""
     number: dict[str, int] = {}
     fresh: dict[str, list[str]] = {}
     for name, dataset in datasets.items():
@@ -103,7 +101,7 @@ def _texts(
 
 
 def _deal(chunks: Chunks, n: int, size: int, base: int, shelves: Sequence[Shelf]) -> None:
-    """Send n rows around in chunks of `size`, numbered from `base` on; `chunks` gives this process's own."""
+    """Broadcast n rows, numbered from `base`, in chunks of `size`; `chunks` yields those of this process."""
     rank, world, total = distributed.rank(), distributed.world_size(), chunk_count(n, size)
     width = 0
     for start in range(0, total, world):
@@ -118,21 +116,21 @@ def _deal(chunks: Chunks, n: int, size: int, base: int, shelves: Sequence[Shelf]
     next(chunks, None)  # ends the progress bar
 
 
-def partitions_fault(shards: Mapping[str, SplitPartition]) -> str:
-    """What `embedding_fault` says of the whole features; all processes must call it together."""
-    for side in ("image", "text"):
+def partitions_problem(partitions: Mapping[str, SplitPartition]) -> str:
+    """`embedding_problem` of the whole features; all processes must call it together."""
+    for modality in ("image", "text"):
         try:
-            _refuse([getattr(part, side) for part in shards.values()], f"{side} embeddings")
+            _refuse([getattr(part, modality) for part in partitions.values()], f"{modality} embeddings")
         except DataError as error:
             return str(error)
     return ""
 
 
 def _refuse(parts: Sequence[torch.Tensor], name: str) -> None:
-    """Raise the DataError of `unit_rows` for the rows (n, D) of all processes together."""
+    """Raise the DataError of `unit_rows` on the rows (n, D) of all processes together."""
     bad = total = 0
     width = parts[0].shape[1]
-    extremes = np.full((2, width), -np.inf)  # greatest, and greatest of the opposites
+    extremes = np.full((2, width), -np.inf)  # largest value, and largest negated value
     for part in parts:
         wrong, rows = unit_parts(part)
         bad, total = bad + int(wrong.sum()), total + len(rows)

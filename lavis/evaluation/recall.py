@@ -1,4 +1,4 @@
-"""From ranks to recall, in percent."""
+"""Recall in percent from ranks."""
 
 from __future__ import annotations
 

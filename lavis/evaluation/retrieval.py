@@ -1,7 +1,7 @@
 """Retrieval recall, image to text and text to image, in percent.
 
-txt_r<k> is the share of images one of whose own captions is among the k best texts, img_r<k> the share of
-texts whose image is among the k best; the rules for ties and NaN stand in lavis.evaluation.ranking.
+txt_r<k> is the share of images with one of their captions among the k best texts, img_r<k> the share of texts with
+their image among the k best. lavis.evaluation.ranking has the rules for ties and NaN.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import torch
 from lavis.common import distributed
 from lavis.common.registry import registry
 from lavis.evaluation.context import Context, PairContext
+from lavis.evaluation.inputs import as_array
 from lavis.evaluation.metric import DISTANCE, HEADLINE, RETRIEVAL, Column, Metric
 from lavis.evaluation.partitions import SplitPartition
-from lavis.evaluation.ranking import Reduce, ranks_from_features, ranks_from_rows
+from lavis.evaluation.ranking import BLOCK, Reduce, ranks_from_features, ranks_from_rows
 from lavis.evaluation.recall import recall_summary
 from lavis.evaluation.reranking import matched_recall
 
@@ -33,10 +34,10 @@ def _column(split: str, modality: str, help: str, order: int, **more: Any) -> Co
 
 @registry.register_metric("retrieval")
 class Retrieval(Metric):
-    """Recall of the evaluated splits test, df and dr, and of those that run.test_splits and run.valid_splits name.
+    """Recall of the evaluated splits test, df and dr, and of those in run.test_splits and run.valid_splits.
 
-    A model whose joint representation comes from a fusion encoder (ALBEF, BLIP) ranks by matching, others by cosine.
-    run.merge_equal_captions: an image that bears an equal caption is right.
+    Models with a fusion encoder (ALBEF, BLIP) rank by matching, others by cosine. With run.merge_equal_captions, an
+    image with an equal caption matches too.
     """
 
     split_columns = tuple(Column(name, name, "recall in percent", 2, percent=True) for name in SHOWN)
@@ -70,7 +71,7 @@ class Retrieval(Metric):
 
 
 def recall_of(context: PairContext, split: str) -> dict[str, float]:
-    """`recall_summary` of one split, by matching or by cosine."""
+    """`recall_summary` of a split, by matching or by cosine."""
     part = context.features(split)
     if isinstance(part, SplitPartition):
         return recall_summary(*part.ranks(context.ranking_device))
@@ -89,10 +90,10 @@ def recall_of(context: PairContext, split: str) -> dict[str, float]:
 def retrieval_metrics(scores_i2t: Any, scores_t2i: Any, txt2img: Any, img2txt: Any) -> dict[str, float]:
     """Recall from two score matrices, (n_img, n_txt) and (n_txt, n_img), arrays or tensors.
 
-    txt2img maps each text to its image (or images), img2txt each image to its texts: mappings by index or
-    sequences; an image without a text is a miss. Raises ValueError when shapes and maps do not fit.
+    txt2img maps each text to its image (or images), img2txt each image to its texts: mappings by index, or sequences.
+    An image without a text is a miss. Raises ValueError if shapes and maps do not fit.
     """
-    i2t, t2i = (_matrix(scores) for scores in (scores_i2t, scores_t2i))
+    i2t, t2i = as_array(scores_i2t), as_array(scores_t2i)
     if i2t.ndim != 2 or t2i.shape != i2t.shape[::-1]:
         raise ValueError(f"scores need shapes (n_img, n_txt) and (n_txt, n_img), got {i2t.shape} and {t2i.shape}")
     text_ranks = ranks_from_rows(i2t, _own_columns(img2txt, i2t.shape, "img2txt"))
@@ -105,15 +106,14 @@ def retrieval_metrics_from_features(
     text: torch.Tensor | np.ndarray,
     txt2img: Any,
     *,
-    block: int = 1024,
+    block: int = BLOCK,
     text_group: Any = None,
     shard: tuple[int, int] = (0, 1),
     reduce: Reduce | None = None,
 ) -> dict[str, float]:
-    """Recall from features (n_img, D) and (n_txt, D) without an n_img × n_txt matrix.
+    """Recall from features (n_img, D) and (n_txt, D) without an n_img × n_txt matrix, equal on all processes.
 
-    The arguments are those of `ranks_from_features`; with several processes each one returns the same numbers.
-    txt2img may also be a mapping from text index to image index.
+    Takes the arguments of `ranks_from_features`; txt2img may also be a mapping from text index to image index.
     """
     if isinstance(txt2img, Mapping):
         txt2img = np.array([txt2img[j] for j in range(len(text))], dtype=np.int64)
@@ -121,15 +121,8 @@ def retrieval_metrics_from_features(
     return recall_summary(*ranks)
 
 
-def _matrix(scores: Any) -> np.ndarray:
-    if isinstance(scores, torch.Tensor):
-        scores = scores.detach().cpu()
-        return (scores.float() if scores.dtype == torch.bfloat16 else scores).numpy()
-    return np.asarray(scores)
-
-
 def _own_columns(own: Mapping | Sequence | np.ndarray, shape: tuple[int, ...], name: str) -> list[np.ndarray]:
-    """Right columns of each row of scores (n, m), distinct and checked to lie in 0 … m − 1."""
+    """Matching columns of each row of scores (n, m), distinct and checked to lie in 0 … m − 1."""
     n, m = shape
     if not isinstance(own, Mapping) and len(own) != n:
         raise ValueError(f"{name} has {len(own)} entries, the scores have {n} rows")

@@ -1,4 +1,4 @@
-"""The score matrix as a grid of tiles: own scores from the very products that they are then compared with."""
+"""The score matrix as a grid of tiles: own scores come from the same products that they are compared with."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import torch
 
 from lavis.evaluation.matches import Matches
 
-_ALIGN = 64
+_ALIGN = 64  # rows; see `cut`
 OwnScores = tuple[torch.Tensor, torch.Tensor]  # of images (n_img,) and of texts (n_txt,), by position
 Blocks = tuple[list[slice], list[torch.Tensor]]  # positions, and their features padded to `padded_length` rows
 
 
 class Tiles:
-    """Products of some blocks of images with every tile of texts, each computed into one buffer when asked for.
+    """Products of some blocks of images with all tiles of texts, each computed into the same buffer.
 
     Args:
-        images: blocks of images; own scores and counts are of these alone.
-        cols: positions of every tile of texts. texts: gives their padded features in this order, anew at each call;
-        a tile is no longer looked at when the next one is asked for.
-        like: a tensor of the features' precision and device.
+        images: blocks of images; own scores and counts cover only these.
+        cols: positions of all tiles of texts.
+        texts: returns an iterator over the tiles' padded features; a tile is not used after the next one is taken.
+        like: a tensor with the features' precision and device.
     """
 
     def __init__(
         self,
-        relation: Matches,
+        matches: Matches,
         images: Blocks,
         cols: list[slice],
         texts: Callable[[], Iterable[torch.Tensor]],
         like: torch.Tensor,
     ) -> None:
-        self.relation = relation
+        self.matches = matches
         self.rows, self.images = images
         self.cols, self.texts = cols, texts
-        self.n_img, self.n_txt = len(relation.image_order), len(relation.text_order)
+        self.n_img, self.n_txt = len(matches.image_order), len(matches.text_order)
         widest = max((padded_length(part.stop - part.start) for part in cols), default=0)
         self._scores = like.new_empty(max(map(len, self.images), default=0) * widest)
         self._below = torch.empty_like(self._scores)
 
     def own_scores(self) -> OwnScores:
-        """Best right score of every image (n_img,) and text (n_txt,) position; minus infinity without one here."""
+        """Best matching score at each image (n_img,) and text (n_txt,) position; minus infinity if none is here."""
         row_own = self._scores.new_full((self.n_img,), -torch.inf)
         col_own = self._scores.new_full((self.n_txt,), -torch.inf)
         for cols, text in zip(self.cols, self.texts(), strict=True):
@@ -55,10 +55,10 @@ class Tiles:
                 col_own[cols].scatter_reduce_(0, pairs[1], own, "amax")
         return row_own, col_own
 
-    def count_below(self, own: OwnScores, chosen: slice = slice(None)) -> torch.Tensor:
-        """Competitors strictly below the own score, images then texts, (n_img + n_txt,) int64, in the chosen blocks."""
+    def count_below(self, own: OwnScores, blocks: slice = slice(None)) -> torch.Tensor:
+        """Competitors strictly below the own score, images then texts, (n_img + n_txt,) int64, in these blocks."""
         below = torch.zeros(self.n_img + self.n_txt, dtype=torch.int64, device=own[0].device)
-        rows, images = self.rows[chosen], self.images[chosen]
+        rows, images = self.rows[blocks], self.images[blocks]
         best = [_padded(own[0], part, len(image)) for part, image in zip(rows, images, strict=True)]
         for cols, text in zip(self.cols, self.texts(), strict=True):
             of_texts = below[self.n_img + cols.start : self.n_img + cols.stop]
@@ -74,7 +74,7 @@ class Tiles:
         return below
 
     def _lower(self, scores: torch.Tensor, row_best: OwnScores, col_best: OwnScores) -> OwnScores:
-        """How many of each row, and of each column, are below its best, padding left out; uses the tile up."""
+        """How many scores of each row and column are below its best, without padding; overwrites the tile."""
         lower = self._below[: scores.numel()].view(scores.shape)
         torch.lt(scores, row_best[0][:, None], out=lower)
         of_rows = lower @ col_best[1]
@@ -85,7 +85,7 @@ class Tiles:
         return torch.mm(image, text.T, out=scores)
 
     def _right_pairs(self, rows: slice, cols: slice) -> tuple[torch.Tensor, torch.Tensor] | None:
-        local_rows, local_cols = self.relation.right_pairs(rows, cols)
+        local_rows, local_cols = self.matches.right_pairs(rows, cols)
         if not len(local_rows):
             return None
         device = self._scores.device
@@ -93,9 +93,9 @@ class Tiles:
 
 
 def cut(features: torch.Tensor, order: np.ndarray, block: int) -> Blocks:
-    """Consecutive blocks of rows (n, D) in an order, and their features, padded.
+    """Consecutive blocks of rows (n, D) in an order, and their padded features.
 
-    Odd edges make BLAS take other kernels, whose last bit may differ: equal rows would no longer tie.
+    Padding matters: BLAS uses other kernels for odd sizes, whose last bit may differ, and equal rows would not tie.
     """
     n = len(features)
     if not np.array_equal(order, np.arange(n)):
@@ -115,13 +115,13 @@ def padded_length(n: int) -> int:
 
 
 def pad_rows(rows: torch.Tensor) -> torch.Tensor:
-    """Rows (n, D) and zeros below them, `padded_length` in all."""
+    """Rows (n, D), padded with zeros to `padded_length`."""
     missing = padded_length(len(rows)) - len(rows)
     return torch.cat([rows, rows.new_zeros(missing, rows.shape[1])]) if missing else rows
 
 
 def _padded(own: torch.Tensor, part: slice, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Own scores of a block, padded to its rows, and weights that are 1 for true rows and 0 for padding."""
+    """Own scores of a block, padded to `length` rows, and weights: 1 for real rows, 0 for padding."""
     scores, weights = own.new_zeros(length), own.new_zeros(length)
     scores[: part.stop - part.start] = own[part]
     weights[: part.stop - part.start] = 1

@@ -1,6 +1,6 @@
 """VQA accuracy as VQA v2 defines it (arXiv 1505.00468, section 5; arXiv 1612.00837; visualqa.org/evaluation).
 
-An answer that n of the other people gave scores min(n / 3, 1); this is averaged over leaving out each of the ten.
+An answer that n of the other people gave scores min(n / 3, 1), averaged over leaving out each of the ten people.
 Answers are compared after `normalise_answer`.
 """
 
@@ -37,10 +37,10 @@ _STOP = re.compile(r"\.(?!\d)")
 
 @lru_cache(maxsize=65536)
 def normalise_answer(answer: str) -> str:
-    """The answer as it is compared: lower case, no punctuation or articles, digits, contractions with apostrophes.
+    """The answer in the form for comparison: lower case, no punctuation or articles, digits, apostrophes restored.
 
-    A punctuation mark is dropped where the answer has it beside a blank, or has a comma between digits; elsewhere it
-    becomes a blank. Apostrophes and colons stay, full stops go unless a digit follows.
+    A punctuation mark is dropped if the answer has it next to a blank, or has a comma between digits; else it becomes a
+    blank. Apostrophes and colons stay; full stops are dropped unless a digit follows.
     """
     text = answer.replace("\n", " ").replace("\t", " ").strip()
     words = [NUMBERS.get(word, word) for word in _without_marks(text).lower().split()]
@@ -51,16 +51,13 @@ def _without_marks(text: str) -> str:
     thousands = _DIGITS_COMMA.search(text) is not None
     result = text
     for mark in MARKS:
-        beside = f"{mark} " in text or f" {mark}" in text
-        result = result.replace(mark, "" if beside or thousands else " ")
+        by_blank = f"{mark} " in text or f" {mark}" in text
+        result = result.replace(mark, "" if by_blank or thousands else " ")
     return _STOP.sub("", result)
 
 
 def question_accuracy(prediction: str, given: Sequence[str]) -> float:
-    """Accuracy in [0, 1] of one predicted answer against the answers given by people (ten in VQA v2).
-
-    Raises ValueError when no answer is given.
-    """
+    """Accuracy in [0, 1] of a predicted answer against people's answers (ten in VQA v2). Raises ValueError if none."""
     if not given:
         raise ValueError("a question without answers cannot be scored")
     if len(given) == 1:
@@ -69,11 +66,3 @@ def question_accuracy(prediction: str, given: Sequence[str]) -> float:
     hits = [normalise_answer(answer) == wanted for answer in given]
     total = sum(hits)
     return sum(min((total - hit) / 3, 1.0) for hit in hits) / len(hits)
-
-
-def vqa_accuracy(predictions: Sequence[str], given: Sequence[Sequence[str]]) -> float:
-    """Mean accuracy in percent. Raises ValueError when the lengths differ, there are none, or one has no answers."""
-    if len(predictions) != len(given) or not predictions:
-        raise ValueError(f"{len(predictions)} predictions for {len(given)} questions")
-    scores = [question_accuracy(prediction, answers) for prediction, answers in zip(predictions, given, strict=True)]
-    return 100.0 * sum(scores) / len(scores)

@@ -1,6 +1,6 @@
 """LoRA (Hu et al., arXiv 2106.09685) by `peft`: linear layers get trainable factors; what is saved is merged.
 
-    W' = W + alpha/rank · B A,  with B = 0 at first
+W' = W + alpha/rank · B A,  with B = 0 at first
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""ALBEF for NLVR2 (arXiv 2107.07651, section 5): is a statement true of two images.
+"""ALBEF for NLVR2 (arXiv 2107.07651, section 5): whether a statement is true of two images.
 
-Every fusion layer is doubled: the first of a pair reads the left image, the second the right one, with the same
-key and value projections and with query, output and normalisation of its own.
+Every fusion layer is doubled: the first of a pair reads the left image, the second the right one. The two share key and
+value projections, but not query, output and normalisation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class AlbefNlvrConfig(DistilledConfig, AlbefConfig):
         super().__post_init__()
         if (self.text_depth - self.fusion_layer) % 2:
             raise ConfigError(
-                f"model.text_depth − model.fusion_layer must be even (layers come in pairs, one an image), "
+                f"model.text_depth − model.fusion_layer must be even (layers come in pairs, one per image), "
                 f"found {self.text_depth} − {self.fusion_layer}"
             )
 
@@ -49,7 +49,7 @@ class PairedText(AlbefText):
 
 @registry.register_model("albef_nlvr")
 class AlbefNlvr(AlbefModel, DistilledClassifier):
-    """As published, the momentum pass uses the online text encoder; its copy only follows."""
+    """As published, the momentum pass uses the online text encoder and never its copy."""
 
     arch = "albef_nlvr"
     config_class = AlbefNlvrConfig
@@ -63,7 +63,7 @@ class AlbefNlvr(AlbefModel, DistilledClassifier):
         return self.text_encoder
 
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Each fusion layer of plain ALBEF goes to both layers of a pair; a file of all 18 layers fits as it is."""
+        """Each fusion layer of plain ALBEF goes to both layers of a pair; a file with all 18 layers is not changed."""
         state = super().from_pretraining(state)
         layers, first = "text_encoder.encoder.layer.", self.config_as(AlbefConfig).fusion_layer
         if any(name.startswith(f"{layers}{self.config.text_depth - 1}.") for name in state):

@@ -1,6 +1,6 @@
 """ALBEF for retrieval (Li et al., "Align before Fuse", arXiv 2107.07651).
 
-The first `fusion_layer` text layers read text alone, the others also the image. Matching goes on from the text
+The first `fusion_layer` text layers read only text, the others also the image. Matching continues from the text
 states; hard negatives are drawn by the logits against this batch's momentum features.
 """
 
@@ -23,7 +23,7 @@ class AlbefRetrievalConfig(RetrievalConfig, AlbefConfig):
 
 @registry.register_model("albef_retrieval")
 class AlbefRetrieval(AlbefModel, FusedRetrieval):
-    """Hard negatives by the logits that the contrast also uses."""
+    """Draws hard negatives by the logits of the contrastive loss."""
 
     arch = "albef_retrieval"
     config_class = AlbefRetrievalConfig

@@ -1,8 +1,8 @@
 """ALBEF for visual question answering (arXiv 2107.07651, section 5).
 
 The question goes through ALBEF's encoder; a decoder of `decoder_depth` layers, each with cross-attention to all
-question states, gives the answers. Momentum copies of all three parts give soft targets for every token. The
-published code also moves the copies when it predicts; here prediction changes nothing.
+question states, produces the answers. Momentum copies of all three parts provide soft targets for every token. The
+published code also updates the copies during prediction; here prediction changes nothing.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ class AlbefVqa(AlbefModel, FusedVqa, MomentumModel):
         self.add_momentum("visual_encoder", "text_encoder", "text_decoder")
 
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The fusion layers of pretraining, its embeddings and its language-model head also begin the decoder."""
+        """The decoder also starts from pretraining's fusion layers, embeddings and language-model head."""
         state = super().from_pretraining(state)
         config, encoder, decoder = self.config_as(AlbefVqaConfig), "text_encoder.", "text_decoder.bert."
-        found = renamed(state, f"{encoder}embeddings.", f"{decoder}embeddings.")
-        found |= renamed(state, "text_encoder.cls.", "text_decoder.cls.")
+        copied = renamed(state, f"{encoder}embeddings.", f"{decoder}embeddings.")
+        copied |= renamed(state, "text_encoder.cls.", "text_decoder.cls.")
         for index in range(config.decoder_depth):
             layer = f"{encoder}encoder.layer.{config.fusion_layer + index}."
-            found |= renamed(state, layer, f"{decoder}encoder.layer.{index}.")
-        return {**state, **found}
+            copied |= renamed(state, layer, f"{decoder}encoder.layer.{index}.")
+        return {**state, **copied}
 
     @torch.no_grad()
     def momentum_logits(self, inputs: Inputs) -> torch.Tensor:
-        """(A, L, V) of the momentum copies."""
+        """Logits (A, L, V) of the momentum copies."""
         images = self.image_states(inputs["images"], self.visual_encoder_m)
         states = self.text_encoder_m(inputs["tokens"], inputs["mask"], images)
         return self.answer_logits(self.text_decoder_m, states, inputs)

@@ -1,4 +1,4 @@
-"""The contract between backbones and everything else; nothing outside asks which backbone it has."""
+"""The interface of backbones; code elsewhere does not depend on which backbone it has."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Inputs = dict[str, Any]
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """Where training stands: `epoch` and optimiser step in it, both from 0, and how many steps an epoch has."""
+    """How far training is: the epoch and the optimiser step in it, both from 0, and the number of steps per epoch."""
 
     epoch: int = 0
     step: int = 0
@@ -28,23 +28,20 @@ class TrainingStep:
 
 
 class BaseModel(nn.Module):
-    """A backbone with the head of its task, as trainers and evaluation see it.
+    """A backbone with the head of its task, as trainers and evaluation use it.
 
-    `Inputs` are one side of a micro-batch: a dict of tensors (rows first) and lists. Subclasses set the buffers
+    `Inputs` are one set's micro-batch: a dict of tensors (rows first) and lists. Subclasses set the buffers
     `image_mean` and `image_std` ((3, 1, 1), not persistent), `recipe`, the class attributes and the methods below.
     `checkpoint_state` and `load_weights` use the backbone's public key names.
-
-    Class attributes: `family`, the name of --backbone and of output folders; `features`, the kind that `represent`
-    gives; `text_inputs`, the keys of `Inputs` that hold the text; `spares`, True where a loss may leave parameters
-    without gradient (one on S alone does not reach the fusion layers); `shards`, True where run.parallel=fsdp works.
     """
 
     config_class: ClassVar[type[ModelConfig]] = ModelConfig
-    family: ClassVar[str]
-    features: ClassVar[type[PairFeatures] | type[FusedFeatures]] = PairFeatures
-    text_inputs: ClassVar[tuple[str, ...]] = ("tokens", "mask")
-    spares: ClassVar[bool] = False
-    shards: ClassVar[bool] = False
+    family: ClassVar[str]  # the name of --backbone and of output folders
+    features: ClassVar[type[PairFeatures] | type[FusedFeatures]] = PairFeatures  # what `represent` returns
+    text_inputs: ClassVar[tuple[str, ...]] = ("tokens", "mask")  # the keys of `Inputs` with the text
+    spares: ClassVar[bool] = False  # whether a loss may leave parameters without gradient, as S does fusion layers
+    shards: ClassVar[bool] = False  # whether run.parallel=fsdp works
+    adapts: ClassVar[bool] = False  # whether run.lora works
     recipe: Recipe
     image_mean: torch.Tensor
     image_std: torch.Tensor
@@ -66,51 +63,51 @@ class BaseModel(nn.Module):
     def from_config(
         cls, config: ModelConfig, *, recipe: Recipe | None = None, load_pretrained: bool = True
     ) -> BaseModel:
-        """Build from the `model:` section; `load_pretrained=False` leaves the initial weights.
+        """Build from the `model:` section; `load_pretrained=False` keeps the initial weights.
 
         recipe: what `recipe_of` gave, in order not to read it again.
         """
         raise NotImplementedError
 
     def prepare(self, rows: dict[str, Any]) -> Inputs:
-        """A data set's batch (images uint8 (B, …, 3, S, S), captions, …) with the text as tensors, on the CPU."""
+        """A data set's batch (images uint8 (B, …, 3, S, S), captions, …) plus the text as tensors, on the CPU."""
         raise NotImplementedError
 
     def represent(self, inputs: Inputs) -> Features:
-        """What unlearning compares, of the kind `features`; normalised where that kind is."""
+        """What unlearning compares, of class `features`; normalised if that class is."""
         raise NotImplementedError
 
     def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
-        """The named terms of the original training objective, scalars; their sum is what was minimised.
+        """The named terms of the original training objective, scalars; training minimised their sum.
 
-        `inputs["caption_groups"]` (B,), where given, numbers equal captions, which an objective that takes other
-        rows as negatives may heed. Momentum copies and queues are updated here.
+        `inputs["caption_groups"]` (B,), if given, has equal numbers for equal captions, for objectives with in-batch
+        negatives. Momentum copies and queues are updated here.
         """
         raise NotImplementedError
 
     def pair_objective(self, pairs: PairFeatures, groups: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """`objective` of pairs embedded already (kind PairFeatures alone); `groups` as its caption_groups."""
+        """`objective` of pairs that are already embedded (PairFeatures only); `groups` are its caption_groups."""
         raise NotImplementedError
 
     def permute_text(self, inputs: Inputs, order: torch.Tensor) -> Inputs:
-        """The same images beside each other's texts: row i gets the text of row order[i]."""
+        """The same images with each other's captions: row i gets the caption of row order[i]."""
         return {key: value[order] if key in self.text_inputs else value for key, value in inputs.items()}
 
     def tokenize(self, captions: list[str]) -> torch.Tensor:
-        """Token ids (B, L), int64, on the CPU; shorter rows are filled up with the padding id."""
+        """Token ids (B, L), int64, on the CPU; shorter rows end in the padding id."""
         raise NotImplementedError
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 pixels (B, 3, S, S) to embeddings (B, D), not necessarily normalised (pair kinds alone)."""
+        """uint8 pixels (B, 3, S, S) to embeddings (B, D), not necessarily normalised (backbones with towers only)."""
         raise NotImplementedError
 
     def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Token ids (B, L) to embeddings (B, D), not necessarily normalised (pair kinds alone)."""
+        """Token ids (B, L) to embeddings (B, D), not necessarily normalised (backbones with towers only)."""
         raise NotImplementedError
 
     @property
     def scale(self) -> torch.Tensor:
-        """The multiplier of cosines in the contrastive loss, scalar (pair kinds alone)."""
+        """The multiplier of cosines in the contrastive loss, scalar (backbones with towers only)."""
         raise NotImplementedError
 
     @property
@@ -119,11 +116,11 @@ class BaseModel(nn.Module):
         return None
 
     def scale_parameters(self) -> list[nn.Parameter]:
-        """The temperature, where there is one: methods that do not learn it hold it."""
+        """The temperature, if there is one; methods that do not learn it freeze it."""
         return []
 
     def text_parameters(self, tokens_only: bool = False) -> list[nn.Parameter]:
-        """The text tower's weights, or its token embedding's alone; none where the backbone cannot tell them."""
+        """The weights of the text tower or of its token embedding; none if the backbone has no separate text tower."""
         return []
 
     def unlearning_mode(self) -> None:
@@ -145,15 +142,15 @@ class BaseModel(nn.Module):
         return self.state_dict()
 
     def load_initial(self, config: ModelConfig) -> None:
-        """The weights that original training starts from, where they are not random (a pretraining stage's)."""
+        """Load the weights that original training starts from if they are not random (those of a pretraining stage)."""
 
     def load_weights(self, source: str | Path) -> None:
-        """Load strictly from a file, folder or hub name; raises CheckpointError naming what differs."""
+        """Load strictly from a file, folder or hub name. Raises CheckpointError naming the differences."""
         raise NotImplementedError
 
 
 class TokenCache:
-    """Token ids of texts, each distinct text tokenised once; rows are filled up with `padding`.
+    """Token ids of texts, padded with `padding`; each distinct text is tokenised once.
 
     Args:
         tokenize: ids (L,) of one text, without padding.
@@ -172,15 +169,12 @@ class TokenCache:
 
 
 def fill_up(rows: list[torch.Tensor], padding: int = 0) -> torch.Tensor:
-    """Rows of ids (L_i,) below one another, shorter ones filled up: (B, max L_i), int64."""
-    filled = torch.full((len(rows), max(map(len, rows))), padding, dtype=torch.int64)
-    for place, row in zip(filled, rows, strict=True):
-        place[: len(row)] = row
-    return filled
+    """Rows of ids (L_i,) as one padded tensor (B, max L_i), int64."""
+    return torch.nn.utils.rnn.pad_sequence([row.long() for row in rows], batch_first=True, padding_value=padding)
 
 
 def join(parts: list[Inputs]) -> Inputs:
-    """Several sides as one, rows below one another; token ids and masks of other lengths end in zeros."""
+    """Several sets as one batch, rows in sequence; shorter token ids and masks are padded with zeros."""
     if len(parts) == 1:
         return parts[0]
     shared = [key for key in parts[0] if all(key in part for part in parts)]

@@ -1,7 +1,7 @@
-"""BLIP for visual entailment (SNLI-VE), on the text encoder of arXiv 2201.12086 and ALBEF's recipe.
+"""BLIP for visual entailment (SNLI-VE), with the text encoder of arXiv 2201.12086 and ALBEF's recipe.
 
-As `albef_classification`, but every text layer cross-attends to the image. Texts begin with [CLS]: unlike in BLIP's
-other models, the published one does not put [ENC] in its place. Momentum copies of all parts give soft targets.
+Like `albef_classification`, but every text layer cross-attends to the image. Texts begin with [CLS]: unlike BLIP's
+other models, the published one does not replace it by [ENC]. Momentum copies of all parts provide soft targets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """BLIP for statements about two images (NLVR2): Li et al., arXiv 2201.12086, section 4.4.
 
-The text is read once, with [ENC] first and twin cross-attention to both images (`fused/blip_twin.py`); a head on
-its first state says whether the statement is true. The objective is the cross-entropy; nothing is distilled.
+The text, beginning with [ENC], is read once with twin cross-attention to both images (`fused/blip_twin.py`); a head on
+its first state predicts whether the statement is true. The objective is cross-entropy, without distillation.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """BLIP for retrieval (Li et al., arXiv 2201.12086, sections 3.2 and 4.1).
 
-One text encoder has two ways through all of its layers: text alone, [CLS] first and without cross-attention, gives
-the features of the contrast; ids with [ENC] first and cross-attention to an image are matched. Matching embeds the
-ids anew. Hard negatives are drawn by the online features of both sides.
+The text encoder is used in two ways: text alone, beginning with [CLS] and without cross-attention, gives the features
+of the contrastive loss; for matching the same ids, beginning with [ENC], are embedded a second time with
+cross-attention to an image. Hard negatives are drawn by the online features of both modalities.
 """
 
 from __future__ import annotations

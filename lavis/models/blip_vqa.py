@@ -1,11 +1,11 @@
 """BLIP for visual question answering (Li et al., arXiv 2201.12086, section 4.3).
 
-The question, [ENC] first, is read together with the image; a decoder of as many layers answers from [DEC] on, its
-cross-attention reading all question states. Nothing is distilled.
+The question, beginning with [ENC], is read together with the image; a decoder with as many layers starts its answer
+with [DEC] and cross-attends to all question states. There is no distillation.
 
 Questions of a batch are padded to one length. Training and ranking never attend to the padding; the published code
-does so when it generates. `model.attend_padding_in_generation: true` does as published; by default an answer does
-not depend on the other questions of its batch.
+does when it generates, as does `model.attend_padding_in_generation: true`. By default an answer does not depend on the
+other questions of its batch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What stands in one cell of a table: a mean over seeds, its spread and interval, or why there is none."""
+"""The content of a table's cell: a mean over seeds with its spread and interval, or why there is none."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from lavis.report.palette import REFERENCES
 
 BROKEN, NOT_MEASURED, NOTHING = "broken", "not measured", "–"
 DERIVED = frozenset(
-    {
-        *("forgotten_percent", "df_gap", "target_distance", "dr_kept_percent", "test_kept_percent"),
-        *("distance_retrained", "distance_clean", "membership_gap"),
-    }
+    ("forgotten_percent", "df_gap", "target_distance", "dr_kept_percent", "test_kept_percent")
+    + ("distance_retrained", "distance_clean", "membership_gap")
 )
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`main` is the mean or why there is none; then its spread over seeds, its interval and a note, each may be ""."""
+    """`main` is the mean or why there is none; the spread over seeds, the interval and the note may be ""."""
 
     main: str
     spread: str = ""
@@ -37,8 +35,8 @@ class Cell:
 def cell(rows: Sequence[Row], column: Column) -> Cell:
     """The rows (seeds) of one model in one column.
 
-    "broken" where a value was computed that is no finite number, or the results could not be read; "not measured"
-    where nobody tried; a dash where a comparison does not apply. A mean over fewer seeds than there are says so.
+    "broken" if a value is not a finite number or the results could not be read; "not measured" if nobody tried; a dash
+    if a comparison does not apply. A note says how many seeds a mean lacks.
     """
     value, spread = mean_of(rows, column.key), spread_of(rows, column.key)
     if value is None:
@@ -53,13 +51,13 @@ def cell(rows: Sequence[Row], column: Column) -> Cell:
 
 
 def _interval(rows: Sequence[Row], column: Column) -> str:
-    """The bootstrap interval; over several seeds the means of its ends."""
+    """The bootstrap interval; for several seeds the means of its ends."""
     ends = [mean_of(rows, f"{column.key}_{end}") for end in ("low", "high")]
     return "" if None in ends else f"[{', '.join(shown(end, column.decimals) for end in ends if end is not None)}]"
 
 
 def _lacking(rows: Sequence[Row], column: Column) -> str:
-    """Which seeds have no value, where some have one."""
+    """How many seeds have no value."""
     lost = sum(number(row, column.key) is None for row in rows)
     failed = sum(broken(row, column.key) for row in rows)
     seeds = "1 seed" if lost == 1 else f"{lost} seeds"
@@ -69,16 +67,16 @@ def _lacking(rows: Sequence[Row], column: Column) -> str:
 def best_methods(rows: Sequence[Row], column: Column) -> set[str]:
     """The methods with the best mean: nearest to the column's aim or the target's value, else highest or lowest.
 
-    Empty without rivals or aim; a method that lacks the value for a seed is left out.
+    Empty without rivals or aim; a method that lacks the value for a seed does not compete.
     """
     methods = {name: named(rows, name) for name in names_of(rows) if name not in REFERENCES}
-    whole = {name: mean_of(own, column.key) for name, own in methods.items() if not _lacking(own, column)}
+    whole = {name: mean_of(seeds, column.key) for name, seeds in methods.items() if not _lacking(seeds, column)}
     costs = {name: cost for name, mean in whole.items() if (cost := _cost(rows, column, mean)) is not None}
     return {name for name, cost in costs.items() if cost <= min(costs.values()) + 1e-9} if len(costs) > 1 else set()
 
 
 def _cost(rows: Sequence[Row], column: Column, mean: float | None) -> float | None:
-    """How far a mean is from the best; None where that is not known."""
+    """How far a mean is from the best; None if unknown."""
     if mean is None or (column.aim is None and column.direction in (UP, DOWN)):
         return -mean if mean is not None and column.direction == UP else mean
     aim = column.aim if column.aim is not None else mean_of(named(rows, target_name(rows) or ""), column.key)

@@ -1,4 +1,4 @@
-"""The columns of the report's tables: those of the registered metrics, and those derived from references."""
+"""The columns of the report's tables: those of the registered metrics, and those derived by comparing references."""
 
 from __future__ import annotations
 
@@ -14,27 +14,20 @@ from lavis.report.numbers import Row, broken, number
 
 STANDING = (
     Column("distance_retrained", "distance to retrained", "mean |difference| of all compared metrics", 3, DOWN, 0.0),
-    Column("distance_clean", "distance to clean", "the same to a model that saw nobody's facts"),
+    Column("distance_clean", "distance to clean", "the same, to a model that never saw the facts"),
 )
 DERIVED = (
     Column(
-        *("forgotten_percent", "way to target %"),
-        *("0: as compromised, 100: as the target, above: over-forgotten", 0),
-        aim=100.0,
-        groups=(RETRIEVAL,),
-        order=20,
+        *("forgotten_percent", "way to target %", "0: as compromised, 100: as the target, above: over-forgotten", 0),
+        **{"aim": 100.0, "groups": (RETRIEVAL,), "order": 20},
     ),
     Column(
-        *("target_distance", "distance to target"),
-        *("mean absolute difference of all splits' cosines from the target", 3, DOWN, 0.0),
-        groups=(RETRIEVAL,),
-        order=30,
+        *("target_distance", "distance to target", "mean absolute difference of all splits' cosines from the target"),
+        *(3, DOWN, 0.0, (RETRIEVAL,), 30),
     ),
     Column(
         *("dr_kept_percent", "retain kept %", "retain recall@1 in percent of compromised's", 0),
-        aim=100.0,
-        groups=(RETRIEVAL,),
-        order=100,
+        **{"aim": 100.0, "groups": (RETRIEVAL,), "order": 100},
     ),
 )
 _KEY = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
@@ -43,7 +36,7 @@ _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 
 @dataclass(frozen=True)
 class Table:
-    """Columns under a title; `ours` where the benchmark does not have them, `whole` where none is left out."""
+    """Columns under a title; `ours` if they are not the benchmark's, `whole` if columns without values are shown."""
 
     title: str
     columns: tuple[Column, ...]
@@ -52,7 +45,7 @@ class Table:
 
 
 def gap_column(column: Column) -> Column:
-    """The derived column of a metric's absolute difference from retrained's."""
+    """The column with a metric's absolute difference from retrained's."""
     title, text = column.gap.replace("_", " "), f"{column.title}: absolute difference from retrained's"
     return Column(column.gap, title, text, column.decimals, DOWN, 0.0, (RESIDUE,), column.order)
 
@@ -65,24 +58,24 @@ def report_columns() -> tuple[Column, ...]:
 
 
 def has(rows: Iterable[Row], key: str) -> bool:
-    """Whether any row has tried to measure this."""
+    """Whether this was measured, even without success, for any row."""
     return any(number(row, key) is not None or (key in row["metrics"] and broken(row, key)) for row in rows)
 
 
 def is_benchmark(rows: Iterable[Row]) -> bool:
-    """Whether any row has metrics of SALMUBench."""
+    """Whether any row has SALMUBench's metrics."""
     return any(key.startswith("salmubench_") for row in rows for key in row["metrics"])
 
 
 def benchmark_tables(rows: Sequence[Row]) -> list[Table]:
-    """SALMUBench's tables; none without its metrics."""
+    """SALMUBench's tables; none if its metrics were not measured."""
     if not is_benchmark(rows):
         return []
     return [table for table in _tables(rows, benchmark=True) if columns_of(table, rows)]
 
 
 def general_tables(rows: Sequence[Row]) -> list[Table]:
-    """The tables of metrics that any data set has: retrieval and similarity first."""
+    """The tables of metrics for any data set: retrieval and similarity first."""
     return _tables(rows, benchmark=False)
 
 
@@ -96,30 +89,29 @@ def _tables(rows: Sequence[Row], benchmark: bool) -> list[Table]:
 
 
 def _members(group: Group, rows: Sequence[Row]) -> tuple[Column, ...]:
-    """A table's columns in their order; one that stands in for another does so where any row has it."""
+    """A table's columns in order; a column replaces the one it is `instead_of` if any row has it.
+
+    On the benchmark's own data it does so even before it was measured, because the published models have it.
+    """
     columns = [column for column in report_columns() if group in column.groups]
-    shown = {column.instead_of for column in columns if column.instead_of and _stands_in(column, rows)}
-    kept = [c for c in columns if c.key not in shown and (not c.instead_of or c.instead_of in shown)]
-    return tuple(sorted(kept, key=lambda column: column.order))
-
-
-def _stands_in(column: Column, rows: Sequence[Row]) -> bool:
-    """On the benchmark's own data the published column is shown even before it was measured."""
-    return has(rows, column.key) or any(row.get("task") == published.TASK for row in rows)
+    own_data = any(row.get("task") == published.TASK for row in rows)
+    replaced = {c.instead_of for c in columns if c.instead_of and (own_data or has(rows, c.key))}
+    shown = [c for c in columns if c.key not in replaced and (not c.instead_of or c.instead_of in replaced)]
+    return tuple(sorted(shown, key=lambda column: column.order))
 
 
 def columns_of(table: Table, rows: Sequence[Row]) -> list[Column]:
-    """A table's columns: all of them, or those that any row has."""
+    """A table's columns: all of them, or those with values."""
     return [column for column in table.columns if table.whole or has(rows, column.key)]
 
 
 def missing_of(table: Table, rows: Sequence[Row]) -> list[Column]:
-    """The columns that are left out because no row has them."""
+    """The columns that are not shown because no row has them."""
     shown = columns_of(table, rows)
     return [column for column in table.columns if column not in shown]
 
 
 def readable(text: str) -> str:
-    """A sentence with metrics called by the titles of their columns instead of their keys, and true minus signs."""
+    """A sentence with the keys of metrics replaced by their columns' titles, and with true minus signs."""
     titles = {column.key: column.title for column in report_columns()}
-    return _MINUS.sub("−", _KEY.sub(lambda found: titles.get(found.group(), found.group()), text))
+    return _MINUS.sub("−", _KEY.sub(lambda match: titles.get(match.group(), match.group()), text))

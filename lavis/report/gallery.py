@@ -1,4 +1,4 @@
-"""What each model says of the forgotten portraits: its best caption among a pool, beside the true one."""
+"""A gallery of forgotten portraits: each model's best caption from a pool, next to the true one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ POOL, THUMBNAIL, NEAR_RANK = 2000, 192, 10
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's reply to one portrait.
+    """A model's answer for one portrait.
 
-    `caption` is its nearest caption in the pool and `cosine` their similarity; `true_cosine` and `true_rank`
-    (1 is nearest) tell of the true caption. `verdict`: "secret" (it names the true caption), "fact" (another fact
-    to be forgotten about the same person), "near" (something else, but the true caption is among its NEAR_RANK
-    nearest), "kept" (something about this person that nobody asked to forget) or "forgotten" (none of these).
+    `caption` is the nearest caption in the pool and `cosine` their similarity; `true_cosine` and `true_rank` (1 is
+    nearest) are those of the true caption. `verdict`: "secret" (the true caption is nearest), "fact" (another fact to
+    forget about the same person), "near" (something else, but the true caption is among the NEAR_RANK nearest), "kept"
+    (something about this person that was not to be forgotten) or "forgotten" (none of these).
     """
 
     model: str
@@ -51,13 +51,13 @@ class Portrait:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Portraits with answers; `pool` captions competed."""
+    """Portraits with answers chosen among `pool` captions."""
 
     pool: int
     portraits: list[Portrait]
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, for whoever wants to count or redraw."""
+        """Write it as JSON, for further analysis."""
         write_json(path, asdict(self))
 
 
@@ -65,15 +65,15 @@ Loader = Callable[[Config, str | Path, torch.device], Any]
 
 
 def build_gallery(config: Config, checkpoints: Mapping[str, str | Path], count: int, load: Loader) -> Gallery:
-    """Ask every model about `count` portraits of the forget set.
+    """Every model's answers for `count` portraits of the forget set.
 
     Args:
-        config: a composed Config whose run.df_size says what is forgotten.
+        config: a composed Config; its run.df_size determines the forget set.
         checkpoints: model name -> weights.
-        count: portraits, of as many people as there are.
-        load: gives a model from (config, checkpoint, device).
+        count: portraits, of as many people as possible.
+        load: returns a model for (config, checkpoint, device).
 
-    The pool holds distinct captions of the forget set, the holdouts, test and retain samples, at most POOL.
+    The pool consists of distinct captions of the forget set, the holdouts, and test and retain samples, at most POOL.
     Raises the errors of builders and models.
     """
     builder = registry.get_builder_class(config.dataset_name)(config.dataset, config.run)
@@ -84,16 +84,16 @@ def build_gallery(config: Config, checkpoints: Mapping[str, str | Path], count: 
     captions = list(dict.fromkeys(pool.captions))
     truths = [[captions.index(caption) for caption in own_captions(portraits, row)] for row in range(len(portraits))]
     facts = [facts_about(entry, pool, {e.image for e in forget}) for entry in portraits.entries]
-    device, size, said = resolve_device(config.run.device), config.run.batch_size_eval, []
+    device, size, judged = resolve_device(config.run.device), config.run.batch_size_eval, []
     for name, checkpoint in checkpoints.items():
         model = load(config, checkpoint, device)
         image = embed_images(model, portraits, size, device, name="gallery")
         text = embed_captions(model, captions, size, device, name="gallery")
-        said.append(judge(name, image @ text.T, captions, truths, facts))
+        judged.append(judge(name, image @ text.T, captions, truths, facts))
     shown = []
-    for row, answers in enumerate(zip(*said, strict=True)):
-        picture = data_uri(builder.store.open(portraits.entries[row].image))
-        shown.append(Portrait(picture, own_captions(portraits, row)[0], list(answers)))
+    for row, answers in enumerate(zip(*judged, strict=True)):
+        image = data_uri(builder.store.open(portraits.entries[row].image))
+        shown.append(Portrait(image, own_captions(portraits, row)[0], list(answers)))
     return Gallery(len(captions), shown)
 
 
@@ -103,12 +103,12 @@ def own_captions(dataset: Any, row: int) -> list[str]:
 
 
 def person_of(entry: Entry) -> Any:
-    """Whose portrait an entry is; None where the annotations do not say."""
+    """The identity on an entry's portrait; None if the annotations do not say."""
     return entry.extra.get("identity_id")
 
 
 def choose(entries: Sequence[Entry], count: int) -> list[Entry]:
-    """`count` entries, evenly spaced, of different people as long as there are any left."""
+    """`count` evenly spaced entries, of different people as far as possible."""
     first = {person_of(e) if person_of(e) is not None else e.image: e for e in reversed(entries)}
     people = list(reversed(first.values()))
     chosen = {e.image for e in people}
@@ -117,7 +117,7 @@ def choose(entries: Sequence[Entry], count: int) -> list[Entry]:
 
 
 def pool_entries(shown: Sequence[Entry], rivals: Sequence[Entry], most: int) -> list[Entry]:
-    """The shown entries and, evenly spaced, as many rivals as `most` leaves room for; each image once."""
+    """The shown entries and evenly spaced rivals, at most `most` in all; each image once."""
     images = {entry.image for entry in shown}
     others = list({entry.image: entry for entry in rivals if entry.image not in images}.values())
     room = min(len(others), max(0, most - len(shown)))
@@ -125,13 +125,13 @@ def pool_entries(shown: Sequence[Entry], rivals: Sequence[Entry], most: int) -> 
 
 
 def facts_about(entry: Entry, pool: Any, forget: set[str]) -> dict[str, str]:
-    """The pool's captions of whoever is on a portrait: FACT where the forget set has it, else KEPT."""
-    found: dict[str, str] = {}
+    """The pool's captions about the person on a portrait: FACT if it is in the forget set, else KEPT."""
+    facts: dict[str, str] = {}
     for row, other in enumerate(pool.entries):
         if person_of(entry) is not None and person_of(other) == person_of(entry):
             for caption in own_captions(pool, row):
-                found[caption] = FACT if other.image in forget else found.get(caption, KEPT)
-    return found
+                facts[caption] = FACT if other.image in forget else facts.get(caption, KEPT)
+    return facts
 
 
 def judge(
@@ -141,10 +141,10 @@ def judge(
     truths: Sequence[Sequence[int]],
     facts: Sequence[Mapping[str, str]],
 ) -> list[Answer]:
-    """A model's answers from its similarities (P, N) of P portraits with N captions.
+    """A model's answers, given its similarities (P, N) of P portraits with N captions.
 
-    truths: the true captions' columns of each portrait. facts: for each portrait, the captions about whoever is
-    on it, with their verdicts. A score that is not a number counts as the lowest; ties go against the model.
+    truths: for each portrait, the columns of its true captions. facts: for each portrait, the captions about its
+    person with their verdicts. A score that is not a number counts as the lowest; ties count against the model.
     """
     scores = torch.nan_to_num(scores.float(), nan=-1.0, posinf=-1.0, neginf=-1.0)
     answers = []
@@ -165,9 +165,9 @@ def _verdict(rank: int, kind: str) -> str:
     return NEAR if rank <= NEAR_RANK and kind != FACT else kind
 
 
-def data_uri(picture: Any) -> str:
-    """A picture as a small JPEG inside a data URI, without any of the file's metadata."""
-    small = picture.convert("RGB")
+def data_uri(image: Any) -> str:
+    """A PIL image as a small JPEG in a data URI, without the file's metadata."""
+    small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=88)

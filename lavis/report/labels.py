@@ -1,4 +1,4 @@
-"""Where to write the names of points and lines so that they meet neither each other nor the points."""
+"""Places the names of points and lines so that they overlap neither each other nor the points."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 from sklearn.isotonic import isotonic_regression
 
-RADIUS, CLEARANCE = 8.0, 13.0  # of a point with its marker; within which a name would seem to be that point's
+RADIUS, CLEARANCE = 8.0, 13.0  # of a point with its marker; within which a name would seem to belong to the point
 RINGS = (12.0, 17.0, 23.0, 30.0, 38.0, 47.0, 57.0, 68.0, 80.0, 93.0, 107.0, 122.0)
 TURNS = (0, 180, 90, 270, 30, 150, 210, 330, 60, 120, 240, 300, 15, 165, 195, 345)  # the preferred ones first
 
 
 class Spot(NamedTuple):
-    """Where a name stands: its offset from the point, the share of its width left of there, whether it needs a line."""
+    """A name's place: its offset from the point, the share of its width to the left of there, if it needs a line."""
 
     dx: float
     dy: float
@@ -26,33 +26,34 @@ class Spot(NamedTuple):
 
 
 def text_width(text: str, size: float) -> float:
-    """Width in points of a bold text in matplotlib's own font, which is wider than those of most pages."""
+    """Width in points of bold text in matplotlib's own font, which is wider than most pages' fonts."""
     font = FontProperties(family="DejaVu Sans", weight="bold", size=size)
     return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]
 
 
 def spots_of(height: float) -> list[Spot]:
-    """Places around a point for names of this height, the nearest first."""
-    found = []
+    """Places around a point for names of this height, nearest first."""
+    spots = []
     for ring in RINGS:
         for dx, dy in [(math.cos(turn), math.sin(turn)) for turn in map(math.radians, TURNS)]:
             lift = math.copysign(height / 3, dy) if abs(dy) > 0.3 else 0.0
             left = 0.0 if dx > 0.3 else 1.0 if dx < -0.3 else 0.5
-            found.append(Spot(dx * ring, dy * ring + lift, left, ring > RINGS[0]))
-    return found
+            spots.append(Spot(dx * ring, dy * ring + lift, left, ring > RINGS[0]))
+    return spots
 
 
 def boxes_of(spots: Sequence[Spot], point: np.ndarray, width: float, height: float) -> np.ndarray:
-    """What a name covers in each spot: left, bottom, right, top; its height is centred on the spot."""
+    """The box of a name in each spot: left, bottom, right, top. It is vertically centred on the spot."""
     corners = point + np.array([(spot.dx - width * spot.left, spot.dy - height / 2) for spot in spots])
     return np.hstack([corners, corners + (width, height)])
 
 
 def place_labels(points: np.ndarray, widths: Sequence[float], height: float, bounds: Sequence[float]) -> list[Spot]:
-    """A place for the name of every point.
+    """A place for every point's name.
 
-    points: (N, 2) in points, y upwards; widths: of the names; height: of a name. Greedy, the most crowded points first:
-    each name takes the nearest place that is free and within `bounds`, or, where none is, the one that overlaps least.
+    points: (N, 2) in points, y upwards; widths: of the names; height: of a name. Greedy, most crowded points first:
+    each name takes the nearest place that is free and within `bounds`, or if there is none, the one with the least
+    overlap.
     """
     spots, dots = spots_of(height), np.hstack([points - RADIUS, points + RADIUS])
     around = np.hstack([points - CLEARANCE, points + CLEARANCE])
@@ -79,15 +80,15 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _within(lines: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """How many times the places on each line (M, 5, 2) lie within one of the boxes (N, 4)."""
+    """How often the points of each line (M, 5, 2) are within one of the boxes (N, 4)."""
     inside = (lines[:, :, None] > boxes[:, :2]) & (lines[:, :, None] < boxes[:, 2:])
     return inside.all(axis=3).sum(axis=(1, 2))
 
 
 def spread_out(heights: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
-    """The heights moved apart as little as possible: neighbours at least `gap` away, all from `low` to `high`.
+    """The heights moved apart as little as possible: at least `gap` apart, all from `low` to `high`.
 
-    Where there is no room for that, they reach beyond `high`.
+    If there is too little room, they reach beyond `high`.
     """
     order, steps = np.argsort(heights, kind="stable"), gap * np.arange(len(heights))
     moved = np.empty(len(heights))

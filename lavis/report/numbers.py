@@ -1,8 +1,9 @@
-"""Numbers of the report: grouping rows, means over seeds, and what is derived from the metrics."""
+"""The report's numbers: rows by setting, means over seeds, and numbers derived from metrics."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,31 +13,29 @@ Row = dict[str, Any]
 COSINES = ("df_cosine", "holdout_association_cosine", "holdout_identity_cosine", "dr_cosine", "test_cosine")
 
 
-def number(row: Row | None, key: str) -> float | None:
-    """A finite metric (or derived value) of a row, else None."""
-    if row is None:
-        return None
+def number(row: Row, key: str) -> float | None:
+    """A row's metric or derived value if it is finite, else None."""
     value = row.get("metrics", {}).get(key, row.get("derived", {}).get(key))
     return float(value) if is_number(value) else None
 
 
 def is_number(value: Any) -> bool:
-    """A finite number; true and false are none."""
+    """Whether a value is a finite number; true and false are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def broken(row: Row, key: str) -> bool:
-    """Whether a metric was measured without a finite value, or the row's results could not be read at all."""
+    """Whether a metric was measured without a finite result, or the row's results could not be read."""
     return bool(row.get("broken")) or (key in row["metrics"] and number(row, key) is None)
 
 
 def shown(value: float, decimals: int) -> str:
-    """A number for people: a true minus sign, and no minus before a zero."""
+    """A number as text with a true minus sign, and no minus before zero."""
     return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
 
 
 def setting_of(row: Row) -> tuple[str, str, int | None]:
-    """What rows share when their numbers may be compared: (backbone, task, df_size)."""
+    """What rows with comparable numbers share: (backbone, task, df_size)."""
     return str(row.get("backbone", "")), str(row.get("task", "")), row.get("df_size")
 
 
@@ -50,8 +49,8 @@ def by_setting(rows: Iterable[Row]) -> dict[tuple[str, str, int | None], list[Ro
 
 def names_of(rows: Iterable[Row]) -> list[str]:
     """Model names, references first, each once."""
-    found = list(dict.fromkeys(str(row["name"]) for row in rows))
-    return [n for n in REFERENCES if n in found] + [n for n in found if n not in REFERENCES]
+    names = list(dict.fromkeys(str(row["name"]) for row in rows))
+    return [n for n in REFERENCES if n in names] + [n for n in names if n not in REFERENCES]
 
 
 def named(rows: Iterable[Row], name: str) -> list[Row]:
@@ -59,38 +58,40 @@ def named(rows: Iterable[Row], name: str) -> list[Row]:
 
 
 def peers(rows: Iterable[Row], name: str, row: Row) -> list[Row]:
-    """The rows of a reference that a row is held against: those of its own seed, else all."""
-    found = [one for one in named(rows, name) if not one.get("broken")]
-    return [one for one in found if one.get("seed") == row.get("seed")] or found
+    """The rows of a reference that a row is compared with: those of its seed, else all."""
+    usable = [one for one in named(rows, name) if not one.get("broken")]
+    return [one for one in usable if one.get("seed") == row.get("seed")] or usable
+
+
+def values_of(rows: Sequence[Row], key: str) -> list[float]:
+    """A metric's finite values."""
+    return [value for row in rows if (value := number(row, key)) is not None]
 
 
 def mean_of(rows: Sequence[Row], key: str) -> float | None:
-    """Mean of a metric over rows (seeds) that have it."""
-    values = [value for row in rows if (value := number(row, key)) is not None]
+    """Mean of a metric over the rows (seeds) that have it; None if none has."""
+    values = values_of(rows, key)
     return sum(values) / len(values) if values else None
 
 
 def spread_of(rows: Sequence[Row], key: str) -> float | None:
-    """Sample standard deviation over rows; None for fewer than two."""
-    values = [value for row in rows if (value := number(row, key)) is not None]
-    if len(values) < 2:
-        return None
-    middle = sum(values) / len(values)
-    return math.sqrt(sum((value - middle) ** 2 for value in values) / (len(values) - 1))
+    """Sample standard deviation over rows; None for fewer than two values."""
+    values = values_of(rows, key)
+    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def target_name(rows: Iterable[Row]) -> str | None:
-    """The reference that unlearning should look like: retrained, else clean."""
-    found = {row["name"] for row in rows if not row.get("broken")}
-    return next((name for name in ("retrained", "clean") if name in found), None)
+    """The reference that an unlearned model should resemble: retrained, else clean."""
+    usable = {row["name"] for row in rows if not row.get("broken")}
+    return next((name for name in ("retrained", "clean") if name in usable), None)
 
 
 def derive(row: Row, group: Sequence[Row]) -> dict[str, float]:
-    """What the metrics of one row mean beside its references, those of its own seed where there are any.
+    """One row's metrics compared with those of its references (of the same seed, if there are any).
 
-    - `forgotten_percent`: how far df_cosine went from compromised (0) to the target (100); above 100 is more than
-      exact unlearning would forget.
-    - `df_gap`: df_cosine minus the target's; below 0 is over-forgotten.
+    - `forgotten_percent`: how far df_cosine went from compromised (0) to the target (100); above 100 it forgot more
+      than exact unlearning would.
+    - `df_gap`: df_cosine minus the target's; below 0 means over-forgotten.
     - `target_distance`: mean absolute difference of all splits' cosines from the target's.
     - `dr_kept_percent`, `test_kept_percent`: recall@1 (mean of both directions) in percent of compromised's.
     """
@@ -124,8 +125,8 @@ def _distance(row: Row, aims: Sequence[Row]) -> float | None:
 
 def _kept(row: Row, leaky: Sequence[Row], split: str) -> float | None:
     keys = (f"{split}_txt_r1", f"{split}_img_r1")
-    own = [value for key in keys if (value := number(row, key)) is not None]
+    now = [value for key in keys if (value := number(row, key)) is not None]
     before = [value for key in keys if (value := mean_of(leaky, key)) is not None]
-    if len(own) < len(keys) or len(before) < len(keys) or not sum(before):
+    if len(now) < len(keys) or len(before) < len(keys) or not sum(before):
         return None
-    return 100.0 * sum(own) / sum(before)
+    return 100.0 * sum(now) / sum(before)

@@ -1,4 +1,4 @@
-"""The report's page: static HTML without scripts, nothing loaded from elsewhere, every text escaped."""
+"""The report's page: static HTML without scripts or external resources, with all text escaped."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Setting = tuple[str, str, int | None]  # backbone, task, df_size
 
 @dataclass
 class Report:
-    """All that the page shows.
+    """Everything that the page shows.
 
-    `losses` and `relearning` are by run folder, `galleries` by setting; `problems` are sentences about jobs that failed
-    and results that are missing; `rules` are the verdicts' thresholds.
+    `losses` and `relearning` are by run folder, `galleries` by setting; `problems` are sentences about failed jobs and
+    missing results; `rules` are the verdicts' thresholds.
     """
 
     rows: list[Row]
@@ -47,22 +47,14 @@ class Report:
 
 
 def render(report: Report) -> str:
-    """The whole page as text; the same report gives the same text."""
-    groups = by_setting(report.rows)
-    return (
-        environment()
-        .get_template("page.html")
-        .render(
-            report=report,
-            settings=[(setting, rows, shown_of(report, setting, rows)) for setting, rows in groups.items()],
-            runs=[row for name in names_of(report.rows) for row in named(report.rows, name)],
-            colours=COLOURS,
-        )
-    )
+    """The whole page as text, the same for equal reports."""
+    settings = [(setting, rows, shown_of(report, setting, rows)) for setting, rows in by_setting(report.rows).items()]
+    runs = [row for name in names_of(report.rows) for row in named(report.rows, name)]
+    return environment().get_template("page.html").render(report=report, settings=settings, runs=runs, colours=COLOURS)
 
 
 def shown_of(report: Report, setting: Setting, rows: list[Row]) -> dict[str, Any]:
-    """What each section shows of one backbone, task and forget-set size, by the name of the section's template."""
+    """The content of each section for one setting, by the name of the section's template."""
     return {
         "summary": sections.recalls(rows),
         "verdicts": sections.verdicts(rows, report.rules),
@@ -78,8 +70,8 @@ def shown_of(report: Report, setting: Setting, rows: list[Row]) -> dict[str, Any
 
 @cache
 def environment() -> Environment:
-    """The templates; whatever they print is escaped and free of control characters."""
-    made = Environment(
+    """The templates; everything they print is escaped and stripped of control characters."""
+    templates = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
         undefined=StrictUndefined,
@@ -87,18 +79,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
-    made.filters |= {"shown": numbers.shown, "anchor": sections.anchor, "command": command, "word": tables.word_of}
-    modules: dict[str, Any] = {
-        "cells": cells,
-        "columns": columns,
-        "numbers": numbers,
-        "published": published,
-        "sections": sections,
-    }
-    made.globals.update(modules | {"DIRECTIONS": DIRECTIONS, "NEAR_RANK": NEAR_RANK})
-    return made
+    filters = {"shown": numbers.shown, "anchor": sections.anchor, "command": command, "word": tables.word_of}
+    templates.filters |= filters
+    templates.globals.update({"cells": cells, "columns": columns, "numbers": numbers, "published": published})
+    templates.globals.update({"sections": sections, "DIRECTIONS": DIRECTIONS, "NEAR_RANK": NEAR_RANK})
+    return templates
 
 
 def command(words: object) -> str:
-    """A command as it is typed."""
+    """A command as typed in a shell."""
     return shlex.join(map(str, words)) if isinstance(words, list | tuple) else str(words or "")

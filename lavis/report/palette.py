@@ -1,4 +1,4 @@
-"""One look for every model, the same in all plots and tables: colours that differ for colour-blind eyes too."""
+"""Each model's look, the same in all plots and tables, in colours that colour-blind readers can distinguish."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 REFERENCES = ("compromised", "clean", "retrained")
 
-# Name: (light, dark). The style sheet turns each into a variable; no two are the same in light mode.
+# Name: (light, dark). The style sheet makes each a variable; svg.py finds it by its light colour, so these must differ.
 METHOD_COLOURS = {
     **{"method-0": ("#5174b8", "#78a7f1"), "method-1": ("#a8640e", "#e6a23b"), "method-2": ("#1e8462", "#5fdab6")},
     **{"method-3": ("#661155", "#cf6cac"), "method-4": ("#8f4df6", "#eecdff"), "method-5": ("#222299", "#7386fb")},
@@ -25,7 +25,7 @@ DASHES = ((), (5, 2), (1.5, 2))  # of a model's lines: on, off, in line widths
 
 @dataclass(frozen=True)
 class Look:
-    """A name in COLOURS, a marker's shape, whether the marker is filled, and the dashes of lines."""
+    """A name in COLOURS, the marker's shape, whether it is filled, and the dashes of lines."""
 
     colour: str
     shape: str = "circle"
@@ -51,13 +51,13 @@ REFERENCE_LOOKS = {
 
 
 def looks(names: Sequence[str]) -> dict[str, Look]:
-    """A look for every model; methods take theirs in the order of `names`: 35 looks before one repeats."""
+    """A look for every model; methods get theirs in the order of `names`. There are 35 before one repeats."""
     methods = [name for name in dict.fromkeys(names) if name not in REFERENCE_LOOKS]
-    found = REFERENCE_LOOKS | {name: method_look(place) for place, name in enumerate(methods)}
-    return {name: found[name] for name in names}
+    by_name = REFERENCE_LOOKS | {name: method_look(number) for number, name in enumerate(methods)}
+    return {name: by_name[name] for name in names}
 
 
-def method_look(place: int) -> Look:
-    """The look of the method (or the term of a loss) at this place."""
-    cycle, colour = divmod(place, len(METHOD_COLOURS))
-    return Look(list(METHOD_COLOURS)[colour], SHAPES[place % len(SHAPES)], dash=DASHES[cycle % len(DASHES)])
+def method_look(number: int) -> Look:
+    """The look of the method (or loss term) with this number."""
+    cycle, colour = divmod(number, len(METHOD_COLOURS))
+    return Look(list(METHOD_COLOURS)[colour], SHAPES[number % len(SHAPES)], dash=DASHES[cycle % len(DASHES)])

@@ -1,4 +1,4 @@
-"""The report's plots, drawn with matplotlib: points, bars and lines, each model named where it is."""
+"""The report's plots, drawn with matplotlib: points, bars and lines with each model's name next to them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ INK, MUTED, PAPER = (COLOURS[name][0] for name in ("ink", "muted", "paper"))
 SIZE = 12.0  # of text, in points; a figure of 440 points fills a phone's width or half of a desktop's
 STYLED = partial(styles.context, ["default", Path(__file__).with_name("templates") / "plots.mplstyle"])
 MARKERS = {"circle": "o", "triangle": "^", "square": "s", "pentagon": "p", "wedge": "v", "diamond": "D", "star": "*"}
-SWELL = {"star": 1.55, "diamond": 0.95, "circle": 1.0}  # sizes at which the shapes look equally large
+SWELL = {"star": 1.55, "diamond": 0.95, "circle": 1.0}  # factors that make the shapes look equally large
 ALIGNMENTS = {0.0: "left", 0.5: "center", 1.0: "right"}
-MANY = 8  # models from which a plot needs more room and shows no single seeds
+MANY = 8  # a plot with more models is higher and does not show single seeds
 Point = tuple[float, float]
 Points = Sequence[Point]
 Series = Mapping[str, Points]
@@ -37,7 +37,7 @@ Series = Mapping[str, Points]
 class Axis(NamedTuple):
     """A metric, its title on the plot, the values that the axis always shows, and whether it is logarithmic.
 
-    `span` is the least range that it shows, so that a small difference does not fill the plot.
+    `span` is the smallest range shown, so that a small difference does not fill the plot.
     """
 
     key: str
@@ -47,30 +47,30 @@ class Axis(NamedTuple):
     span: float = 0.0
 
     def values(self, rows: Sequence[Row]) -> np.ndarray:
-        """Where rows stand on the axis; nan where one has no value, or none above 0 on a logarithmic axis."""
+        """The rows' values; nan if a row has none, or on a logarithmic axis none above 0."""
         values = np.array([number(row, self.key) for row in rows], dtype=float)
         return np.where(values > 0, values, math.nan) if self.log else values
 
     def shown(self, values: Iterable[float]) -> tuple[float, float]:
-        """The least range that the axis shows."""
+        """The smallest range that the axis has to show."""
         every = [*values, *self.always]
         return min([*every, max(every) - self.span] if self.span else every), max(every)
 
 
 def tick_label(value: float, _place: float = 0) -> str:
-    """A number as short as it can be: 0, −0.25, 100."""
+    """A number in its shortest form: 0, −0.25, 100."""
     return f"{value:.4g}".replace("-", "−") if value else "0"
 
 
 def axes(width: float, height: float, left: float, right: float, bottom: float = 46) -> Axes:
-    """Axes in a figure of this size (points) with these margins; call it within `STYLED()`."""
+    """Axes in a figure of this size and these margins (in points); call it within `STYLED()`."""
     figure, top = Figure(figsize=(width / 72, height / 72), dpi=72), 34
     inside = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
-    made = figure.add_axes(inside)
-    for axis in (made.xaxis, made.yaxis):
+    ax = figure.add_axes(inside)
+    for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
         axis.set_major_formatter(tick_label)
-    return made
+    return ax
 
 
 def _mark(ax: Axes, x: float, y: float, look: Look, size: float, tip: str, **style) -> None:
@@ -81,7 +81,7 @@ def _mark(ax: Axes, x: float, y: float, look: Look, size: float, tip: str, **sty
 
 
 def _name(ax: Axes, name: str, at: Point, offset: Point, look: Look, meets: Point | None = None, **style) -> None:
-    """A model's name at an offset from its point; a line connects the two if `meets` says where on the name it ends."""
+    """A model's name at an offset from its point; a line joins both if `meets`, its end on the name, is given."""
     line = {"arrowstyle": "-", "color": look.hex, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4, "relpos": meets}
     place: dict[str, Any] = {"xytext": offset, "textcoords": "offset points", "va": "center", "zorder": 5, **style}
     ax.annotate(short(name), at, **place, arrowprops=line if meets else None, color=look.hex, weight="bold")
@@ -89,9 +89,9 @@ def _name(ax: Axes, name: str, at: Point, offset: Point, look: Look, meets: Poin
 
 @STYLED()
 def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -> Markup | None:
-    """Models as points; dashed lines cross at the references named in `guides`, the target where none is named.
+    """Models as points; dashed lines cross at the references in `guides`, or at the target if there are none.
 
-    With several seeds each seed is a faint point, and the name stands at their mean. None where no row has both.
+    With several seeds each seed is a faint point, and the name is at their mean. None if no row has both metrics.
     """
     names, style = names_of(rows), looks(names_of(rows))
     facts = {"model": [names.index(row["name"]) for row in rows], "seed": [row.get("seed") for row in rows]}
@@ -116,21 +116,21 @@ def scatter(rows: Sequence[Row], x: Axis, y: Axis, guides: Sequence[str] = ()) -
         name = names[int(str(point.model))]
         at, tip = (float(str(point.x)), float(str(point.y))), f"{name}, seed {point.seed}"
         _mark(ax, *at, style[name], 5, tip, alpha=0.4, zorder=2)
-    said = {name: f"{name}: {a:.4g}, {b:.4g}" for name, (a, b) in means.items()}
-    for name in reversed(means):  # the references, which come first, lie on top
-        _mark(ax, *means[name], style[name], 10, said[name], zorder=3)
+    labels = {name: f"{name}: {a:.4g}, {b:.4g}" for name, (a, b) in means.items()}
+    for name in reversed(means):  # so that the references, which come first, are on top
+        _mark(ax, *means[name], style[name], 10, labels[name], zorder=3)
     _point_names(ax, means, style)
     metrics = f"Each model as {x.key}, {y.key}"
-    return inline(ax, clean(f"{y.title} against {x.title}. {metrics}: {'; '.join(said.values())}."))
+    return inline(ax, clean(f"{y.title} against {x.title}. {metrics}: {'; '.join(labels.values())}."))
 
 
 def _mean(values: pd.Series, axis: Axis) -> float:
-    """The mean as the axis sees it: on a logarithmic one that of the logarithms."""
+    """The mean on the axis's scale: on a logarithmic one the geometric mean."""
     return float(np.exp(np.log(values).mean()) if axis.log else values.mean())
 
 
 def _point_names(ax: Axes, means: Mapping[str, Point], style: Mapping[str, Look]) -> None:
-    """Every point's name next to it, or at the end of a thin line."""
+    """Write each point's name next to it or at the end of a thin line."""
     (left, bottom), (right, top) = ax.transAxes.transform([(0, 0), (1, 1)])
     bounds = (left + 2, bottom + 2, right + 22, top + 6)
     widths = [text_width(short(name), SIZE) for name in means]
@@ -144,15 +144,15 @@ def _point_names(ax: Axes, means: Mapping[str, Point], style: Mapping[str, Look]
 def bars(rows: Sequence[Row], key: str, title: str, domain: tuple[float, float]) -> Markup | None:
     """One metric of every model as horizontal bars; the dashed line is the target's value.
 
-    `domain` is shared between the panels of a figure. None where no row has the metric.
+    `domain` is the same for all panels of a figure. None if no row has the metric.
     """
-    own = {name: named(rows, name) for name in names_of(rows) if mean_of(named(rows, name), key) is not None}
-    if not own:
+    models = {name: named(rows, name) for name in names_of(rows) if mean_of(named(rows, name), key) is not None}
+    if not models:
         return None
-    names, style = [short(name, 18) for name in own], looks(names_of(rows))
+    names, style = [short(name, 18) for name in models], looks(names_of(rows))
     left = max(50.0, *(text_width(name, SIZE) for name in names)) + 4
-    ax = axes(340, 62 + 22 * len(own), left, right=52, bottom=28)
-    ax.set(xlim=domain, ylim=(len(own) - 0.4, -0.6), yticks=range(len(own)), yticklabels=names)
+    ax = axes(340, 62 + 22 * len(models), left, right=52, bottom=28)
+    ax.set(xlim=domain, ylim=(len(models) - 0.4, -0.6), yticks=range(len(models)), yticklabels=names)
     ax.set_title(short(title, 40), x=(4 - left) / (288 - left), weight="bold")
     ax.tick_params("y", labelsize=SIZE, labelcolor=INK)
     ax.grid(axis="y", visible=False)
@@ -162,29 +162,29 @@ def bars(rows: Sequence[Row], key: str, title: str, domain: tuple[float, float])
     aim = mean_of(named(rows, target_name(rows) or ""), key)
     if aim is not None:
         ax.axvline(aim, color=INK, linewidth=1.3, dashes=(2, 2), zorder=3)
-    said = [_bar(ax, place, found, key, style[name]) for place, (name, found) in enumerate(own.items())]
-    return inline(ax, clean(f"{title}, by model. {'; '.join(said)}."))
+    texts = [_bar(ax, place, seeds, key, style[name]) for place, (name, seeds) in enumerate(models.items())]
+    return inline(ax, clean(f"{title}, by model. {'; '.join(texts)}."))
 
 
 def _bar(ax: Axes, place: int, rows: Sequence[Row], key: str, look: Look) -> str:
-    """Draws a model's bar, with its spread over seeds and its value; returns what it shows in words."""
+    """Draw a model's bar with its value and its spread over seeds; returns the same in words."""
     value, spread = mean_of(rows, key) or 0.0, spread_of(rows, key)
-    said = f"{rows[0]['name']} {shown(value, 3)}"
-    said += f" ± {shown(spread, 3)} over {len(rows)} seeds" if spread is not None else ""
+    text = f"{rows[0]['name']} {shown(value, 3)}"
+    text += f" ± {shown(spread, 3)} over {len(rows)} seeds" if spread is not None else ""
     hollow = {"facecolor": PAPER, "edgecolor": look.hex, "linewidth": 1.5}
     fill: dict[str, Any] = {"color": look.hex} if look.filled else hollow
-    ax.barh([place], [value], height=0.66, zorder=2, gid=TIP + clean(said), **fill)
+    ax.barh([place], [value], height=0.66, zorder=2, gid=TIP + clean(text), **fill)
     at = {"xycoords": ax.get_yaxis_transform(), "xytext": (50, 0), "textcoords": "offset points"}
     ax.annotate(shown(value, 3), (1, place), **at, ha="right", va="center")
     if spread:
         ax.plot([value - spread, value + spread], [place, place], color=INK, linewidth=1.5, zorder=4)
-    return said
+    return text
 
 
 def loss_curves(title: str, seeds: Sequence[Series]) -> Markup | None:
-    """Loss terms over epochs, each named at its end; several seeds are faint lines about their mean.
+    """Loss terms over epochs, each named at its end; several seeds are faint lines around their mean.
 
-    None where there is nothing to draw.
+    None if there is nothing to draw.
     """
     names = dict.fromkeys(name for series in seeds for name in series)
     terms = {name: [series.get(name, []) for series in seeds] for name in names}
@@ -193,16 +193,16 @@ def loss_curves(title: str, seeds: Sequence[Series]) -> Markup | None:
 
 
 def relearning_curves(title: str, models: Mapping[str, Sequence[Points]]) -> Markup | None:
-    """One line per model (the mean over its seeds, faint lines for the seeds where there are few models).
+    """One line per model: the mean over its seeds, with faint lines for the seeds if there are few models.
 
-    None where no model has a curve.
+    None if no model has a curve.
     """
     faint = sum(any(runs) for runs in models.values()) <= MANY
     return _curves(models, looks(list(models)), (440, 400), title, "steps of relearning", faint)
 
 
 def mean_points(runs: Sequence[Points]) -> list[Point]:
-    """The mean line of several seeds, at the places that all of them have."""
+    """The mean line of several seeds, at the positions that all of them have."""
     lines = [pd.Series(dict(points)) for points in runs if points]
     if not lines:
         return []
@@ -214,7 +214,7 @@ def mean_points(runs: Sequence[Points]) -> list[Point]:
 def _curves(
     lines: Mapping[str, Sequence[Points]], style: Mapping[str, Look], size: Point, title: str, x: str, faint: bool
 ) -> Markup | None:
-    """The mean of every entry's runs as a line with its name at the end; the runs themselves as faint lines."""
+    """The mean of each entry's runs as a line with the name at its end; the runs themselves as faint lines."""
     means = {name: points for name, runs in lines.items() if (points := mean_points(runs))}
     if not means:
         return None
@@ -233,12 +233,12 @@ def _curves(
         ax.plot(*zip(*points, strict=True), color=look.hex, linewidth=wide, linestyle=look.line)
         _mark(ax, *points[-1], look, 6, f"{name}: {points[-1][1]:.4g}")
     _end_names(ax, means, style)
-    said = "; ".join(f"{name} {points[-1][1]:.4g}" for name, points in means.items())
-    return inline(ax, clean(f"{title}, by {x}. At the end: {said}."))
+    finals = "; ".join(f"{name} {points[-1][1]:.4g}" for name, points in means.items())
+    return inline(ax, clean(f"{title}, by {x}. At the end: {finals}."))
 
 
 def _end_names(ax: Axes, means: Mapping[str, Points], style: Mapping[str, Look]) -> None:
-    """The lines' names in a column at the right edge, apart from each other."""
+    """Write the lines' names in a column at the right edge, without overlap."""
     ends = ax.transData.transform([points[-1] for points in means.values()])
     (_, bottom), (right, top) = ax.transAxes.transform([(0, 0), (1, 1)])
     heights = spread_out(ends[:, 1], SIZE * 1.15, bottom - 8, top + 8)

@@ -1,4 +1,4 @@
-"""The numbers that SALMUBench's paper gives for SALMU itself, to be set beside ours: never for any other data.
+"""The results that SALMUBench's paper reports on SALMU itself, for comparison with ours on the same data only.
 
 Source: Selvas-Sala, Kang and Gomez, "SALMUBench", CVPR 2026, arXiv 2603.26316. Precision as printed.
 """
@@ -25,12 +25,11 @@ FIVE_PASSES = {
 
 
 def published(rows: Sequence[Row]) -> dict[str, Mapping[str, str]]:
-    """Published models by name, each with its values by the key of their column; empty for any other task."""
+    """Published models by name, each with its values by column key; empty for any other task."""
     if not any(row.get("task") == TASK for row in rows):
         return {}
-    columns = [column for column in all_columns() if column.published]
-    found = {
-        name: {column.key: column.published[place] for column in columns if column.published}
+    models: dict[str, Mapping[str, str]] = {
+        name: {column.key: column.published[place] for column in all_columns() if column.published}
         for place, name in ((1, "Compromised"), (0, "Clean"))
     }
-    return {**found, **{name: dict(zip(FEW, values, strict=True)) for name, values in FIVE_PASSES.items()}}
+    return models | {name: dict(zip(FEW, values, strict=True)) for name, values in FIVE_PASSES.items()}

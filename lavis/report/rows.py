@@ -1,4 +1,4 @@
-"""Rows of the report, read from run folders."""
+"""Reads the report's rows from run folders."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def row_from_folder(folder: Path, name: str | None = None) -> Row:
 
 
 def broken_row(folder: Path, name: str, seed: int | None, error: object, **setting: Any) -> Row:
-    """A row for results that cannot be read: `setting` says what it belongs to, "broken" what is wrong."""
+    """A row for unreadable results: `setting` is what it belongs to, "broken" says what is wrong."""
     nothing = {"metrics": {}, "counts": {}, "seconds": {}, "command": [], "checkpoint": None, "commit": None}
     return {"name": name, "seed": seed, **nothing, **setting, "folder": folder.as_posix(), "broken": str(error)}
 
 
 def relearning(folder: Path) -> Series:
-    """The curves of a run folder's relearning.json over its steps; empty where there is none that can be read.
+    """The curves of a run folder's relearning.json over its steps; empty if there is no readable one.
 
-    Values that are not finite are left out of their curve.
+    Values that are not finite are skipped.
     """
     try:
         content = json.loads((folder / RELEARNING).read_text(encoding="utf-8"))
@@ -51,10 +51,10 @@ def relearning(folder: Path) -> Series:
 
 
 def losses(folder: Path) -> Series:
-    """The loss and its terms by epoch from a run folder's log.txt; empty where there are none.
+    """The loss and its terms by epoch from a run folder's log.txt; empty if there are none.
 
-    Lines that are not JSON (a run that was killed while it wrote) and values that are not numbers are left out.
-    An epoch that occurs twice (after a resume) counts once, as last written. A term that is the whole loss is left out.
+    Lines that are not JSON (from a run killed while writing) and values that are not numbers are skipped. Of an epoch
+    that occurs twice (after a resume) the last record counts. A term that equals the whole loss is omitted.
     """
     series: dict[str, dict[float, float]] = {}
     for record in _records(folder / "log.txt"):

@@ -1,4 +1,4 @@
-"""The list of metrics in docs/results_schema.md, written from the registry: `python -m lavis.report.schema_page`."""
+"""Writes the list of metrics in docs/results_schema.md from the registry: `python -m lavis.report.schema_page`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD = "| `run.metrics` | key | title | meaning | better |\n|---|---|---|---|---
 
 
 def metrics_table() -> str:
-    """One line per number of every registered metric, as Markdown; those of every split have the key `<split>_…`."""
+    """One Markdown line per number of each registered metric; numbers of every split have the key `<split>_…`."""
     return "\n".join([HEAD, *(line for name, metric in all_metrics().items() for line in _lines(name, metric))])
 
 
@@ -39,7 +39,7 @@ def _better(column: Column) -> str:
 
 
 def page(text: str) -> str:
-    """The page with its list of metrics replaced by the registry's. Raises ValueError without the two marks."""
+    """The page with its list of metrics replaced. Raises ValueError if the page lacks the two marks."""
     before, _, rest = text.partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:

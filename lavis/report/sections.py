@@ -1,4 +1,4 @@
-"""What the sections of the page show; their words and markup are in templates/, one file per section."""
+"""The content of the page's sections; their words and markup are in templates/, one file per section."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from lavis.evaluation.metric import Column
 from lavis.report.cells import best_methods
 from lavis.report.columns import readable
-from lavis.report.numbers import COSINES, Row, mean_of, named, names_of, number
+from lavis.report.numbers import COSINES, Row, mean_of, named, names_of, values_of
 from lavis.report.palette import REFERENCES, Look, looks
 from lavis.report.plots import Axis, Series, bars, loss_curves, relearning_curves, scatter
 from lavis.report.standing import agreement, judged
@@ -25,7 +25,7 @@ SPLITS = {
     "dr_cosine": ("retain set", "dr"),
     "test_cosine": ("unseen test pairs", "test"),
 }
-SCALES = {"x": "X on the nine tenths that were not trained again", "x_whole": "X of whole identities alone"}
+SCALES = {"x": "X on the nine tenths that were not relearned", "x_whole": "X of whole identities only"}
 GEN_KNOW = Axis("salmubench_gen_know", "GenKnow (↑ useful)", (), span=0.15)
 IMAGENET = Axis("salmubench_imagenet", "GenKnow, ImageNet-1k (↑ useful)", (), span=0.15)
 RETFAIL = Axis("salmubench_retfail_mrr", "RetFail MRR, logarithmic (← forgotten)", (), log=True)
@@ -39,7 +39,7 @@ TESTED = Axis("test_txt_r1", "test recall@1 in % (↑ useful)")
 
 @dataclass(frozen=True)
 class Model:
-    """A model of one setting: how it looks in plots and tables, and its rows, one per seed."""
+    """A model of one setting: its look in plots and tables, and its rows, one per seed."""
 
     name: str
     look: Look
@@ -52,9 +52,9 @@ class Model:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A model's line among the verdicts; `verdict` is "" for a reference.
+    """A model's line in the table of verdicts; `verdict` is "" for a reference.
 
-    `votes` are the verdicts that its seeds got, with how many got each; `reasons` maps failure modes to findings.
+    `votes` counts its seeds by verdict; `reasons` maps failure modes to findings.
     """
 
     model: Model
@@ -70,24 +70,24 @@ def models_of(rows: Sequence[Row]) -> list[Model]:
 
 
 def best_of(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, set[str]]:
-    """The best methods of every column, by its key."""
+    """The best methods of each column, by the column's key."""
     return {column.key: best_methods(rows, column) for column in columns}
 
 
 def anchor(row: Row) -> str:
-    """The name of the place on the page that says how a row was made; it depends on the row alone."""
+    """The page's anchor where a row's command is given; it depends on the row alone."""
     facts = [str(row.get(key)) for key in ("name", "seed", "backbone", "task", "df_size", "folder")]
     return f"run-{zlib.crc32(clean(chr(0).join(facts)).encode()):08x}"
 
 
 def recalls(rows: Sequence[Row]) -> list[tuple[float, str]]:
-    """Forget recall@1 that is left in every method."""
-    found = [(mean_of(model.rows, "df_txt_r1"), model.name) for model in models_of(rows) if not model.reference]
-    return [(value, name) for value, name in found if value is not None]
+    """Each method's recall@1 on the forget set, with the method's name."""
+    recalls = [(mean_of(model.rows, "df_txt_r1"), model.name) for model in models_of(rows) if not model.reference]
+    return [(value, name) for value, name in recalls if value is not None]
 
 
 def verdicts(rows: Sequence[Row], rules: VerdictRules | None) -> list[Judgement]:
-    """A line for every model; empty where no method has a verdict."""
+    """A line per model; empty if no method has a verdict."""
     lines = []
     for model in models_of(rows):
         verdict, reasons = judged(model.rows, rows, rules), {}
@@ -99,7 +99,7 @@ def verdicts(rows: Sequence[Row], rules: VerdictRules | None) -> list[Judgement]
 
 
 def trade_off(rows: Sequence[Row]) -> list[Markup]:
-    """The plots of forgetting against utility: the benchmark's where it was measured, otherwise retrieval's."""
+    """Plots of forgetting against utility: by the benchmark's metrics if measured, else by retrieval."""
     gen_know = IMAGENET if mean_of(rows, IMAGENET.key) is not None else GEN_KNOW
     plots = [scatter(rows, RETFAIL, gen_know), scatter(rows, ASSOCIATION, OTHERS, ("clean", "retrained"))]
     if not any(plots):
@@ -108,8 +108,8 @@ def trade_off(rows: Sequence[Row]) -> list[Markup]:
 
 
 def similarity(rows: Sequence[Row]) -> list[Markup]:
-    """One panel of bars for every split's mean paired cosine."""
-    values = [value for row in rows for key in COSINES if (value := number(row, key)) is not None]
+    """One panel of bars per split with the models' mean paired cosines."""
+    values = [value for key in COSINES for value in values_of(rows, key)]
     low, high = min([0.0, *values]), max([0.1, *values])
     margin = 0.05 * (high - low)
     domain = (low - margin if low else low, high + margin)
@@ -123,13 +123,17 @@ def _split_title(rows: Sequence[Row], text: str, split: str) -> str:
 
 
 def training(rows: Sequence[Row], losses: Mapping[str, Series]) -> list[Markup]:
-    """A panel of loss curves for every model that has a log, its seeds in one. losses: by run folder."""
-    seeds = {model.name: [losses.get(row.get("folder", ""), {}) for row in model.rows] for model in models_of(rows)}
-    return [plot for name, series in seeds.items() if (plot := loss_curves(name, series))]
+    """A panel of loss curves, with all seeds, for each model that has a log. losses: by run folder."""
+    by_model = _by_model(rows, losses)
+    return [plot for name, seeds in by_model.items() if (plot := loss_curves(name, seeds))]
 
 
 def relearning(rows: Sequence[Row], curves: Mapping[str, Series]) -> list[Markup]:
-    """How recall of what was forgotten returns while a part of it is trained again. curves: by run folder."""
-    seeds = {model.name: [curves.get(row.get("folder", ""), {}) for row in model.rows] for model in models_of(rows)}
-    lines = {key: {name: [one.get(key, []) for one in found] for name, found in seeds.items()} for key in SCALES}
+    """How recall of the forgotten pairs returns while a part of them is relearned. curves: by run folder."""
+    by_model = _by_model(rows, curves)
+    lines = {key: {name: [one.get(key, []) for one in seeds] for name, seeds in by_model.items()} for key in SCALES}
     return [plot for key, title in SCALES.items() if (plot := relearning_curves(title, lines[key]))]
+
+
+def _by_model(rows: Sequence[Row], curves: Mapping[str, Series]) -> dict[str, list[Series]]:
+    return {model.name: [curves.get(row.get("folder", ""), {}) for row in model.rows] for model in models_of(rows)}

@@ -1,7 +1,8 @@
-"""Where a model stands beside its references: distances, membership gap, verdict."""
+"""How a model compares with its references: distances, membership gap, verdict."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,44 +15,41 @@ BENCHMARK = "salmubench_"
 
 
 def stand(row: Row, group: Sequence[Row], rules: VerdictRules | None = None) -> dict[str, Any]:
-    """What is said of one row beside the references of its group; what cannot be said is left out.
+    """One row compared with the references of its group; what cannot be computed is omitted.
 
     - `distance_retrained`, `distance_clean`: verdicts.distance to that reference of the same seed, else to the mean
-      over its seeds. A reference is held against its own other seeds, which says how far apart two runs of it are.
-    - the gap of every metric that has one (`membership_gap`): |own − retrained's|, so that above and below both count.
-    - `verdict`, `verdict_reasons`: on rows with SALMUBench's metrics that are no reference.
+      over its seeds. A reference is compared with its own other seeds, to show how far apart two of its runs are.
+    - the gap of each metric that has one (`membership_gap`): |own − retrained's|, so that above and below both count.
+    - `verdict`, `verdict_reasons`: for rows with SALMUBench's metrics that are not references.
     """
-    found: dict[str, Any] = {}
+    derived: dict[str, Any] = {}
     for key, name in DISTANCES.items():
-        others = _apart(row, group) if row["name"] == name else peers(group, name, row)
+        others = peers(group, name, row)
+        if row["name"] == name:
+            others = [one for one in named(group, name) if one is not row and not one.get("broken")]
         gap = distance(row["metrics"], mean_metrics(others)) if others else None
         if gap is not None:
-            found[key] = round(gap, 6)
+            derived[key] = round(gap, 6)
     aims = mean_metrics(peers(group, "retrained", row))
     for column in (column for column in all_columns() if column.gap):
         own, aim = number(row, column.key), aims.get(column.key)
         if own is not None and aim is not None:
-            found[column.gap] = round(abs(own - aim), 6)
-    said = judged([row], group, rules)
-    if said is not None:
-        found |= {"verdict": said.name, "verdict_reasons": "; ".join(said.reasons)}
-    return found
-
-
-def _apart(row: Row, group: Sequence[Row]) -> list[Row]:
-    """The other seeds of a row's model."""
-    return [one for one in named(group, row["name"]) if one is not row and not one.get("broken")]
+            derived[column.gap] = round(abs(own - aim), 6)
+    judgement = judged([row], group, rules)
+    if judgement is not None:
+        derived |= {"verdict": judgement.name, "verdict_reasons": "; ".join(judgement.reasons)}
+    return derived
 
 
 def judged(rows: Sequence[Row], group: Sequence[Row], rules: VerdictRules | None = None) -> Verdict | None:
-    """The verdict on the mean of a method's rows (seeds); None for references and where nobody asked for one."""
+    """The verdict on the mean of a method's rows (seeds); None for references and without SALMUBench's metrics."""
     if not rows or rows[0]["name"] in ("compromised", "clean", "retrained"):
         return None
     if not any(key.startswith(BENCHMARK) for row in group for key in row["metrics"]):
         return None
     unread = [str(row.get("seed")) for row in rows if row.get("broken")]
     if unread:
-        return Verdict(BROKEN, (f"{BROKEN}: no results that can be read for seed {', '.join(unread)}",))
+        return Verdict(BROKEN, (f"{BROKEN}: the results for seed {', '.join(unread)} cannot be read",))
     compromised, clean, retrained = (_reference(rows, group, name) for name in ("compromised", "clean", "retrained"))
     if compromised is None:
         return Verdict(NOT_MEASURED, (f"{NOT_MEASURED}: there is no compromised model to compare with",))
@@ -59,13 +57,13 @@ def judged(rows: Sequence[Row], group: Sequence[Row], rules: VerdictRules | None
 
 
 def _reference(rows: Sequence[Row], group: Sequence[Row], name: str) -> dict[str, float | None] | None:
-    """A reference's mean metrics over the seeds that `rows` go with; None where it has none."""
-    found = {id(one): one for row in rows for one in peers(group, name, row)}
-    return mean_metrics(list(found.values())) or None
+    """A reference's mean metrics over the rows that `rows` are compared with; None if it has none."""
+    distinct = {id(one): one for row in rows for one in peers(group, name, row)}
+    return mean_metrics(list(distinct.values())) or None
 
 
 def mean_metrics(rows: Sequence[Row]) -> dict[str, float | None]:
-    """Mean of every metric over rows; None where one of them has no finite value. Rows without results do not count."""
+    """Each metric's mean over the rows that have it; None if one of their values is not finite."""
     means: dict[str, float | None] = {}
     for key in dict.fromkeys(key for row in rows for key in row["metrics"]):
         values = [row["metrics"][key] for row in rows if key in row["metrics"]]
@@ -74,15 +72,16 @@ def mean_metrics(rows: Sequence[Row]) -> dict[str, float | None]:
 
 
 def agreement(rows: Sequence[Row]) -> list[tuple[str, int]]:
-    """The verdicts that the seeds of a method got, with how many got each; empty where none has one."""
-    said = [row["derived"]["verdict"] for row in rows if "verdict" in row.get("derived", {})]
-    return [(name, said.count(name)) for name in dict.fromkeys(said)]
+    """How many of a method's seeds got each verdict; empty if none has one."""
+    return list(Counter(row["derived"]["verdict"] for row in rows if "verdict" in row.get("derived", {})).items())
 
 
 def with_derived(rows: Sequence[Row], rules: VerdictRules | None = None) -> list[Row]:
-    """Rows with a `derived` entry, taken against the references of the same setting."""
-    groups, found = by_setting(rows), []
-    for row in rows:
+    """Rows with a `derived` entry, from the comparison with the references of the same setting."""
+    groups = by_setting(rows)
+
+    def derived(row: Row) -> dict[str, Any]:
         group = groups[setting_of(row)]
-        found.append({**row, "derived": {**derive(row, group), **stand(row, group, rules)}})
-    return found
+        return {**derive(row, group), **stand(row, group, rules)}
+
+    return [{**row, "derived": derived(row)} for row in rows]

@@ -1,4 +1,4 @@
-"""A matplotlib figure as SVG that can stand in the page: in the page's font and colours, without ids."""
+"""A matplotlib figure as SVG for embedding in the page: in the page's font and colours, without ids."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _COLOUR, _FONT, _DECIMALS = (
 
 
 def inline(ax: Axes, label: str) -> Markup:
-    """The figure of these axes as an <svg> element; `label` is what a screen reader says.
+    """The figure of these axes as an <svg> element; `label` is read by screen readers.
 
-    Figures share the page, so nothing in one refers to anything by id: markers are written out where they are used, and
-    there are no clip paths, so artists must stay within the axes. Equal figures give equal text.
+    Figures share the page, so that nothing in them may refer to ids: markers are copied to where they are used, and
+    there are no clip paths, so that artists must stay within the axes. Equal figures give equal text.
     """
     figure, stream = ax.get_figure(root=True), io.StringIO()
     assert figure is not None
@@ -41,7 +41,7 @@ def inline(ax: Axes, label: str) -> Markup:
 
 
 def _kept(node: Element, shapes: Mapping[str, Element]) -> list[Element]:
-    """What becomes of an element: groups dissolve, except those with a tooltip; matplotlib's own styles go."""
+    """What replaces an element: groups without a tooltip become their children; matplotlib's own styles are dropped."""
     kind, gid = node.tag.removeprefix(SVG), node.get("id", "")
     if kind in ("defs", "metadata", "style"):
         return []
@@ -60,7 +60,7 @@ def _kept(node: Element, shapes: Mapping[str, Element]) -> list[Element]:
 
 
 def _element(kind: str, attributes: Mapping[str, str], text: str | None = None) -> Element:
-    """An element without ids; numbers have two decimals at most, styles name the page's font and variables."""
+    """An element without ids, with at most two decimals, and with the page's font and colour variables."""
     found = Element(kind)
     found.text = text
     for key, value in attributes.items():

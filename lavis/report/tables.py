@@ -17,11 +17,11 @@ from lavis.report.verdicts import NONE, Verdict, VerdictRules
 
 FACTS = ("name", "seed", "backbone", "task", "df_size", "df_seed", "commit", "checkpoint", "folder", "broken")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-TEXTS = frozenset({"model", "verdict", "reasons", "seeds"})  # columns that are aligned to the left
+TEXTS = frozenset({"model", "verdict", "reasons", "seeds"})  # left-aligned columns
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """One line per row: which run it is, every metric, what is derived from them, and where it comes from.
+    """One line per row: the run's facts, its metrics, and the numbers derived from them.
 
     A metric that was not measured is an empty cell; one without a finite value is "nan".
     """
@@ -33,7 +33,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A line in which text that a spreadsheet would take for a formula has an apostrophe in front."""
+    """A record with an apostrophe before text that a spreadsheet would take for a formula."""
 
     def safe(value: Any) -> Any:
         return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
@@ -42,7 +42,7 @@ def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_markdown(rows: Sequence[Row], rules: VerdictRules | None = None) -> str:
-    """The tables of every setting; means over seeds, with the standard deviation where there are several."""
+    """The tables of every setting: means over seeds, with the standard deviation if there are several."""
     parts = []
     for (backbone, task, df_size), group in by_setting(rows).items():
         parts.append(f"## {_escaped(task)} · {_escaped(backbone)} · {df_size} images to forget")
@@ -53,9 +53,10 @@ def to_markdown(rows: Sequence[Row], rules: VerdictRules | None = None) -> str:
 
 def _frames(group: Sequence[Row], rules: VerdictRules | None) -> Iterator[tuple[str, pd.DataFrame]]:
     """The tables of one setting with their titles, every cell as text."""
-    said = {name: judged(named(group, name), group, rules) for name in names_of(group)}
-    if any(said.values()):
-        yield "Verdicts", pd.DataFrame([_verdict_line(named(group, name), said[name]) for name in said], dtype=object)
+    verdicts = {name: judged(named(group, name), group, rules) for name in names_of(group)}
+    if any(verdicts.values()):
+        lines = [_verdict_line(named(group, name), verdict) for name, verdict in verdicts.items()]
+        yield "Verdicts", pd.DataFrame(lines, dtype=object)
     for table in benchmark_tables(group):
         yield table.title + " (ours)" * table.ours, pd.DataFrame(list(_lines(table, group, arrows=True)), dtype=object)
     for table in general_tables(group):
@@ -71,18 +72,18 @@ def _verdict_line(rows: Sequence[Row], verdict: Verdict | None) -> dict[str, str
 
 
 def word_of(verdict: str) -> str:
-    """A verdict's name as the tables show it."""
+    """A verdict's name in tables."""
     return "none of the three" if verdict == NONE else verdict
 
 
 def _lines(table: Table, group: Sequence[Row], arrows: bool) -> Iterator[dict[str, str]]:
-    """The lines of a table by the heads of its columns: our models, then the published ones."""
+    """The lines of a table by column head: our models, then the published ones."""
     columns = columns_of(table, group)
     heads = [f"{column.title} {column.direction}" if arrows else column.title for column in columns]
     for name in names_of(group):
-        own = named(group, name)
-        texts = [cell(own, column).text for column in columns]
-        yield {"model": name, **dict(zip(heads, texts, strict=True)), "seeds": _seeds(own)}
+        rows = named(group, name)
+        texts = [cell(rows, column).text for column in columns]
+        yield {"model": name, **dict(zip(heads, texts, strict=True)), "seeds": _seeds(rows)}
     for name, values in published(group).items() if table.whole else ():
         texts = [values.get(column.key, "") for column in columns]
         yield {"model": f"{name} (published, {SOURCE})", **dict(zip(heads, texts, strict=True)), "seeds": ""}

@@ -1,13 +1,12 @@
-"""How far a model is from exact retraining, and which of SALMUBench's three failure modes it shows, by written rules.
+"""How far a model is from exact retraining, and which of SALMUBench's three failure modes it shows.
 
 The failure modes are those of Selvas-Sala, Kang and Gomez, "SALMUBench", CVPR 2026, arXiv 2603.26316; the distance and
-the thresholds are ours. docs/verdicts.md states every rule with its reason.
+the thresholds are ours. docs/verdicts.md states each rule and its reason.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +14,15 @@ from typing import Any
 from lavis.common.errors import ConfigError, suggest
 from lavis.evaluation.measure import columns_used
 from lavis.evaluation.metric import DISTANCE, Column
+from lavis.report.numbers import number
 
 CATASTROPHIC, INEFFECTIVE, OVER_GENERALISED = "catastrophic", "ineffective", "over-generalised"
 NONE, NOT_MEASURED, BROKEN = "none", "not measured", "broken"
-MODES = (CATASTROPHIC, INEFFECTIVE, OVER_GENERALISED)  # the first that holds names the verdict
-ENOUGH = 0.8  # share of the names that must be measured for both models
-SMALL = 0.01  # references closer than this leave nothing to measure by
+MODES = (CATASTROPHIC, INEFFECTIVE, OVER_GENERALISED)  # the first that applies names the verdict
+ENOUGH = 0.8  # share of the metrics that both models must have
+SMALL = 0.01  # references closer than this cannot serve as a scale
 
-# What each rule reads: the first of a line that all models concerned have.
+# The metrics of each rule: of each tuple the first that all models concerned have.
 RECALLS = (("salmubench_x_mrr_whole", "salmubench_retfail_mrr_whole", "salmubench_retfail_mrr", "df_txt_r1"),)
 UTILITIES = (("salmubench_imagenet", "salmubench_gen_know"), ("dr_txt_r1",))
 HOLDOUTS = (
@@ -37,21 +37,21 @@ Metrics = Mapping[str, float | None]
 
 @dataclass(frozen=True)
 class VerdictRules:
-    """Thresholds, all shares of a difference between references; a sweep file's key `verdict` sets them."""
+    """Thresholds, as shares of a difference between references; set by a sweep file's key `verdict`."""
 
     utility_loss: float = 0.10  # catastrophic: general knowledge or retain recall has lost more than this share
-    recall_left: float = 0.10  # ineffective: more than this share of what there was to forget is still found
+    recall_left: float = 0.10  # ineffective: more than this share of the recall to forget is left
     holdout_loss: float = 0.25  # over-generalised: a holdout has lost more than this share of what it should keep
-    below_clean: float = 0.10  # over-generalised: forget similarity is this share of its range under Clean's
+    below_clean: float = 0.10  # over-generalised: forget similarity is below Clean's by this share of its range
 
     def __post_init__(self) -> None:
         for key, value in dataclasses.asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-                raise ConfigError(f"verdict.{key} is {value!r}; a number between 0 and 1 is needed")
+                raise ConfigError(f"verdict.{key} is {value!r}; it must be a number between 0 and 1")
 
     @classmethod
     def from_dict(cls, given: Any, source: str = "sweep") -> VerdictRules:
-        """Rules from a file's mapping. Raises ConfigError (naming file and key) on what they do not have."""
+        """Rules from a file's mapping. Raises ConfigError (naming file and key) for unknown keys and wrong values."""
         names = [entry.name for entry in dataclasses.fields(cls)]
         if not isinstance(given, Mapping):
             raise ConfigError(f"{source}: verdict must map {', '.join(names)} to numbers, found {given!r}")
@@ -66,7 +66,7 @@ class VerdictRules:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`name`: one of MODES, NONE, NOT_MEASURED, BROKEN. `reasons`: every finding in words, the name's own first."""
+    """`name`: one of MODES, NONE, NOT_MEASURED, BROKEN. `reasons`: all findings in words, the name's first."""
 
     name: str
     reasons: tuple[str, ...] = ()
@@ -74,15 +74,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Case:
-    """A model beside its references."""
+    """The metrics of a model and of its references."""
 
     own: Metrics
     clean: Metrics | None
     compromised: Metrics
     retrained: Metrics | None
 
-    def found(self, names: Sequence[str], *others: Metrics | None) -> tuple[str, list[float]] | None:
-        """The first name that the model and all the others have, with the values; None where there is none."""
+    def first(self, names: Sequence[str], *others: Metrics | None) -> tuple[str, list[float]] | None:
+        """The first metric that the model and all others have, with their values; None if there is none."""
         for name in names:
             values = [_finite(metrics, name) for metrics in (self.own, *others) if metrics is not None]
             known = [value for value in values if value is not None]
@@ -94,8 +94,8 @@ class _Case:
 def distance(metrics: Metrics, reference: Metrics) -> float | None:
     """Mean absolute difference over the metrics with use DISTANCE that both models have; percentages are fractions.
 
-    None when fewer than ENOUGH (80 %) of them are there, or when one of them has no finite value in `metrics`
-    (a broken model is not near anything). `compared` says which ones count.
+    None if fewer than ENOUGH (80 %) of them were measured, or if one of them has no finite value in `metrics` (a broken
+    model is not near anything). `compared` returns those that count.
     """
     used = compared(metrics, reference)
     if not used or len(used) < ENOUGH * len(columns_used(DISTANCE)):
@@ -105,7 +105,7 @@ def distance(metrics: Metrics, reference: Metrics) -> float | None:
 
 
 def compared(metrics: Metrics, reference: Metrics) -> list[Column]:
-    """The columns that `distance` averages over: measured in both; none at all when `metrics` has one without value."""
+    """The columns that `distance` averages over: those that both have; none if a value of `metrics` is not finite."""
     known = [c for c in columns_used(DISTANCE) if c.key in metrics and _finite(reference, c.key) is not None]
     return known if all(_finite(metrics, column.key) is not None for column in known) else []
 
@@ -117,11 +117,11 @@ def verdict(
     retrained: Metrics | None = None,
     rules: VerdictRules | None = None,
 ) -> Verdict:
-    """The verdict on a model by the metrics of it and of its references (means over seeds, where there are several).
+    """The verdict on a model from its metrics and those of its references (means over seeds).
 
-    The first of MODES that holds is the name, and every one that holds is among the reasons. A metric without a
-    finite value gives BROKEN, whatever else holds; a rule that cannot be applied gives NOT_MEASURED unless another
-    finds a failure: NONE needs all three rules. Names of metrics as in docs/results_schema.md.
+    The first of MODES that applies is the name, and all that apply are among the reasons. Any metric without a finite
+    value gives BROKEN; a rule that cannot be applied gives NOT_MEASURED unless another finds a failure, so that NONE
+    needs all three rules. docs/results_schema.md lists the metrics.
     """
     broken = [name for name in READ if name in metrics and _finite(metrics, name) is None]
     if broken:
@@ -141,20 +141,20 @@ Finding = tuple[str, bool | None]  # in words; whether it is a failure, None whe
 
 
 def _catastrophic(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
-    """General knowledge or retain recall against the lower of compromised's and retrained's."""
-    found = [hit for names in UTILITIES if (hit := case.found(names, case.compromised, case.retrained))]
-    for name, (own, *references) in found:
+    """General knowledge or retain recall, compared with the lower of compromised's and retrained's."""
+    utilities = [hit for names in UTILITIES if (hit := case.first(names, case.compromised, case.retrained))]
+    for name, (own, *references) in utilities:
         before = max(min(references), SMALL)
         share = 1 - own / before
         yield f"{name} {own:.4g}, {share:.0%} below {before:.4g}", share > rules.utility_loss
-    if not found:
+    if not utilities:
         yield f"{_either(UTILITIES)} of the model and its references", None
 
 
 def _ineffective(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
-    """How much of compromised's recall of Df is left above the target's, retrained's or else clean's."""
+    """How much of compromised's recall of Df is left above the target's (retrained's, else clean's)."""
     target = case.retrained or case.clean
-    hit = case.found(RECALLS[0], case.compromised, target) if target else None
+    hit = case.first(RECALLS[0], case.compromised, target) if target else None
     if hit is None or hit[1][1] - hit[1][2] < SMALL * hit[1][1]:
         yield f"{_either(RECALLS)} of the model, compromised and a target below it", None
         return
@@ -164,16 +164,16 @@ def _ineffective(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
 
 
 def _over_generalised(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
-    """Holdouts that were lost with Df, and a forget similarity under Clean's."""
+    """Holdouts that were lost together with Df, and a forget similarity below Clean's."""
     for names in (*HOLDOUTS, *HOLDOUT_RANKS):
-        hit = case.found(names, case.retrained or case.compromised, case.clean)
+        hit = case.first(names, case.retrained or case.compromised, case.clean)
         finding = _lost(*hit, rules) if hit else None
         if finding:
             yield finding
         elif names in HOLDOUTS:
             yield f"{_either((names,))} of the model and its references", None
     low = case.clean or case.retrained
-    hit = case.found(ASSOCIATIONS[0], low, case.compromised) if low else None
+    hit = case.first(ASSOCIATIONS[0], low, case.compromised) if low else None
     if hit and hit[1][2] - hit[1][1] >= SMALL:
         name, (own, floor, start) = hit
         under = (floor - own) / (start - floor)
@@ -181,7 +181,7 @@ def _over_generalised(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
 
 
 def _lost(name: str, values: list[float], rules: VerdictRules) -> Finding | None:
-    """The share that a holdout has lost on the way from the expected value to Clean's (0 without Clean)."""
+    """The share of the way from the expected value down to Clean's (0 without Clean) that a holdout has lost."""
     own, expected, floor = (*values, 0.0)[:3]
     if expected - floor < SMALL:
         return None
@@ -194,9 +194,7 @@ def _either(names: Sequence[Sequence[str]]) -> str:
 
 
 def _finite(metrics: Metrics, name: str) -> float | None:
-    value = metrics.get(name)
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if usable else None
+    return number({"metrics": metrics}, name)
 
 
 def _unit(metrics: Metrics, column: Column) -> float:

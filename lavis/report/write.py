@@ -1,4 +1,4 @@
-"""Writes the report's files: results.json, results.csv, results.md, index.html."""
+"""Writes the report's files: results.json, results.csv, results.md and index.html."""
 
 from __future__ import annotations
 

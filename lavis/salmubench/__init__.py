@@ -1,1 +1,1 @@
-"""SALMUBench's ten metrics and what stands beside them, as functions of features; values are fractions, not percent."""
+"""SALMUBench's ten metrics, and ours next to them, as functions of features; values are fractions, not percent."""

@@ -1,4 +1,4 @@
-"""ACS: accuracy of a logistic probe that tells true forget pairs from shuffled ones. 0.5: nothing is associated."""
+"""ACS: accuracy of a logistic probe on true and shuffled forget pairs. At 0.5 nothing is associated."""
 
 from __future__ import annotations
 
@@ -34,58 +34,39 @@ class Acs(SalmuMetric):
             published=("0.6019", "0.9510"),
         ),
     )
-    order = 102
+    split, name, order = "forget", "acs", 102
 
     def values(self, data: BenchmarkData) -> Numbers:
-        return {"acs": acs_of(data, "forget")}
+        part = data.part(self.split)
+        return {self.name: acs(part.image, part.text, features=data.choices.acs_features, seed=data.choices.seed)}
 
 
-class HoldoutAcs(SalmuMetric):
-    """ACS of a holdout split, where nothing was to be forgotten (ours)."""
-
-    split = ""
-    order = 114
-
-    def values(self, data: BenchmarkData) -> Numbers:
-        return {f"acs_{self.split}": acs_of(data, self.split)}
+def _column(name: str, what: str) -> tuple[Column]:
+    return (Column(PREFIX + name, f"ACS {what}", f"ACS of {what}", groups=(), uses=(DISTANCE,)),)
 
 
 @registry.register_metric("acs_holdout_identity")
-class AcsHoldoutIdentity(HoldoutAcs):
-    """ACS of people who are not in the forget set."""
+class AcsHoldoutIdentity(Acs):
+    """ACS of people who are not in the forget set (ours)."""
 
-    split = HOLDOUTS[0]
-    columns = (
-        Column(PREFIX + "acs_holdout_identity", "ACS other people", "ACS of other people", groups=(), uses=(DISTANCE,)),
-    )
+    split, name, order = HOLDOUTS[0], "acs_holdout_identity", 114
+    columns = _column(name, "other people")
 
 
 @registry.register_metric("acs_holdout_association")
-class AcsHoldoutAssociation(HoldoutAcs):
-    """ACS of other facts about the forgotten people."""
+class AcsHoldoutAssociation(Acs):
+    """ACS of other facts about the forgotten people (ours)."""
 
-    split = HOLDOUTS[1]
-    columns = (
-        Column(
-            PREFIX + "acs_holdout_association", "ACS other facts", "ACS of other facts", groups=(), uses=(DISTANCE,)
-        ),
-    )
-
-
-def acs_of(data: BenchmarkData, split: str) -> float:
-    """ACS on any split of people."""
-    part = data.part(split)
-    return acs(part.image, part.text, features=data.choices.acs_features, seed=data.choices.seed)
+    split, name, order = HOLDOUTS[1], "acs_holdout_association", 114
+    columns = _column(name, "other facts")
 
 
 def acs(image: Any, text: Any, *, features: str = "cosine", seed: int = 42) -> float:
-    """5-fold cross-validated accuracy of a logistic regression telling true forget pairs from shuffled ones.
+    """5-fold cross-validated accuracy of a logistic regression that separates true pairs from shuffled ones.
 
-    image (n, D), text (n, D), paired. Negatives pair every image with the captions in a seeded permutation (which may
-    leave some in place). Choice `features`: "cosine" (the default: the pair's cosine) or "product" (of the unit
-    embeddings, elementwise).
-
-    Raises ConfigError on another choice; DataError on fewer than 5 pairs and as `paired_rows`.
+    image (n, D), text (n, D), paired. Negatives pair the images with a seeded permutation of the captions, which may
+    leave some in place. `features`: "cosine" of the pair, or "product" of the unit embeddings, elementwise. Raises
+    ConfigError for another choice; DataError for fewer than 5 pairs, and as `paired_rows`.
     """
     if features not in FEATURES:
         raise ConfigError(f"ACS: features is '{features}'; {suggest(features, FEATURES)}")

@@ -1,4 +1,4 @@
-"""AssocStr: mean cosine of forget images with their captions. Forgetting lowers it to Clean's value, not below."""
+"""AssocStr: mean cosine of forget images with their captions. The aim is Clean's value, not a lower one."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ from lavis.common.registry import registry
 from lavis.evaluation.inputs import paired_cosines
 from lavis.evaluation.metric import DISTANCE, HEADLINE, Column
 from lavis.salmubench.data import BenchmarkData
-from lavis.salmubench.metric import IDENTITIES, PREFIX, TEN, Numbers, SalmuMetric, summarised
-
-KEY = PREFIX + "assoc_str"
+from lavis.salmubench.metric import PREFIX, TEN, Numbers, SalmuMetric, people_column, summarised
 
 
 @registry.register_metric("assoc_str")
 class AssocStr(SalmuMetric):
-    """SALMUBench 1.2, with its interval and its means over whole and partial identities."""
+    """SALMUBench 1.2, with an interval and means over whole and partial identities."""
 
     columns = (
         Column(
-            *(KEY, "AssocStr", "mean cosine of forgotten images with their captions"),
+            *(PREFIX + "assoc_str", "AssocStr", "mean cosine of forgotten images with their captions"),
             groups=(TEN,),
             order=30,
             uses=(DISTANCE, HEADLINE),
             public=("efficacy", "1.2_AssocStr", "mean"),
             published=("0.1417", "0.3215"),
         ),
-        Column(KEY + "_whole", "AssocStr whole", "AssocStr of whole identities", groups=(IDENTITIES,), order=70),
-        Column(KEY + "_partial", "AssocStr partial", "AssocStr of partial identities", groups=(IDENTITIES,), order=80),
+        people_column("assoc_str_whole", "AssocStr whole", "AssocStr of whole identities", 70),
+        people_column("assoc_str_partial", "AssocStr partial", "AssocStr of partial identities", 80),
     )
     order = 101
 

@@ -1,4 +1,4 @@
-"""Bootstrap intervals that respect that one person's pairs rise and fall together."""
+"""Bootstrap intervals by person, because the values of one person's pairs are correlated."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LEVEL = 0.95
 def clustered_interval(
     values: Any, clusters: Sequence[Any], *, draws: int = DRAWS, level: float = LEVEL, seed: int = 42
 ) -> tuple[float, float]:
-    """Percentile interval of the mean of values (n,), whole clusters (n labels) being drawn with replacement.
+    """Percentile interval of the mean of values (n,), drawing whole clusters (n labels) with replacement.
 
-    Every draw takes as many clusters as there are and averages over all their values. The same seed gives the same
-    interval. Raises DataError on values that are not finite and on fewer than two clusters, ValueError on shapes.
+    Each draw takes as many clusters as there are and averages all their values; the seed fixes the draws. Raises
+    DataError for values that are not finite and for fewer than two clusters, ValueError on shapes.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.shape != (len(clusters),):
-        raise ValueError(f"values must be {len(clusters)} numbers, one a cluster label, got shape {numbers.shape}")
+        raise ValueError(f"values must be {len(clusters)} numbers, one per cluster label, got shape {numbers.shape}")
     if not np.isfinite(numbers).all():
         raise DataError("bootstrap: values that are not finite have no interval; check the embeddings")
     _, group = np.unique(np.asarray([str(label) for label in clusters]), return_inverse=True)

@@ -1,4 +1,4 @@
-"""What the benchmark measures on: its splits, gathered from a builder and its side files, and embedded."""
+"""The benchmark's data: splits from a builder and its metadata files, with their embeddings."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from lavis.datasets.imagenet import ImageNet
 from lavis.datasets.metadata import FRAGILE, IDENTITIES, read_fragile, read_identities
 from lavis.evaluation.context import Context, PairContext
 from lavis.evaluation.metric import NotMeasured
-from lavis.salmubench.splits import derive_splits
-from lavis.salmubench.splits import whole_and_partial as whole_or_partial
+from lavis.salmubench.splits import derive_splits, whole_and_partial
 
 UNSEEN = "unseen_personas.json"
 CLASSES = "zero_shot_classes.json"
@@ -27,29 +26,24 @@ WITH_IMAGES = ("forget", *HOLDOUTS, "retain_joint", "fragile_set")
 
 @dataclass(frozen=True)
 class Part:
-    """A split pair by pair: image (n, D), text (n, D), captions and entries, n each."""
+    """The pairs of a split: image (n, D), text (n, D), and n captions and entries."""
 
     image: torch.Tensor
     text: torch.Tensor
     captions: list[str]
     entries: list[Entry]
 
-    def rows(self, images: set[str]) -> list[int]:
-        """Numbers of the rows with one of these images."""
-        return [row for row, entry in enumerate(self.entries) if entry.image in images]
-
-    def only(self, rows: Sequence[int]) -> Part:
+    def only(self, rows: list[int]) -> Part:
         """These rows alone."""
-        chosen = list(rows)
-        captions, entries = [self.captions[i] for i in chosen], [self.entries[i] for i in chosen]
-        return Part(self.image[chosen], self.text[chosen], captions, entries)
+        captions, entries = [self.captions[i] for i in rows], [self.entries[i] for i in rows]
+        return Part(self.image[rows], self.text[rows], captions, entries)
 
 
 class BenchmarkData:
-    """A model's view of the benchmark: its splits and texts, each image and text embedded once.
+    """The benchmark for one model: its splits and texts, each image and text embedded once.
 
-    Metrics get it by `context.shared(BenchmarkData)`. Raises DataError when the data set has no folder named forget
-    (it is not laid out as SALMU is), and when a metadata file is malformed or belongs to another data set.
+    Metrics get it by `context.shared(BenchmarkData)`. Raises DataError if the data set has no folder named forget (it
+    does not have SALMU's layout), or if a metadata file is malformed or belongs to another data set.
     """
 
     def __init__(self, context: Context) -> None:
@@ -59,19 +53,29 @@ class BenchmarkData:
         self.metadata = self.builder.metadata_root
         self.splits = _splits(self.builder, self.metadata)
         self.people = read_identities(self.metadata) if self.has(IDENTITIES) else {}
-        self.whole, self.partial = _whole_and_partial(self.builder, self.splits)
+        self.df = self.builder.partition().df if self.builder.config.forget_list else self.splits["forget"]
+        self.whole, self.partial = self._whole_and_partial()
         self.imagenet = self._imagenet()
+        self.texts = self.bank.texts
         self._parts: dict[str, Part] = {}
 
+    def _whole_and_partial(self) -> tuple[set[str], set[str]]:
+        """Images in Df of whole and of partial identities; none if holdout splits may not be read."""
+        if not self.run.read_holdouts:
+            return set(), set()
+        sensitive = [*self.splits["forget"], *self.splits["holdout_association"]]
+        whole, partial = ({self.df[row].image for row in rows} for rows in whole_and_partial(self.df, sensitive))
+        return whole, partial
+
     def _imagenet(self) -> ImageNet | None:
-        """The images that run.imagenet names, listed and checked now: a wrong path is reported before any work."""
+        """The images of run.imagenet, listed and checked now, so that a wrong path is reported before any work."""
         if not self.run.imagenet:
             return None
         processor = self.bank.dataset(self.splits["forget"][:1]).image_processor
         return ImageNet(self.run.imagenet, processor, self.run.num_workers)
 
     def has(self, name: str) -> bool:
-        """True when the data set comes with this metadata file."""
+        """True if the data set has this metadata file."""
         return (self.metadata / name).is_file()
 
     def json(self, name: str) -> Any:
@@ -83,30 +87,26 @@ class BenchmarkData:
         return [self._cut(self.splits[split]) for split in WITH_IMAGES] + [self._cut(self.labelled()[0])]
 
     def labelled(self) -> tuple[list[Entry], dict[str, Any]]:
-        """Images with a class for zero-shot classification, and their metadata file; nothing where there is none."""
+        """Images with a class for zero-shot classification, and their metadata file; both empty without the file."""
         if not self.has(CLASSES):
             return [], {}
         known = self.json(CLASSES)
         return [e for e in self.builder.entries(known["split"]) if e.image in known["images"]], known
 
     def part(self, split: str, entries: Sequence[Entry] | None = None) -> Part:
-        """A split (or other entries) embedded, cut to run.eval_max_pairs. Raises NotMeasured when it is empty."""
+        """The pairs of a split (or of other entries), at most run.eval_max_pairs. Raises NotMeasured if empty."""
         if split not in self._parts:
-            chosen = self._cut(self.splits[split] if entries is None else entries)
-            if not chosen:
+            rows = self._cut(self.splits[split] if entries is None else entries)
+            if not rows:
                 raise NotMeasured(f"split '{split}' is missing or empty")
-            found, dataset = self.bank.split(split, chosen), self.bank.dataset(chosen)
-            owners = found.txt2img
+            features, dataset = self.bank.split(split, rows), self.bank.dataset(rows)
+            owners = features.txt2img
             own = [dataset.entries[i] for i in owners.tolist()]
-            self._parts[split] = Part(found.image[owners], found.text, dataset.captions, own)
+            self._parts[split] = Part(features.image[owners], features.text, dataset.captions, own)
         return self._parts[split]
 
-    def texts(self, captions: Sequence[str], name: str) -> torch.Tensor:
-        """Rows of captions (n, D)."""
-        return self.bank.texts(captions, name)
-
     def captions(self, split: str) -> tuple[list[str], list[Entry]]:
-        """The captions of a whole split as the text processor leaves them, and the entry of each."""
+        """The processed captions of a whole split, and the entry of each."""
         if not self.splits[split]:
             return [], []
         dataset = self.bank.dataset(self.splits[split])
@@ -117,28 +117,19 @@ class BenchmarkData:
 
 
 def _splits(builder: PairBuilder, metadata: Path) -> dict[str, list[Entry]]:
-    """The four splits and the derived ones, by name; those that the data set lacks are empty."""
+    """The four splits and the derived ones by name, empty if the data set lacks them."""
     names = [split for split in builder.splits if split not in HOLDOUTS]
     rows = {entry.image: entry for split in names for entry in builder.entries(split)}
     tops = {image: PurePosixPath(image).parts[0] for image in rows}
     forget, retain = ([rows[i] for i in rows if tops[i] == folder] for folder in ("forget", "retain_synth"))
     if not forget:
         raise DataError(
-            f"datasets.{builder.name}: no picture lies in a folder 'forget', which run.metrics=[salmubench] needs; "
+            f"datasets.{builder.name}: no image is in a folder 'forget', which run.metrics=[salmubench] needs; "
             "it measures data in SALMU's layout (data/README.md)"
         )
     held = {split: builder.entries(split) if builder.has_split(split) else [] for split in HOLDOUTS}
     fragile = read_fragile(metadata) if (metadata / FRAGILE).is_file() else []
     derived = vars(derive_splits(forget, held["holdout_association"], retain, fragile))
     if not builder.run.read_holdouts:
-        derived["forget_identity"] = []  # who is in holdout_association stays unknown
+        derived["forget_identity"] = []  # the people of holdout_association are unknown
     return {"forget": forget, "retain_synth": retain, **held, **derived}
-
-
-def _whole_and_partial(builder: PairBuilder, splits: dict[str, list[Entry]]) -> tuple[set[str], set[str]]:
-    """Images of Df whose identity is whole, and partial, in it; none while the holdout splits are closed."""
-    if not builder.run.read_holdouts:
-        return set(), set()
-    df = builder.partition().df if builder.config.forget_list else splits["forget"]
-    whole, partial = whole_or_partial(df, [*splits["forget"], *splits["holdout_association"]])
-    return {df[row].image for row in whole}, {df[row].image for row in partial}

@@ -1,4 +1,4 @@
-"""Values that nobody has, beside which the value AUC asks for the true one: unseen personas', or Faker's."""
+"""Fictitious values that the value AUC compares with the true one: from unseen personas, or from Faker."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Values = Callable[[str, str | None], list[str]]
 
 
 def persona_values(personas: Mapping[str, Mapping[str, Any]]) -> Values:
-    """Values of a field as personas of the data set have them, whatever the locale."""
+    """Values of a field among the data set's unseen personas, for any locale."""
 
     def values(field: str, locale: str | None) -> list[str]:
         return [str(persona[field]) for persona in personas.values() if field in persona]
@@ -40,25 +40,25 @@ def persona_values(personas: Mapping[str, Mapping[str, Any]]) -> Values:
 
 
 class FakerValues:
-    """Values of a field by Faker, in a locale (en_US by default), the same for the same seed.
+    """Faker's values of a field in a locale (en_US by default), fixed by the seed.
 
-    `real` are values to avoid (but of blood types there are eight, and all may be real). A field that Faker has no
-    counterpart of, or a locale it does not know, gives none; the log says so once. Raises ImportError without Faker.
+    `real` values are avoided, except blood types: there are only eight, and all may be real. A field or locale that
+    Faker does not know has no values, which is logged once. Raises ImportError without Faker.
     """
 
     def __init__(self, real: Collection[str], seed: int = 42) -> None:
         import faker
 
         self._faker, self.real, self.seed = faker, set(real), seed
-        self._made: dict[tuple[str, str], list[str]] = {}
+        self._drawn: dict[tuple[str, str], list[str]] = {}
 
     def __call__(self, field: str, locale: str | None) -> list[str]:
         key = (field, str(locale or LOCALE))
-        if key not in self._made:
-            self._made[key] = self._draw(*key)
-            if not self._made[key]:
+        if key not in self._drawn:
+            self._drawn[key] = self._draw(*key)
+            if not self._drawn[key]:
                 log.warning("value AUC: Faker has no values for field '%s' (%s); its pairs are left out", *key)
-        return self._made[key]
+        return self._drawn[key]
 
     def _draw(self, field: str, locale: str) -> list[str]:
         plain = "".join(letter for letter in field.lower() if letter.isalnum())

@@ -1,4 +1,4 @@
-"""GenKnow: zero-shot accuracy, on ImageNet-1k (the benchmark's definition) and on a data set's own classes."""
+"""GenKnow: zero-shot accuracy on ImageNet-1k (the benchmark's definition), and on a data set's own classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = PREFIX + "gen_know"
 
 @registry.register_metric("gen_know")
 class GenKnow(SalmuMetric):
-    """Accuracy on the data set's own classes (zero_shot_classes.json): the mean over their kinds, and of each kind."""
+    """Accuracy on the data set's own classes (zero_shot_classes.json): of each kind, and the mean over kinds."""
 
     columns = (
         Column(
@@ -39,17 +39,17 @@ class GenKnow(SalmuMetric):
         if not entries:
             raise NotMeasured("the data set has no classes of its own; run.imagenet names ImageNet's images")
         part, labels = data.part("zero-shot", entries), known["images"]
-        found = {}
+        accuracies = {}
         for kind, options in known["classes"].items():
             prompts = [(text, number) for number, name in enumerate(options) for text in known["prompts"][kind][name]]
             rows = class_features(data.texts([t for t, _ in prompts], kind), [number for _, number in prompts])
             own = [options.index(labels[entry.image][kind]) for entry in part.entries]
-            found[f"gen_know_{kind}"] = top1(part.image, rows, own, "GenKnow")
-        return {"gen_know": float(np.mean(list(found.values()))), **found}
+            accuracies[f"gen_know_{kind}"] = top1(part.image, rows, own, "GenKnow")
+        return {"gen_know": float(np.mean(list(accuracies.values()))), **accuracies}
 
     @property
     def keys(self) -> list[str]:
-        return [KEY]  # which kinds there are is for the data set to say
+        return [KEY]  # the kinds depend on the data set
 
 
 @registry.register_metric("imagenet")
@@ -81,7 +81,7 @@ class ImageNetAccuracy(SalmuMetric):
 def classifier(bank: FeatureBank) -> torch.Tensor:
     """Class rows (1000, D): the mean of each class's unit prompt rows (CLIP, arXiv 2103.00020, section 3.1.4).
 
-    Class names and the 80 templates are open_clip's. The means are stored in the bank, the prompts are not.
+    Class names and the 80 templates are open_clip's. The bank stores the means and not the prompts.
     """
     from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 

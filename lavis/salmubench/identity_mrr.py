@@ -1,4 +1,4 @@
-"""MRR among all captions about people: X leaves out the own identity's other captions, the pool keeps them (ours)."""
+"""MRR among all captions about people (ours): X without the own identity's other captions, pool MRR with them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from lavis.evaluation.context import Context
 from lavis.evaluation.inputs import TIE, paired_rows, unit_rows
 from lavis.evaluation.metric import DISTANCE, HEADLINE, Column
 from lavis.salmubench.data import UNSEEN, BenchmarkData
-from lavis.salmubench.metric import IDENTITIES, PREFIX, Numbers, SalmuMetric, people_of, summarised
+from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, people_column, people_of, summarised
 from lavis.salmubench.splits import identity_of
 
-BLOCK = 256  # images whose ranks are counted at a time
+BLOCK = 256  # images ranked at a time
 PEOPLE = ("forget", *HOLDOUTS)
-X, POOL = PREFIX + "x_mrr", PREFIX + "pool_mrr"
 
 
 class IdentityMrr(SalmuMetric):
-    """Both kinds of MRR of one split of people, `split`."""
+    """Both kinds of MRR of one split of people."""
 
     split = PEOPLE[0]
     order = 112
@@ -32,11 +31,16 @@ class IdentityMrr(SalmuMetric):
         suffix = "" if self.split == PEOPLE[0] else f"_{self.split}"
         part, pool = data.part(self.split), data.context.shared(caption_pool)
         rows, people = data.texts(pool.texts, "caption pool"), people_of(part, self.split)
-        found: Numbers = {}
+        metrics: Numbers = {}
         for name, own in (("x_mrr", False), ("pool_mrr", True)):
             ranks = pool_ranks(part.image, part.text, part.captions, people, pool, rows, own=own)
-            found |= summarised(data, part, name + suffix, 1 / ranks)
-        return found
+            metrics |= summarised(data, part, name + suffix, 1 / ranks)
+        return metrics
+
+
+def _pool_column(name: str = "", title: str = "") -> Column:
+    help = "MRR among all persona captions"
+    return Column(f"{PREFIX}pool_mrr{name}", f"pool MRR{title}", help, groups=(), uses=(DISTANCE,))
 
 
 @registry.register_metric("identity_mrr")
@@ -44,23 +48,13 @@ class ForgetMrr(IdentityMrr):
     """Of the forget set."""
 
     columns = (
-        Column(
-            *(X, "X", "MRR among all persona captions, own identity's other captions left out"),
-            groups=(IDENTITIES,),
-            order=10,
+        people_column(
+            *("x_mrr", "X", "MRR among all persona captions, own identity's other captions left out", 10),
             uses=(DISTANCE, HEADLINE),
         ),
-        Column(
-            *(X + "_whole", "X whole", "X of identities whose every sensitive image is to be forgotten"),
-            groups=(IDENTITIES,),
-            order=20,
-        ),
-        Column(
-            *(X + "_partial", "X partial", "X of identities of whom only some images are to be forgotten"),
-            groups=(IDENTITIES,),
-            order=30,
-        ),
-        Column(POOL, "pool MRR", "MRR among all persona captions", groups=(), uses=(DISTANCE,)),
+        people_column("x_mrr_whole", "X whole", "X of identities whose every sensitive image is to be forgotten", 20),
+        people_column("x_mrr_partial", "X partial", "X of identities of whom only some images are to be forgotten", 30),
+        _pool_column(),
     )
 
 
@@ -70,17 +64,11 @@ class OtherPeopleMrr(IdentityMrr):
 
     split = PEOPLE[1]
     columns = (
-        Column(
-            *(X + "_holdout_identity", "X other people", "X of people who are not in the forget set"),
-            groups=(IDENTITIES,),
-            order=40,
+        people_column(
+            *("x_mrr_holdout_identity", "X other people", "X of people who are not in the forget set", 40),
             uses=(DISTANCE,),
         ),
-        Column(
-            *(POOL + "_holdout_identity", "pool MRR other people", "MRR among all persona captions"),
-            groups=(),
-            uses=(DISTANCE,),
-        ),
+        _pool_column("_holdout_identity", " other people"),
     )
 
 
@@ -90,25 +78,19 @@ class OtherFactsMrr(IdentityMrr):
 
     split = PEOPLE[2]
     columns = (
-        Column(
-            *(X + "_holdout_association", "X other facts", "X of other facts about the forgotten people"),
-            groups=(IDENTITIES,),
-            order=50,
+        people_column(
+            *("x_mrr_holdout_association", "X other facts", "X of other facts about the forgotten people", 50),
             uses=(DISTANCE,),
         ),
-        Column(
-            *(POOL + "_holdout_association", "pool MRR other facts", "MRR among all persona captions"),
-            groups=(),
-            uses=(DISTANCE,),
-        ),
+        _pool_column("_holdout_association", " other facts"),
     )
 
 
 class CaptionPool:
-    """Distinct captions, and who is described by each.
+    """Distinct captions, and the people whom each describes.
 
-    captions and owners (identity labels) run side by side; a caption given several times has all its owners.
-    `texts` lists the distinct ones, in the order in which `pool_ranks` expects their rows.
+    Args: captions, and the owner (identity label) of each; a repeated caption has all its owners. `texts` lists the
+    distinct captions in the order of the rows for `pool_ranks`.
     """
 
     def __init__(self, captions: Sequence[str], owners: Sequence[str]) -> None:
@@ -124,23 +106,22 @@ class CaptionPool:
 
     def mask(self, owners: Sequence[str]) -> np.ndarray:
         """Which captions belong to each of these people, (n, m) bool."""
-        found = np.zeros((len(owners), len(self.number)), dtype=bool)
+        mask = np.zeros((len(owners), len(self.number)), dtype=bool)
         for row, owner in enumerate(owners):
-            found[row, list(self.people.get(owner, ()))] = True
-        return found
+            mask[row, list(self.people.get(owner, ()))] = True
+        return mask
 
 
 def pool_ranks(
     image: Any, text: Any, captions: Sequence[str], owners: Sequence[str], pool: CaptionPool, rows: Any, *, own: bool
 ) -> np.ndarray:
-    """Rank (1 is first) of every true caption among a pool of distinct captions, (n,) float64, by cosine.
+    """Rank (1 is first) of each true caption among a pool of distinct captions, (n,) float64, by cosine.
 
-    image (n, D), text (n, D), captions and owners (n each): the queries, paired; rows (m, D): the pool's. The
-    caption's own string never competes with it; with own=False neither does any caption of the query's identity
-    (project's own study; the usual MRR saturates where a person's captions compete). A tie counts as lost.
+    image (n, D), text (n, D), captions and owners (n each) are the paired queries; rows (m, D) those of the pool. The
+    caption itself never competes; with own=False, no caption of the query's identity does (our own study: if a
+    person's captions compete, the usual MRR saturates). A tie is lost.
 
-    Raises DataError on collapsed embeddings or ones that are not finite, and when nothing competes; ValueError on
-    shapes.
+    Raises DataError if embeddings are collapsed or not finite, or if nothing competes; ValueError on shapes.
     """
     images, texts = paired_rows(image, text, "caption pool")
     others = unit_rows(rows, "caption pool texts")
@@ -161,7 +142,7 @@ def pool_ranks(
 
 
 def caption_pool(context: Context) -> CaptionPool:
-    """All distinct captions of forget and the holdouts, and of unseen personas where the data set has them."""
+    """All distinct captions of forget, the holdouts and, if the data set has them, unseen personas."""
     data = context.shared(BenchmarkData)
     captions: list[str] = []
     owners: list[str] = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lavis.common.registry import registry
 from lavis.evaluation.metric import DOWN, Column
 from lavis.salmubench.data import BenchmarkData
@@ -16,7 +14,7 @@ PROMPTS = {"name": "{name}", "photo": "a photo of {name}"}
 
 @registry.register_metric("idzsc")
 class IdZsc(SalmuMetric):
-    """SALMUBench 1.4."""
+    """SALMUBench 1.4: share of images that are closer to the own person's name than to every other name."""
 
     columns = (
         Column(
@@ -37,13 +35,4 @@ class IdZsc(SalmuMetric):
         known = sorted(set(own))
         prompt = PROMPTS[data.choices.idzsc_prompt]
         texts = data.texts([prompt.format(name=name) for name in known], "IdZSC")
-        return {"idzsc": idzsc(part.image, texts, [known.index(name) for name in own])}
-
-
-def idzsc(image: Any, names: Any, labels: Any) -> float:
-    """Share of forget_identity's images whose own name is nearer than every other name.
-
-    image (n, D); names (k, D), the text of one prompt for every distinct name; labels (n,), the row of each image's
-    name. A tie is a miss. Raises as `top1`.
-    """
-    return top1(image, names, labels, "IdZSC")
+        return {"idzsc": top1(part.image, texts, [known.index(name) for name in own], "IdZSC")}

@@ -1,9 +1,9 @@
-"""int8: does quantising a model, as one does before serving it, bring back what was unlearned? (ours)"""
+"""int8: does quantising a model, as is usual before serving it, bring back what was unlearned? (ours)"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
@@ -18,7 +18,7 @@ from lavis.salmubench.retfail import RetFail
 
 
 class Int8(Metric):
-    """One of the benchmark's numbers after int8 dynamic quantisation of the model's linear layers."""
+    """A number of the benchmark after int8 dynamic quantisation of the model's linear layers."""
 
     suite = "int8"
     measured: ClassVar[type[SalmuMetric]]
@@ -32,18 +32,17 @@ class Int8(Metric):
         return {f"{PREFIX}int8_{self.name}": value}
 
 
+def _column(name: str, title: str, order: int, what: str = "", **more: Any) -> tuple[Column]:
+    key, help = f"{PREFIX}int8_{name}", f"{what or title} with linear layers in 8 bits"
+    return (Column(key, f"int8 {title}", help, groups=(RESIDUE,), order=order, **more),)
+
+
 @registry.register_metric("int8_retfail")
 class Int8RetFail(Int8):
     """RetFail MRR."""
 
     measured, name, order = RetFail, "retfail_mrr", 120
-    columns = (
-        Column(
-            *(PREFIX + "int8_retfail_mrr", "int8 RetFail", "RetFail MRR with linear layers in 8 bits", 4, DOWN),
-            groups=(RESIDUE,),
-            order=60,
-        ),
-    )
+    columns = _column(name, "RetFail", 60, "RetFail MRR", decimals=4, direction=DOWN)
 
 
 @registry.register_metric("int8_assoc_str")
@@ -51,13 +50,7 @@ class Int8AssocStr(Int8):
     """AssocStr."""
 
     measured, name, order = AssocStr, "assoc_str", 121
-    columns = (
-        Column(
-            *(PREFIX + "int8_assoc_str", "int8 AssocStr", "AssocStr with linear layers in 8 bits"),
-            groups=(RESIDUE,),
-            order=70,
-        ),
-    )
+    columns = _column(name, "AssocStr", 70)
 
 
 @registry.register_metric("int8_gen_know")
@@ -65,18 +58,11 @@ class Int8GenKnow(Int8):
     """GenKnow on the data set's own classes."""
 
     measured, name, order = GenKnow, "gen_know", 122
-    columns = (
-        Column(
-            *(PREFIX + "int8_gen_know", "int8 GenKnow", "GenKnow with linear layers in 8 bits"),
-            direction=UP,
-            groups=(RESIDUE,),
-            order=80,
-        ),
-    )
+    columns = _column(name, "GenKnow", 80, direction=UP)
 
 
 def quantised_data(context: Context) -> BenchmarkData:
-    """The benchmark seen by the quantised model. Raises NotMeasured when there is nothing to quantise."""
+    """The benchmark on the quantised model. Raises NotMeasured if there is nothing to quantise."""
     assert isinstance(context, PairContext)
     try:
         model = quantised(context.model)

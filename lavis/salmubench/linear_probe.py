@@ -1,4 +1,4 @@
-"""What frozen image features still tell about people: a linear probe for the identity (ours, not SALMUBench's)."""
+"""Linear probe: how well frozen image features still identify people (ours, not SALMUBench's)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lavis.salmubench.data import BenchmarkData
 from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, people_of
 
 FOLDS = 5
-MOST = 20  # pictures of one identity
+MOST = 20  # images per identity
 MOST_STEPS = 300
 
 
 @registry.register_metric("linear_probe")
 class LinearProbe(SalmuMetric):
-    """Accuracy on forget, and what guessing gives."""
+    """Accuracy on forget, and that of guessing."""
 
     columns = (
         Column(
@@ -36,8 +36,8 @@ class LinearProbe(SalmuMetric):
 
     def values(self, data: BenchmarkData) -> Numbers:
         part = data.part("forget")
-        found = linear_probe(part.image, people_of(part), seed=data.choices.seed)
-        return {"linear_probe": found["accuracy"], "linear_probe_chance": found["chance"]}
+        result = linear_probe(part.image, people_of(part), seed=data.choices.seed)
+        return {"linear_probe": result["accuracy"], "linear_probe_chance": result["chance"]}
 
 
 def linear_probe(image: Any, people: Sequence[str], *, seed: int = 42) -> dict[str, float]:
@@ -45,29 +45,30 @@ def linear_probe(image: Any, people: Sequence[str], *, seed: int = 42) -> dict[s
 
     image (n, D); people, n identities. Accuracy: 5-fold cross-validated, stratified, of a multinomial logistic
     regression on standardised unit features (linear evaluation as in CLIP, arXiv 2103.00020, section 3.2, with the
-    regularisation fixed). Chance: the share of the most frequent identity. At most 20 pictures an identity are
-    drawn; identities with fewer than 5 are left out.
+    regularisation fixed). Chance: the share of the most frequent identity. At most 20 images per identity are drawn;
+    identities with fewer than 5 are left out.
 
-    Raises DataError as `unit_rows`, and with fewer than two identities of 5 pictures.
+    Raises DataError as `unit_rows`, and if fewer than two identities have 5 images.
     """
     rows = unit_rows(image, "linear probe")
-    chosen = _draw(people, seed)
-    labels = np.unique(np.asarray(people)[chosen], return_inverse=True)[1] if chosen else np.empty(0, dtype=int)
+    drawn = _draw(people, seed)
+    labels = np.unique(np.asarray(people)[drawn], return_inverse=True)[1] if drawn else np.empty(0, dtype=int)
     if len(set(labels.tolist())) < 2:
-        raise DataError(f"linear probe: fewer than two identities have {FOLDS} pictures")
-    return {"accuracy": _accuracy(rows[chosen], labels, seed), "chance": float(np.bincount(labels).max() / len(labels))}
+        raise DataError(f"linear probe: fewer than two identities have {FOLDS} images")
+    return {"accuracy": _accuracy(rows[drawn], labels, seed), "chance": float(np.bincount(labels).max() / len(labels))}
 
 
 def _draw(people: Sequence[str], seed: int) -> list[int]:
-    """Row numbers, in order."""
+    """Row numbers, sorted."""
     rows: dict[str, list[int]] = {}
     for row, person in enumerate(people):
         rows.setdefault(person, []).append(row)
-    chosen = []
+    drawn = []
     for person, own in rows.items():
-        order = np.random.default_rng(derived_seed(seed, "salmubench", "probe", person)).permutation(len(own))[:MOST]
-        chosen += [own[i] for i in order] if len(own) >= FOLDS else []
-    return sorted(chosen)
+        if len(own) >= FOLDS:
+            rng = np.random.default_rng(derived_seed(seed, "salmubench", "probe", person))
+            drawn += [own[i] for i in rng.permutation(len(own))[:MOST]]
+    return sorted(drawn)
 
 
 def _accuracy(rows: np.ndarray, labels: np.ndarray, seed: int) -> float:

@@ -1,19 +1,19 @@
-"""Relearning: how quickly what was forgotten comes back (ours; no published source).
+"""Relearning: how quickly forgotten pairs come back (ours; no published source).
 
-A copy of the model is fine-tuned with the original objective on a small part of Df; after some steps, X (MRR among all
-persona captions, own identity's other captions left out) is measured on the *other* pairs of Df, which the copy is
-never shown. A model that never knew them learns little of them that way; one that only hides them shows them again.
+A copy of the model is fine-tuned with the original objective on a small part of Df. After some steps, X (MRR among all
+persona captions, own identity's other captions left out) is measured on the *other* pairs of Df, which the copy never
+sees. A model that never knew them learns little about them this way; a model that only hides them shows them again.
 
-AdamW without decay, constant rate, all parameters, single precision, images as evaluation sees them: nothing depends on
-how the model was made. The draws follow from run.relearn.seed alone, so all models are taught the same pairs.
+AdamW without decay, constant rate, all parameters, single precision, images with the evaluation processor: nothing
+depends on how the model was trained. The draws depend only on run.relearn.seed, so all models learn the same pairs.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ Point = dict[str, float]
 
 @registry.register_metric(NAME)
 class Relearning(Metric):
-    """The curve's values and its mean height, both also over whole identities; the curves go to relearning.json."""
+    """The curve's values and mean height, for all and for whole identities; relearning.json has the curves."""
 
     columns = (
         Column(
@@ -69,22 +69,22 @@ class Relearning(Metric):
 
     def __call__(self, context: Context) -> dict[str, float]:
         data, settings = context.shared(BenchmarkData), context.run.relearn
-        taught, tested = draw(_forget(data), settings.fraction, settings.seed)
+        taught, tested = draw(data.df, settings.fraction, settings.seed)
         exam = Exam(data, tested)
         points = _points(copy.deepcopy(context.model), exam, data.builder.dataset(taught, "eval"), settings)
         curves = {name: [point[name] for point in points] for name in exam.names}
         if context.folder is not None and distributed.is_main():
-            facts = {**_facts(settings), "taught": len(taught), "asked": len(tested)}
+            facts = {**dataclasses.asdict(settings), "taught": len(taught), "asked": len(tested)}
             rounded = {name: [round(value, DECIMALS) for value in curve] for name, curve in curves.items()}
             write_json(context.folder / FILE, facts | rounded)
         return _flat(list(settings.steps), curves)
 
 
 def draw(df: Sequence[Entry], fraction: float, seed: int) -> tuple[list[Entry], list[Entry]]:
-    """Df in two: a seeded draw of this fraction of every identity's images (at least one), and the rest.
+    """Divide Df: a seeded draw of this fraction of each identity's images (at least one), and the rest.
 
-    The draw depends on the seed and the images' names alone, not on their order. Raises DataError where nothing
-    would be left to test on, or a row has no identity.
+    The draw depends on the seed and the images' names, not on their order. Raises DataError if nothing would be left to
+    test on, or a row has no identity.
     """
     own: dict[str, list[str]] = {}
     for image, identity in sorted((entry.image, identity_of(entry, "df")) for entry in df):
@@ -95,12 +95,12 @@ def draw(df: Sequence[Entry], fraction: float, seed: int) -> tuple[list[Entry], 
         taught |= {images[i] for i in order[: max(1, round(fraction * len(images)))]}
     tested = [entry for entry in df if entry.image not in taught]
     if len(taught) < 2 or not tested:
-        raise DataError(f"run.metrics=[{NAME}]: a forget set of {len(df)} images is too small to be divided")
+        raise DataError(f"run.metrics=[{NAME}]: a forget set of {len(df)} images is too small to divide")
     return [entry for entry in df if entry.image in taught], tested
 
 
 class Exam:
-    """X and recall at 1 of any model on the pairs it was not taught, among all captions about people."""
+    """Measures X and recall at 1 of a model on the pairs it was not taught, among all captions about people."""
 
     def __init__(self, data: BenchmarkData, tested: list[Entry]) -> None:
         self.run, self.device = data.run, data.context.device
@@ -108,8 +108,8 @@ class Exam:
         owners = [entry for entry in self.dataset.entries for _ in entry.captions]
         self.people = [identity_of(entry, "df") for entry in owners]
         groups = (None, data.whole, data.partial)
-        chosen = [[i for i, entry in enumerate(owners) if g is None or entry.image in g] for g in groups]
-        self.groups = {name: rows for name, rows in zip(GROUPS, chosen, strict=True) if rows}
+        members = [[i for i, entry in enumerate(owners) if g is None or entry.image in g] for g in groups]
+        self.groups = {name: rows for name, rows in zip(GROUPS, members, strict=True) if rows}
         self.pool = data.context.shared(caption_pool)
 
     @property
@@ -117,22 +117,18 @@ class Exam:
         return [f"{value}{group}" for group in self.groups for value in ("x", "r1")]
 
     def take(self, model: BaseModel) -> Point:
-        """{"x", "r1", and both "_whole" and "_partial" where there are such identities}. Raises as `pool_ranks`."""
+        """{"x", "r1"}, also with "_whole" and "_partial" if there are such identities. Raises as `pool_ranks`."""
         size, workers = self.run.batch_size_eval, self.run.num_workers
-        found = embed_entries(model, self.dataset, size, self.device, num_workers=workers, name=NAME)
+        part = embed_entries(model, self.dataset, size, self.device, num_workers=workers, name=NAME)
         rows = embed_captions(model, self.pool.texts, size, self.device, name=NAME)
-        image, captions = found.image[found.txt2img], self.dataset.captions
-        ranks = pool_ranks(image, found.text, captions, self.people, self.pool, rows, own=False)
+        image, captions = part.image[part.txt2img], self.dataset.captions
+        ranks = pool_ranks(image, part.text, captions, self.people, self.pool, rows, own=False)
         values = {"x": 1 / ranks, "r1": ranks == 1}
         return {f"{v}{g}": float(values[v][rows].mean()) for g, rows in self.groups.items() for v in values}
 
 
-def _forget(data: BenchmarkData) -> list[Entry]:
-    return data.builder.partition().df if data.builder.config.forget_list else data.splits["forget"]
-
-
 def _points(student: BaseModel, exam: Exam, dataset: PairDataset, settings: RelearnConfig) -> list[Point]:
-    """The exam after every step of run.relearn.steps; NaN from where the copy breaks on."""
+    """The exam after each of run.relearn.steps; NaN from the step at which the copy diverges."""
     points: list[Point] = []
     with torch.random.fork_rng(), attention(exam.run.attention):
         trained = relearn(student, dataset, settings, exam.device, exam.run.attention)
@@ -151,9 +147,9 @@ def _points(student: BaseModel, exam: Exam, dataset: PairDataset, settings: Rele
 def relearn(
     student: BaseModel, dataset: PairDataset, settings: RelearnConfig, device: torch.device, kernel: str = "auto"
 ) -> Iterator[int]:
-    """Train the model on the data set; yields how many steps have been taken, 0 first. Raises TrainingError.
+    """Train the model on the data set, yielding the number of steps taken, from 0. Raises TrainingError.
 
-    Every process trains a copy of its own, all of them alike.
+    Each process trains its own copy, with the same result.
     """
     run = RunConfig(init_lr=settings.lr, weight_decay=0.0, seed=settings.seed, attention=kernel)
     student.requires_grad_(True)
@@ -187,17 +183,7 @@ def _flat(steps: list[int], curves: dict[str, list[float]]) -> dict[str, float]:
 
 
 def mean_height(steps: Sequence[float], values: Sequence[float]) -> float:
-    """Area under a curve of straight lines by the trapezoid rule, divided by its width; a lone point's own value."""
+    """Area under a piecewise linear curve divided by its width; the value itself for a single point."""
     if len(steps) == 1:
         return values[0]
     return float(np.trapezoid(values, steps)) / (steps[-1] - steps[0])
-
-
-def _facts(settings: RelearnConfig) -> dict[str, Any]:
-    return {
-        "steps": list(settings.steps),
-        "fraction": settings.fraction,
-        "lr": settings.lr,
-        "batch_size": settings.batch_size,
-        "seed": settings.seed,
-    }

@@ -1,7 +1,7 @@
-"""RetFail: at which rank an image still finds its true caption among 2,001 texts.
+"""RetFail: the rank at which an image finds its true caption among 2,001 texts.
 
-The texts are the caption itself, 1,000 texts of the forget split and 1,000 of retain_disjoint, drawn once by a
-seeded generator of their own: two evaluations rank against the same texts, whatever was drawn before.
+The texts are the caption itself, 1,000 texts of the forget split and 1,000 of retain_disjoint. They have their own
+seeded generator, so that all evaluations rank against the same texts, whatever was drawn before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lavis.common.seed import derived_seed
 from lavis.evaluation.inputs import TIE, paired_rows, row_numbers, unit_rows
 from lavis.evaluation.metric import DOWN, HEADLINE, Column, NotMeasured
 from lavis.salmubench.data import BenchmarkData
-from lavis.salmubench.metric import IDENTITIES, PREFIX, TEN, Numbers, SalmuMetric, people_of, summarised
+from lavis.salmubench.metric import PREFIX, TEN, Numbers, SalmuMetric, people_column, people_of, summarised
 
 COUNT = 1000
 BLOCK = 1024
@@ -31,13 +31,8 @@ class RetFail(SalmuMetric):
 
     columns = (
         Column(
-            *(
-                PREFIX + "retfail_r1",
-                "RetFail R@1",
-                "true caption first among itself, forget and retain texts",
-                4,
-                DOWN,
-            ),
+            *(PREFIX + "retfail_r1", "RetFail R@1", "true caption first among itself, forget and retain texts"),
+            *(4, DOWN),
             groups=(TEN,),
             order=10,
             public=("efficacy", "1.1_RetFail", "R@1"),
@@ -51,11 +46,9 @@ class RetFail(SalmuMetric):
             public=("efficacy", "1.1_RetFail", "MRR"),
             published=("0.0008", "0.2361"),
         ),
-        Column(
-            *(PREFIX + "retfail_mrr_others", "RetFail apart"),
-            *("RetFail MRR, own identity's other captions left out", 4),
-            groups=(IDENTITIES,),
-            order=60,
+        people_column(
+            *("retfail_mrr_others", "RetFail apart", "RetFail MRR, own identity's other captions left out", 60),
+            decimals=4,
         ),
         Column(PREFIX + "retfail_mrr_whole", "RetFail MRR whole", "RetFail MRR of whole identities", 4, groups=()),
     )
@@ -84,7 +77,7 @@ class RetFail(SalmuMetric):
             for left_out in (None, owners)
         )
         return {
-            "retfail_r1": recall_and_mrr(plain)["R@1"],
+            "retfail_r1": float((plain == 1).mean()),
             **summarised(data, forget, "retfail_mrr", 1 / plain),
             **summarised(data, forget, "retfail_mrr_others", 1 / apart),
         }
@@ -92,7 +85,7 @@ class RetFail(SalmuMetric):
 
 @dataclass(frozen=True, slots=True)
 class Distractors:
-    """The drawn texts: text (m, D) of unit length; keys (m,), the number of each string; identity (m,) or NOBODY."""
+    """The drawn texts: text (m, D) of unit length; keys (m,), one number per string; identity (m,) or NOBODY."""
 
     text: np.ndarray
     keys: np.ndarray
@@ -109,10 +102,10 @@ def draw_distractors(
     seed: int = 42,
     count: int = COUNT,
 ) -> Distractors:
-    """Draw `count` rows of forget's texts (n, D) and as many of retain_disjoint's (k, D), without replacement.
+    """Draw `count` of forget's texts (n, D) and as many of retain_disjoint's (k, D), or all, without replacement.
 
-    A split with fewer rows gives all it has. keys number the strings of both splits together, equal strings
-    equally; identity (n,) numbers forget's people. Raises DataError as `unit_rows`, ValueError on shapes.
+    keys number the strings of both splits, with the same number for equal strings; identity (n,) numbers forget's
+    people. Raises DataError as `unit_rows`, ValueError on shapes.
     """
     forget, disjoint = unit_rows(text, "RetFail forget texts"), unit_rows(disjoint_text, "RetFail retain_disjoint")
     keys, identity = row_numbers(keys, len(forget), "keys"), row_numbers(identity, len(forget), "identity")
@@ -136,16 +129,15 @@ def retfail_ranks(
     ties: str = "pessimistic",
     leave_out: Any = None,
 ) -> np.ndarray:
-    """Rank of every true caption, (n,) float64, 1 is first. Scores are cosines.
+    """Rank of each true caption, (n,) float64, 1 is first. Scores are cosines.
 
-    image (n, D), text (n, D), keys (n,): the queries, paired. Choices:
-    - drop_equal (True; False): texts that are the same string as the caption do not compete with it. With False, a
-      caption that was drawn competes with itself, as a tie.
-    - ties ("pessimistic"; "mean"; "optimistic"): a tied text counts as 1, ½ or 0 ranks. Closer than 1e-9 is tied.
-    - leave_out (None; identities (n,)): texts of the query's own identity do not compete (NOBODY owns none).
+    image (n, D), text (n, D), keys (n,): the paired queries. Choices:
+    - drop_equal: texts equal to the caption do not compete. Otherwise a caption that was drawn ties with itself.
+    - ties ("pessimistic", "mean", "optimistic"): a tied text, closer than 1e-9, counts as 1, ½ or 0 ranks.
+    - leave_out (None, or identities (n,)): texts of the query's own identity do not compete (NOBODY owns none).
 
-    Raises ConfigError on an unknown choice; DataError on collapsed embeddings or ones that are not finite, and when
-    a query is left without a competitor; ValueError on shapes.
+    Raises ConfigError for an unknown choice; DataError if embeddings are collapsed or not finite, or a query has no
+    competitor; ValueError on shapes.
     """
     if ties not in TIES:
         raise ConfigError(f"RetFail: ties is '{ties}'; {suggest(ties, TIES)}")
@@ -165,18 +157,8 @@ def retfail_ranks(
     return ranks
 
 
-def retfail(image: Any, text: Any, keys: Any, distractors: Distractors, **choices: Any) -> dict[str, float]:
-    """RetFail: {"R@1", "MRR"} as fractions, of the ranks of `retfail_ranks` (same arguments, choices and errors)."""
-    return recall_and_mrr(retfail_ranks(image, text, keys, distractors, **choices))
-
-
-def recall_and_mrr(ranks: np.ndarray) -> dict[str, float]:
-    """{"R@1": share of ranks that are 1, "MRR": mean of 1 / rank} of ranks (n,) that start at 1."""
-    return {"R@1": float((ranks == 1).mean()), "MRR": float((1 / ranks).mean())}
-
-
 def _rivals(keys: np.ndarray, owners: np.ndarray | None, drawn: Distractors, drop_equal: bool) -> np.ndarray:
-    """Which drawn texts compete with which caption, (n, m)."""
+    """Which drawn texts compete with which caption, (n, m) bool."""
     rivals = np.ones((len(keys), len(drawn.keys)), dtype=bool)
     if drop_equal:
         rivals &= keys[:, None] != drawn.keys

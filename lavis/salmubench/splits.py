@@ -1,4 +1,4 @@
-"""The splits that SALMUBench derives from annotations and side files, and the texts that its probes ask with."""
+"""The splits that SALMUBench derives from annotations and metadata files, and the texts of its probes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from lavis.datasets.metadata import FRAGILE, IDENTITIES
 
 @dataclass(frozen=True)
 class DerivedSplits:
-    """retain_joint: retain_synth's rows of people in forget; retain_disjoint: its rows of nobody in particular;
-    fragile_set: retain_disjoint's rows that the side file names; forget_identity: forget's rows of people who are
-    not in holdout_association. Entries keep their order.
+    """Splits derived from others, in the order of their entries.
+
+    retain_joint: retain_synth's rows of people in forget; retain_disjoint: its rows without identity; fragile_set:
+    retain_disjoint's rows in the metadata file; forget_identity: forget's rows of people not in holdout_association.
     """
 
     retain_joint: list[Entry]
@@ -30,8 +31,7 @@ def derive_splits(
 ) -> DerivedSplits:
     """Derive them from forget, holdout_association, retain_synth and the file names of fragile_set_ids.json.
 
-    Raises DataError when a forget or holdout row has no identity_id, or when not one fragile name is a row of
-    retain_disjoint.
+    Raises DataError if a forget or holdout row has no identity_id, or if no fragile name is a row of retain_disjoint.
     """
     people = {identity_of(entry, "forget") for entry in forget}
     held = {identity_of(entry, "holdout_association") for entry in association}
@@ -39,8 +39,8 @@ def derive_splits(
     rare = [entry for entry in nobody if file_name(entry) in set(fragile)]
     if fragile and nobody and not rare:
         raise DataError(
-            f"{FRAGILE}: none of its {len(fragile)} file names is a picture of retain_synth without identity; "
-            "the side file belongs to another data set"
+            f"{FRAGILE}: none of its {len(fragile)} file names is an image of retain_synth without identity; "
+            "the metadata file belongs to another data set"
         )
     return DerivedSplits(
         retain_joint=[entry for entry in retain if _identity(entry) in people],
@@ -51,7 +51,7 @@ def derive_splits(
 
 
 def whole_and_partial(df: Sequence[Entry], sensitive: Sequence[Entry]) -> tuple[list[int], list[int]]:
-    """Row numbers of Df whose identity is *whole* (all its sensitive pictures are in Df) and *partial* (some are).
+    """Rows of Df whose identity is *whole* (all its sensitive images are in Df), and *partial* (only some are).
 
     sensitive: the rows of forget and holdout_association. Raises DataError for a row without identity_id.
     """
@@ -63,7 +63,7 @@ def whole_and_partial(df: Sequence[Entry], sensitive: Sequence[Entry]) -> tuple[
 
 
 def identity_of(entry: Entry, split: str) -> str:
-    """The identity_id of an entry. Raises DataError when it has none."""
+    """The identity_id of an entry. Raises DataError if it has none."""
     identity = _identity(entry)
     if identity is None:
         raise DataError(f"split '{split}': {entry.image} has no 'identity_id'; SALMUBench needs one on every such row")
@@ -71,15 +71,15 @@ def identity_of(entry: Entry, split: str) -> str:
 
 
 def file_name(entry: Entry) -> str:
-    """The last part of the image's path, which the side files use."""
+    """The last part of the image's path, which the metadata files use."""
     return PurePosixPath(entry.image).name
 
 
 def name_of(entry: Entry, people: Mapping[str, Mapping[str, Any]], split: str = "forget") -> str:
-    """The name of the entry's person. Raises DataError when the side file does not know the identity."""
+    """The name of the entry's person. Raises DataError if the metadata file lacks the identity."""
     identity = identity_of(entry, split)
     if identity not in people:
-        raise DataError(f"{IDENTITIES} has no identity '{identity}' ({entry.image}); the side file does not match")
+        raise DataError(f"{IDENTITIES} has no identity '{identity}' ({entry.image}); it belongs to another data set")
     return str(people[identity]["name"])
 
 
@@ -87,7 +87,7 @@ def core_texts(entry: Entry, people: Mapping[str, Mapping[str, Any]]) -> tuple[s
     """CoreAssoc's texts of a forget entry, "{name} {value}" and "{value} {name}". Raises DataError without a value."""
     name, value = name_of(entry, people), entry.extra.get("value")
     if value is None or not str(value).strip():
-        raise DataError(f"split 'forget': {entry.image} has no 'value'; import the data with its side files")
+        raise DataError(f"split 'forget': {entry.image} has no 'value'; import the data with its metadata files")
     return f"{name} {value}", f"{value} {name}"
 
 

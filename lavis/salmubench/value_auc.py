@@ -1,4 +1,4 @@
-"""Value AUC (ours): is the true value of a fact still distinguished from fictitious ones?"""
+"""Value AUC (ours): does the model still distinguish the true value of a fact from fictitious ones?"""
 
 from __future__ import annotations
 
@@ -15,27 +15,20 @@ from lavis.evaluation.inputs import TIE, paired_rows, row_numbers, unit_rows
 from lavis.evaluation.metric import Column, NotMeasured
 from lavis.salmubench.data import UNSEEN, BenchmarkData
 from lavis.salmubench.fictitious_values import HINT, FakerValues, Values, persona_values
-from lavis.salmubench.metric import IDENTITIES, PREFIX, Numbers, SalmuMetric, summarised
+from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, people_column, summarised
 from lavis.salmubench.splits import identity_of
 
-KEY = PREFIX + "value_auc"
-COUNT = 19  # fictitious captions per pair: chance is then one in twenty
+COUNT = 19  # fictitious captions per pair: the true one is then one in twenty
 
 
 @registry.register_metric("value_auc")
 class ValueAuc(SalmuMetric):
-    """Over the pairs of forget whose caption holds the value literally; 0.5 is chance, 1 full memory, 0 a trace too."""
+    """Over forget's pairs whose caption contains the value literally; 0.5 is chance, 1 full memory, 0 a trace too."""
 
     columns = (
-        Column(KEY, "value AUC", "true value among fictitious ones; 0.5 is chance", groups=()),
-        Column(
-            *(KEY + "_whole", "value AUC whole", "true value among fictitious ones; 0.5 is chance"),
-            groups=(IDENTITIES,),
-            order=90,
-        ),
-        Column(
-            KEY + "_partial", "value AUC partial", "the same for partial identities", groups=(IDENTITIES,), order=100
-        ),
+        Column(PREFIX + "value_auc", "value AUC", "true value among fictitious ones; 0.5 is chance", groups=()),
+        people_column("value_auc_whole", "value AUC whole", "true value among fictitious ones; 0.5 is chance", 90),
+        people_column("value_auc_partial", "value AUC partial", "the same for partial identities", 100),
     )
     order = 105
 
@@ -47,12 +40,12 @@ class ValueAuc(SalmuMetric):
             locale = data.people.get(identity_of(entry, "forget"), {}).get("locale")
             drawn = {field: pool(field, locale)} if entry.extra.get("value") else {}
             others.append(fictitious_captions(entry, caption, drawn, seed=data.choices.seed))
-        kept = [row for row, texts in enumerate(others) if texts]
-        if not kept:
-            raise NotMeasured("no caption of split 'forget' holds the 'value' of its row, or no field has other values")
-        rows = data.texts([text for row in kept for text in others[row]], "value AUC")
-        owner = np.repeat(np.arange(len(kept)), [len(others[row]) for row in kept])
-        part = forget.only(kept)
+        usable = [row for row, texts in enumerate(others) if texts]
+        if not usable:
+            raise NotMeasured("no caption of split 'forget' contains its row's 'value', or no field has other values")
+        rows = data.texts([text for row in usable for text in others[row]], "value AUC")
+        owner = np.repeat(np.arange(len(usable)), [len(others[row]) for row in usable])
+        part = forget.only(usable)
         return summarised(data, part, "value_auc", value_aucs(part.image, part.text, rows, owner))
 
 
@@ -69,10 +62,10 @@ def _pool(data: BenchmarkData) -> Values:
 def fictitious_captions(
     entry: Entry, caption: str, values: Mapping[str, Sequence[str]], *, count: int = COUNT, seed: int = 42
 ) -> list[str]:
-    """At most `count` captions of the entry with another value in the true one's place, name and wording kept.
+    """At most `count` versions of the entry's caption with another value in place of the true one.
 
-    values: field → values to draw from; the true one is left out. Empty where the caption does not contain the value
-    literally (a paraphrase) or the field has no other value. The draw depends on the seed and the picture alone.
+    values: field → values to draw from, apart from the true one. Empty if the caption does not contain the value
+    literally (a paraphrase) or the field has no other value. The draw depends only on the seed and the image's name.
     """
     value, pool = entry.extra.get("value"), values.get(str(entry.extra.get("field")), ())
     if not value or caption.count(str(value)) != 1:
@@ -84,11 +77,11 @@ def fictitious_captions(
 
 
 def value_aucs(image: Any, text: Any, other: Any, owner: Any) -> np.ndarray:
-    """Value AUC (ours, not SALMUBench's) of every pair, (n,): is the true value told from fictitious ones?
+    """Value AUC (ours, not SALMUBench's) of each pair, (n,).
 
-    The share of fictitious captions (own name, same wording, another value) that are less like the image than the
-    true caption is, a tie counting one half: 0.5 is chance, 1 full memory, and 0 a trace as well. image (n, D) and
-    text (n, D) are paired; other (m, D), the fictitious captions; owner (m,), the pair each belongs to.
+    The share of fictitious captions (same name and wording, another value) that are less similar to the image than the
+    true caption, a tie counting one half: 0.5 is chance, 1 full memory, and 0 a trace as well. image (n, D) and text
+    (n, D) are paired; other (m, D), the fictitious captions; owner (m,), the pair of each.
 
     Raises DataError as `unit_rows` and for a pair without a fictitious caption; ValueError on shapes.
     """

@@ -1,4 +1,4 @@
-"""Zero-shot classification: images against the texts of classes."""
+"""Zero-shot classification: images compared with the texts of classes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from lavis.common.errors import DataError
 from lavis.evaluation.inputs import TIE, row_numbers, unit_rows
 
-BLOCK = 4096  # images whose scores are held at a time
+BLOCK = 4096  # images scored at a time
 
 
 def top1(image: Any, classes: Any, labels: Any, name: str) -> float:
-    """Share of images (n, D) whose class (labels (n,)) has strictly the greatest cosine among classes (k, D).
+    """Share of images (n, D) whose class (labels (n,)) has strictly the largest cosine among classes (k, D).
 
-    Raises DataError as `unit_rows` and when there are fewer than two classes; ValueError on shapes and labels.
+    Raises DataError as `unit_rows` and for fewer than two classes; ValueError on shapes and labels.
     """
     images, rows = unit_rows(image, f"{name} images"), unit_rows(classes, f"{name} classes")
     labels = row_numbers(labels, len(images), f"{name} labels")
@@ -33,10 +33,10 @@ def top1(image: Any, classes: Any, labels: Any, name: str) -> float:
 
 
 def class_features(prompts: Any, classes: Any) -> np.ndarray:
-    """Class rows (k, D): the mean of each class's unit prompt rows, brought back to unit length.
+    """Class rows (k, D): the mean of each class's unit prompt rows, normalised.
 
-    prompts (m, D), features of all prompts; classes (m,), the class 0 … k − 1 of each. Raises DataError as
-    `unit_rows`, ValueError for a class without a prompt.
+    prompts (m, D), features of all prompts; classes (m,), the class 0 … k − 1 of each. Raises DataError as `unit_rows`,
+    ValueError for a class without a prompt.
     """
     rows = unit_rows(prompts, "class prompts")
     classes = row_numbers(classes, len(rows), "classes")

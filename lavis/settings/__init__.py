@@ -1,1 +1,1 @@
-"""Every setting, declared once; a configuration is composed from files and options, checked, and then frozen."""
+"""All settings, declared once. A configuration is composed from files and options, checked and frozen."""

@@ -1,7 +1,7 @@
-"""What differs between two configurations, and how far each difference reaches.
+"""The differences between two configurations, and what each affects, which its setting declares.
 
-A run goes on from a checkpoint unless a difference reaches the weights; finished results stand unless one reaches the
-weights or the results. How far a setting reaches is declared where the setting is.
+A run continues from a checkpoint unless a difference affects weights; finished results are valid unless one affects
+weights or results.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ METHOD_ARGS = "run.method_args"  # declared by the method
 
 @dataclass(frozen=True)
 class Change:
-    """A setting by its full name, its value then and now, and what the difference affects."""
+    """A setting's full name, its values then and now, and what the difference affects."""
 
     key: str
     then: Any
@@ -32,15 +32,16 @@ class Change:
 def changes(former: Plain, now: Plain, least: Affects) -> list[Change]:
     """The differences between two plain configurations (`Config.to_dict`) that affect at least `least`.
 
-    A setting that `former` lacks was at its default. One that `now` lacks is not compared. One that is declared
-    nowhere counts as affecting weights.
+    A setting that `former` lacks had its default. One that `now` lacks is not compared. An undeclared one affects
+    weights.
     """
-    found: list[Change] = []
     model = registry.get_model_class(now["model"]["arch"]).config_class
-    for prefix, section in (("run", RunConfig), ("model", model)):
-        found += _of_section(section, former.get(prefix, {}), now[prefix], prefix, now["run"])
-    found += _between_data(former.get("datasets", {}), now["datasets"], now["run"])
-    return [change for change in found if change.affects >= least]
+    differences = [
+        *_of_section(RunConfig, former.get("run", {}), now["run"], "run", now["run"]),
+        *_of_section(model, former.get("model", {}), now["model"], "model", now["run"]),
+        *_between_data(former.get("datasets", {}), now["datasets"], now["run"]),
+    ]
+    return [change for change in differences if change.affects >= least]
 
 
 def _between_data(former: Plain, now: Plain, run: Plain) -> Iterator[Change]:
@@ -53,7 +54,7 @@ def _between_data(former: Plain, now: Plain, run: Plain) -> Iterator[Change]:
 
 
 def _of_section(section: type, then: Plain, now: Plain, prefix: str, run: Plain) -> Iterator[Change]:
-    """Differences of a whole section; what `now` lacks is taken to be as it was."""
+    """Differences in a whole section; a setting that `now` lacks counts as unchanged."""
     same = {name: value for name, value in then.items() if name in declared(section)}
     return _differences(section, then, {**same, **now}, prefix, run)
 
@@ -68,7 +69,7 @@ def _differences(section: type, then: Plain, now: Plain, prefix: str, run: Plain
 
 
 def _difference(item: Declared, then: Plain, now: Plain, key: str, run: Plain) -> Iterator[Change]:
-    """Of one setting of a section; of every setting within it, where it is a section itself."""
+    """Differences in one setting of a section or, if it is a section itself, in all settings within it."""
     inner, keyed = (trainer_of(run).params_class, False) if key == METHOD_ARGS else section_of(item.hint)
     default = item.default if inner is None else {}
     before, after = then.get(item.name, default), now.get(item.name, default)
@@ -83,7 +84,7 @@ def _difference(item: Declared, then: Plain, now: Plain, key: str, run: Plain) -
 
 
 def _same(one: Any, other: Any, absent: float | None) -> bool:
-    """Equality; of mappings where a name that is not there means `absent`, that of what they mean."""
+    """Equality. If `absent` is given, a name that a mapping lacks has this value."""
     if absent is None or not isinstance(one, Mapping):
         return one == other
     return all(one.get(name, absent) == other.get(name, absent) for name in one.keys() | other.keys())

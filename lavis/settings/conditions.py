@@ -1,6 +1,6 @@
-"""When a setting that otherwise only changes results, or nothing, reaches the weights: by the run's other settings.
+"""Conditions on a run under which a setting affects weights that otherwise affects results, or nothing.
 
-`run` is the plain `run` section, `key` the full name of the setting.
+`run` is the plain `run` section, `key` the setting's full name.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ def trainer_of(run: Mapping[str, Any]) -> Any:
 
 
 def read_by_method(run: Mapping[str, Any], key: str) -> bool:
-    """True when the run's method reads this optional setting; False for a method that is known elsewhere only."""
+    """True if the run's method reads this optional setting; False for a method that is not registered here."""
     known = (run.get("method") or ORIGINAL) in registry.names("trainer")
     return known and key.rsplit(".", 1)[-1] in trainer_of(run).reads
 
 
 def chooses_epoch(run: Mapping[str, Any], key: str) -> bool:
-    """True when scores on run.valid_splits choose which epoch's weights are the best: how they are taken matters."""
+    """True if scores on run.valid_splits choose the best epoch, because then it matters how they are computed."""
     return bool(run.get("valid_splits"))
 
 
 def trained_or_chosen_on(run: Mapping[str, Any], key: str) -> bool:
-    """True when the split that a key of `annotations` names is trained on, or its scores choose the best epoch."""
+    """True if the split in a key of `annotations` is trained on, or its scores choose the best epoch."""
     used = [*run.get("train_splits", []), *run.get("valid_splits", [])]
     return key.split(".")[-2] in used or bool(run.get("train_on_holdout"))

@@ -1,4 +1,4 @@
-"""From YAML and options to one typed, validated configuration that does not change afterwards.
+"""Composes YAML and options into one typed, validated, frozen configuration.
 
 Merge order, later wins: dataclass defaults, the type `model.model_type` of `lavis/configs/models/<arch>.yaml`,
 `lavis/configs/datasets/<name>/defaults.yaml`, `lavis/configs/methods/<method>.yaml`, the user's file, its
@@ -27,15 +27,15 @@ from lavis.settings.validation import make, read
 SECTIONS = ("model", "datasets", "run")
 DEFAULTS = Path(__file__).resolve().parent.parent / "configs"
 T = TypeVar("T")
-Layer = tuple[str, dict[str, Any]]  # where settings come from, and they themselves
+Layer = tuple[str, dict[str, Any]]  # the source of some settings, and the settings
 
 
 @dataclass(frozen=True)
 class Config:
     """A composed configuration.
 
-    `source` is the user's file, `job_name` the command-line name of the task ("salmu_retrieval"), `flags` the run
-    settings that the command line gave by flags of their own.
+    `source` is the user's file, `job_name` the task's name on the command line ("salmu_retrieval"), `flags` the run
+    settings that command-line flags set.
     """
 
     model: ModelConfig
@@ -47,7 +47,7 @@ class Config:
 
     @property
     def backbone(self) -> str:
-        """The architecture's family, the name of --backbone and of folders: clip, albef, blip."""
+        """The architecture's family, used in --backbone and in folder names: clip, albef, blip."""
         return registry.get_model_class(self.model.arch).family
 
     @property
@@ -59,7 +59,7 @@ class Config:
         return self.datasets[self.dataset_name]
 
     def unread(self) -> list[str]:
-        """A sentence for each setting that was given and that nothing in this run reads."""
+        """A message for each setting that was given and that nothing in this run reads."""
         run = dataclasses.asdict(self.run)
         sections = {"model": self.model, f"datasets.{self.dataset_name}": self.dataset, "run": self.run}
         return [
@@ -71,14 +71,14 @@ class Config:
         ]
 
     def to_dict(self, **found: Any) -> dict[str, Any]:
-        """Plain containers, for logs and checkpoints; `found` are run settings as they turned out (df_size=630)."""
+        """Plain containers, for logs and checkpoints; `found` are settings that the run determined (df_size=630)."""
         run = dataclasses.asdict(self.run) | found
         datasets = {name: dataclasses.asdict(section) for name, section in self.datasets.items()}
         return {"model": dataclasses.asdict(self.model), "run": run, "datasets": datasets}
 
 
 def check_backbone(name: str) -> None:
-    """Refuse what is no family of a registered model. Raises ConfigError with those there are."""
+    """Raise ConfigError unless a registered model belongs to this family."""
     families = sorted({registry.get_model_class(arch).family for arch in registry.names("model")})
     if name not in families:
         raise ConfigError(f"unknown backbone '{name}'; {suggest(name, families)}")
@@ -90,8 +90,8 @@ def load_config(cfg_path: str | Path, options: Sequence[str] = (), job: Sequence
     Args:
         cfg_path: the user's YAML file.
         options: dot-list overrides ("run.max_epoch=1").
-        job: names whose `run.jobs.<name>` sections apply, in order; the last that is a method is the one that trains.
-        flags: run keys that command-line flags set (they win over the file, not over `options`); None is not given.
+        job: names whose `run.jobs.<name>` sections apply, in order; the last method among them is the one that trains.
+        flags: run keys from command-line flags, which win over the file but not over `options`; None means not given.
 
     Raises ConfigError (unknown key, wrong type or value) and MissingFile.
     """
@@ -100,9 +100,7 @@ def load_config(cfg_path: str | Path, options: Sequence[str] = (), job: Sequence
     for name, content in sources:
         _check_sections(content, name)
     given = {key: value for key, value in flags.items() if value is not None}
-    model = _compose_model(sources)
-    datasets = _compose_datasets(sources)
-    run = _compose_run(sources, job, given)
+    model, datasets, run = _compose_model(sources), _compose_datasets(sources), _compose_run(sources, job, given)
     config = Config(model, datasets, run, path, _job_name(datasets, run, path), frozenset(given))
     with _naming(f"{path} with --options" if options else path):
         _check_names(config)
@@ -112,20 +110,20 @@ def load_config(cfg_path: str | Path, options: Sequence[str] = (), job: Sequence
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise MissingFile(f"configuration file {path} does not exist; the project's own lie under configs/")
+        raise MissingFile(f"configuration file {path} does not exist; the project's own are under configs/")
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold the sections {', '.join(SECTIONS)}, found a {type(content).__name__}")
+        raise ConfigError(f"{path} must have the sections {', '.join(SECTIONS)}, found a {type(content).__name__}")
     return content
 
 
 def _read_options(options: Sequence[str]) -> dict[str, Any]:
     for option in options:
         if "=" not in option:
-            raise ConfigError(f"--options takes key=value pairs (run.max_epoch=1), got '{option}'")
+            raise ConfigError(f"--options takes key=value pairs such as run.max_epoch=1, got '{option}'")
     try:
         content: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(options)), resolve=True)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
@@ -153,12 +151,12 @@ def _compose_model(sources: Sequence[Layer]) -> ModelConfig:
 
 
 def _given_last(layers: Sequence[Layer], key: str, default: Any) -> tuple[str, Any]:
-    """The last source that gives a setting, and the value; "defaults" where none does."""
+    """The last source that gives a setting, and the value; "defaults" if none does."""
     return next(((source, layer[key]) for source, layer in reversed(layers) if key in layer), ("defaults", default))
 
 
 def _type_defaults(arch: str, named: Any) -> list[Layer]:
-    """What a named type of an architecture sets; nothing where the package names none (clip's are open_clip's own)."""
+    """The settings of an architecture's named type; none if the package has no types (clip's are open_clip's)."""
     for source, types in _package_defaults("models", f"{arch}.yaml", "types") if named else []:
         if named not in list(types):
             raise ConfigError(f"'{arch}' has no type '{named}'; {suggest(str(named), types)}")
@@ -176,7 +174,7 @@ def _compose_datasets(sources: Sequence[Layer]) -> dict[str, DatasetConfig]:
 
 
 def compose_dataset(name: str, sources: Sequence[Layer] = ()) -> DatasetConfig:
-    """`datasets.<name>`: the package's defaults under (source, keys) layers. Raises ConfigError."""
+    """`datasets.<name>` from the package's defaults and then (source, keys) layers. Raises ConfigError."""
     builder = registry.get_builder_class(name)
     layers = [*_package_defaults("datasets", f"{name}/defaults.yaml"), *sources]
     dataset = _merged(builder.config_class, layers, f"datasets.{name}")
@@ -187,12 +185,14 @@ def compose_dataset(name: str, sources: Sequence[Layer] = ()) -> DatasetConfig:
 
 def _compose_run(sources: Sequence[Layer], job: Sequence[str], flags: dict[str, Any]) -> RunConfig:
     (path, user), (option_name, options) = sources
-    layers = [layer for name in job for layer in _package_defaults("methods", f"{name}.yaml", "run")]
-    layers.append((path, user.get("run", {})))
-    layers += _job_layers(path, user, job)
-    layers.append(("command line", flags))
-    layers += _job_layers(option_name, options, job)
-    layers.append((option_name, options.get("run", {})))
+    layers = [
+        *(layer for name in job for layer in _package_defaults("methods", f"{name}.yaml", "run")),
+        (path, user.get("run", {})),
+        *_job_layers(path, user, job),
+        ("command line", flags),
+        *_job_layers(option_name, options, job),
+        (option_name, options.get("run", {})),
+    ]
     return _merged(RunConfig, layers, "run")
 
 
@@ -212,7 +212,7 @@ def _job_layers(source: str, content: dict[str, Any], job: Sequence[str]) -> lis
 
 
 def _or_empty(section: Any) -> Any:
-    """A section that the file leaves empty (`salmu:`) has no settings."""
+    """Read a section that the file leaves empty (`salmu:`) as one without settings."""
     return {} if section is None else section
 
 
@@ -225,7 +225,7 @@ def _package_defaults(room: str, name: str, section: str | None = None) -> list[
 
 
 def _merged(section: type[T], layers: Sequence[Layer], prefix: str) -> T:
-    """A section from its layers, later ones winning. Raises ConfigError that names the layer at fault."""
+    """A section from its layers; later ones win. Raises ConfigError that names the wrong layer."""
     values: dict[str, Any] = {}
     for source, layer in layers:
         with _naming(source):
@@ -235,7 +235,7 @@ def _merged(section: type[T], layers: Sequence[Layer], prefix: str) -> T:
 
 
 def _overlaid(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
-    """Both mappings as one. Where both have a key, `high` wins; where both have a mapping there, those become one."""
+    """Merge two mappings: `high` wins, and nested mappings are merged."""
     nested = {
         key: _overlaid(low[key], value)
         for key, value in high.items()
@@ -245,13 +245,13 @@ def _overlaid(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
 
 
 def _latest(layers: Sequence[Layer]) -> str:
-    """The last source that has any settings: where several contradict each other, it most likely brought that about."""
+    """The last source with any settings: if several contradict each other, it is the most likely cause."""
     return next((source for source, layer in reversed(layers) if layer), "defaults")
 
 
 @contextlib.contextmanager
 def _naming(source: str | Path) -> Iterator[None]:
-    """Begin the message of a ConfigError with where the settings come from."""
+    """Prefix the message of a ConfigError with the source of the settings."""
     try:
         yield
     except ConfigError as error:
@@ -268,7 +268,7 @@ def _job_name(datasets: dict[str, DatasetConfig], run: RunConfig, path: Path) ->
 
 
 def _check_names(config: Config) -> None:
-    """Registered names, and what the task cannot follow. Raises ConfigError."""
+    """Raise ConfigError for unregistered names, and for settings that the task does not support."""
     run = config.run
     names = {"runner": ("runner", run.runner), "lr_sched": ("lr_scheduler", run.lr_sched)}
     if run.method is not None and "method" not in config.flags:
@@ -280,7 +280,7 @@ def _check_names(config: Config) -> None:
 
 
 def _check_training(config: Config, job: Sequence[str]) -> None:
-    """What method and runner cannot do, where the configuration is one to train with. Raises ConfigError."""
+    """Raise ConfigError for settings that the method or runner does not support, if the configuration trains one."""
     methods = [name for name in job if name in registry.names("trainer")]
     if methods:
         model = registry.get_model_class(config.model.arch)

@@ -1,4 +1,4 @@
-"""How a setting is declared: its default and meaning, which values it takes, and how far a change of it reaches."""
+"""How a setting is declared: its default and meaning, its valid values, and what a change of it affects."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ Condition = Callable[[Mapping[str, Any], str], bool]  # (the plain `run` section
 
 
 class Affects(enum.IntEnum):
-    """How far a change of a setting reaches, beyond rounding.
+    """What a change of a setting affects, beyond rounding.
 
-    Another device, number of threads or way to divide the work adds the same numbers in another order: the last bits
-    differ. That counts as nothing, so that a run may move to another machine and continue there.
+    With another device, number of threads or division of work, sums run in another order and the last bits differ. That
+    counts as nothing, so that a run may continue on another machine.
     """
 
-    NOTHING = 0  # where files lie, speed, memory, what is logged
-    RESULTS = 1  # the numbers that are reported of the same weights
-    WEIGHTS = 2  # the weights that training ends with
+    NOTHING = 0  # only files' places, speed, memory, logs
+    RESULTS = 1  # the numbers reported for the same weights
+    WEIGHTS = 2  # the weights after training
 
 
 NOTHING, RESULTS, WEIGHTS = Affects
-SEED = {"least": 0, "most": 2**32 - 1}  # NumPy takes no other seeds
+SEED = {"least": 0, "most": 2**32 - 1}  # NumPy's range
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is declared of one setting. Bounds hold for each number of a list or mapping."""
+    """The declaration of one setting. Bounds apply to each number of a list or mapping."""
 
     meaning: str = ""
     affects: Affects = WEIGHTS
-    weights_if: Condition | None = None  # where it is true, a change affects weights, whatever `affects` says
-    choices: tuple[str, ...] = ()  # the only valid texts; "<n>" in one stands for digits
+    weights_if: Condition | None = None  # if true, a change affects weights, whatever `affects` says
+    choices: tuple[str, ...] = ()  # the only valid texts; "<n>" stands for digits
     least: float | None = None
     above: float | None = None
     below: float | None = None
     most: float | None = None
-    also: tuple[float, ...] = ()  # numbers that are valid outside the bounds
-    lone: bool = False  # a text stands for a list of it
-    absent: float | None = None  # what a name counts as that a mapping lacks
-    ignored: str = ""  # why nothing reads the setting, unless `weights_if` says that something does
+    also: tuple[float, ...] = ()  # valid numbers outside the bounds
+    lone: bool = False  # a text means a list of that text
+    absent: float | None = None  # value of names that a mapping lacks
+    ignored: str = ""  # why nothing reads the setting, unless `weights_if` is true
 
     def reach(self, run: Mapping[str, Any], key: str) -> Affects:
         """What a change of `key` affects in a run with these plain settings."""
@@ -64,7 +64,7 @@ def setting(default: Any, meaning: str, **about: Any) -> Any:
 
 @dataclass(frozen=True)
 class Section:
-    """A group of settings. A subclass checks in `__post_init__` what no single setting can say (ConfigError)."""
+    """A group of settings. `__post_init__` of a subclass checks combinations of them (ConfigError)."""
 
     def __post_init__(self) -> None:
         """Nothing to check."""
@@ -84,8 +84,8 @@ class Declared:
 def declared(section: type) -> dict[str, Declared]:
     """The settings of a dataclass by name, in order.
 
-    A subclass that only gives another default (`arch: str = "albef_vqa"`) keeps what its base declares. A field that
-    nothing is declared of counts as one that affects weights.
+    A subclass that only sets another default (`arch: str = "albef_vqa"`) inherits its base's declaration. A field
+    without declaration affects weights.
     """
     hints = typing.get_type_hints(section)
     return {
@@ -104,7 +104,7 @@ def _default(item: dataclasses.Field) -> Any:
 
 
 def section_of(hint: Any) -> tuple[type | None, bool]:
-    """The dataclass that a type stands for, and whether the type is a mapping from names to it; (None, False) else."""
+    """The dataclass in a type hint, and whether the hint is a mapping from names to it; else (None, False)."""
     if dataclasses.is_dataclass(hint):
         return typing.cast(type, hint), False
     values = typing.get_args(hint)

@@ -1,4 +1,4 @@
-"""Settings of the metrics that have some: the sections `salmubench` and `relearn` of `run`."""
+"""Settings of metrics: the sections `salmubench` and `relearn` of `run`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from lavis.settings.declaration import RESULTS, SEED, Section, setting
 
 @dataclass(frozen=True)
 class SalmubenchConfig(Section):
-    """`run.salmubench:` — what the published descriptions leave open."""
+    """`run.salmubench:` — choices that the published descriptions leave open."""
 
-    acs_features: str = setting(
-        "cosine", "what ACS's probe sees of a pair", choices=("cosine", "product"), affects=RESULTS
-    )
+    acs_features: str = setting("cosine", "input of ACS's probe", choices=("cosine", "product"), affects=RESULTS)
     idzsc_prompt: str = setting(
         "name", 'IdZSC\'s prompt: "{name}" or "a photo of {name}"', choices=("name", "photo"), affects=RESULTS
     )
@@ -22,22 +20,16 @@ class SalmubenchConfig(Section):
         "drop", "whether a distractor may equal the query's own caption", choices=("drop", "keep"), affects=RESULTS
     )
     seed: int = setting(42, "seed of every draw; the same for all models that are compared", **SEED, affects=RESULTS)
-    distractors: int = setting(
-        1000, "RetFail: texts drawn from forget, and as many from retain_disjoint", least=1, affects=RESULTS
-    )
+    distractors: int = setting(1000, "RetFail: texts from each of forget and retain_disjoint", least=1, affects=RESULTS)
 
 
 @dataclass(frozen=True)
 class RelearnConfig(Section):
-    """`run.relearn:` — metric kind `relearning`: a copy of the model is taught a part of Df again."""
+    """`run.relearn:` — the metric `relearning`, which trains a copy of the model on a part of Df."""
 
     steps: list[int] = setting([0, 20, 50, 100], "optimiser steps after which it is tested", least=0, affects=RESULTS)
     fraction: float = setting(
-        0.1,
-        "share of every identity's images in Df that is taught; the model is tested on the others",
-        above=0,
-        below=1,
-        affects=RESULTS,
+        0.1, "share of each identity's images in Df to train on; the others test", above=0, below=1, affects=RESULTS
     )
     lr: float = setting(2e-4, "learning rate", above=0, most=1000, affects=RESULTS)
     batch_size: int = setting(32, "images in each step", least=2, affects=RESULTS)

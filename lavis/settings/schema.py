@@ -1,7 +1,6 @@
-"""The typed configuration: every key that a YAML file may set, with its default, meaning, range, and what it affects.
+"""All keys that a YAML file may set, with type, default, meaning, range, and what a change affects.
 
-A setting that does not say what it affects affects weights, so a new one is never changed in the middle of a run
-unless somebody has thought about it.
+By default a setting affects weights, so that nobody can change a new one in the middle of a run without a decision.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ REFERENCE_JOBS = (ORIGINAL, *REFERENCES)
 
 @dataclass(frozen=True)
 class ModelConfig(Section):
-    """`model:` — which backbone. Model classes may extend this (their attribute `config_class`)."""
+    """`model:` — the backbone. Model classes may extend this (attribute `config_class`)."""
 
     arch: str = setting("clip", "registered model")
     model_type: str = setting(
@@ -33,21 +32,21 @@ class ModelConfig(Section):
         None, "weights: a file, local-dir:<folder>, hf-hub:<name>, or a tag the backbone's library knows"
     )
     image_size: int | None = setting(
-        None, "pixels along each side of an image; null: the architecture's own", least=1, most=8192
+        None, "side of an image in pixels; null: the architecture's own", least=1, most=8192
     )
     grad_checkpointing: bool = setting(
-        False, "compute activations again in the backward pass, to save memory", affects=NOTHING
+        False, "save memory: recompute activations in the backward pass", affects=NOTHING
     )
     fast_towers: str = setting(
         "auto",
-        "attention and MLPs rewritten for speed and memory (true), or the library's own (false); auto: where proved",
+        "attention and MLPs rewritten for speed and memory (true), or the library's own (false); auto: if verified",
         choices=("auto", "true", "false"),
         affects=NOTHING,
     )
-    args: dict[str, Any] = setting({}, "further arguments of the architecture")
+    args: dict[str, Any] = setting({}, "other arguments of the architecture")
     override_recipe: bool = setting(
         False,
-        "go on where settings contradict what the weights say about their model; what was replaced is reported",
+        "continue if settings contradict what the weights say about their model; results.json lists what was replaced",
         affects=NOTHING,
     )
 
@@ -56,10 +55,8 @@ class ModelConfig(Section):
 class StageProcessors(Section):
     """One processor for training, one for evaluation: {name: registered name, <argument>: value}."""
 
-    train: dict[str, Any] = setting({}, "processor of training images or texts")
-    eval: dict[str, Any] = setting(
-        {}, "processor of images or texts that are evaluated", affects=RESULTS, weights_if=chooses_epoch
-    )
+    train: dict[str, Any] = setting({}, "processor for training")
+    eval: dict[str, Any] = setting({}, "processor for evaluation", affects=RESULTS, weights_if=chooses_epoch)
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class AnnotationStorage(Section):
     """`build_info.annotations.<split>:` — where the rows of a split are."""
 
     storage: list[str] = setting(
-        [], "JSON files, read one after the other", lone=True, affects=RESULTS, weights_if=trained_or_chosen_on
+        [], "JSON files, read in this order", lone=True, affects=RESULTS, weights_if=trained_or_chosen_on
     )
 
 
@@ -88,7 +85,7 @@ class BuildInfo(Section):
 
 @dataclass(frozen=True)
 class DatasetConfig(Section):
-    """`datasets.<name>:` — one registered builder and where its files lie."""
+    """`datasets.<name>:` — a registered builder and its files."""
 
     data_type: str = setting("images", "kind of data", affects=NOTHING, ignored="every data set here is of images")
     vis_processor: StageProcessors = setting(StageProcessors(), "image processors")
@@ -97,19 +94,13 @@ class DatasetConfig(Section):
     forget_list: str = setting("", "file of the images to forget, with {seed} for run.df_seed")
     image_cache: str = setting(
         "none",
-        "where decoded images of deterministic processors are cached",
+        "cache of decoded images (deterministic processors)",
         choices=("none", "memory", "disk"),
         affects=NOTHING,
     )
-    image_cache_folder: str | None = setting(
-        None, "folder of image_cache=disk; null: <run.output_dir>/pixels", affects=NOTHING
-    )
-    image_cache_gb: float = setting(
-        20.0, "most GiB that all caches in that folder take together", least=0, affects=NOTHING
-    )
-    generate: str | None = setting(
-        None, "draw the data set in this size where it is missing; null: never", choices=("mini", "tiny")
-    )
+    image_cache_folder: str | None = setting(None, "for disk; null: <run.output_dir>/pixels", affects=NOTHING)
+    image_cache_gb: float = setting(20.0, "GiB limit of all caches in that folder", least=0, affects=NOTHING)
+    generate: str | None = setting(None, "draw a missing data set in this size; null: never", choices=("mini", "tiny"))
     generate_seed: int = setting(42, "seed of a drawn data set", **SEED)
 
 
@@ -139,36 +130,26 @@ class RunConfig(Section):
         ignored="the method has no mixing factor",
     )
 
-    output_dir: str = setting("output", "folder that everything is written below", affects=NOTHING)
-    seed: int = setting(42, "seed of everything that is drawn in training", **SEED)
-    seed_folder: bool = setting(False, "put the run into a folder seed-<seed> of its own", affects=NOTHING)
-    subfolder: str = setting(
-        "", "put the run into this folder below its usual one: budget-5, init_lr-1e-4", affects=NOTHING
-    )
+    output_dir: str = setting("output", "folder for everything that is written", affects=NOTHING)
+    seed: int = setting(42, "seed of all draws in training", **SEED)
+    seed_folder: bool = setting(False, "put the run into a subfolder seed-<seed>", affects=NOTHING)
+    subfolder: str = setting("", "put the run into this subfolder, such as budget-5, init_lr-1e-4", affects=NOTHING)
     device: str = setting(
         "auto", "where to compute", choices=("auto", "cpu", "cuda", "cuda:<n>", "mps"), affects=NOTHING
     )
     threads: int | None = setting(None, "CPU threads; null: torch's own choice", least=1, most=1024, affects=NOTHING)
 
-    df_size: int | None = setting(
-        None, "how many images of the forget list are forgotten; set by --df_size; null: all", least=1
-    )
+    df_size: int | None = setting(None, "how many images of the forget list to forget (--df_size); null: all", least=1)
     df_seed: int = setting(42, "which forget list", **SEED)
     dr_max_ratio: int = setting(5, "evaluate at most this many times |Df| rows of Dr", least=1, affects=RESULTS)
     train_on_holdout: bool = setting(False, "references and retrain: train on the holdout splits too")
-    read_holdouts: bool = setting(
-        True, "false: holdout splits count as absent, while settings are being chosen", affects=RESULTS
-    )
+    read_holdouts: bool = setting(True, "false: treat holdout splits as absent, to choose settings", affects=RESULTS)
 
     lr_sched: str = setting("linear_warmup_cosine_lr", "registered schedule of the learning rate")
     init_lr: float = setting(1e-7, "learning rate after the warm-up", least=0, most=1000)
-    min_lr: float = setting(0.0, "learning rate that a cosine falls to", least=0, most=1000)
+    min_lr: float = setting(0.0, "final learning rate of a cosine", least=0, most=1000)
     warmup_lr: float | None = setting(
-        None,
-        "learning rate that the warm-up starts from; -1: init_lr; null: the schedule's own choice",
-        least=0,
-        most=1000,
-        also=(-1,),
+        None, "first learning rate of the warm-up; -1: init_lr; null: the schedule's", least=0, most=1000, also=(-1,)
     )
     warmup_steps: int = setting(0, "steps of the warm-up", least=0)
     weight_decay: float = setting(0.001, "AdamW's weight decay, of matrices alone", least=0, most=1000)
@@ -176,10 +157,10 @@ class RunConfig(Section):
     beta2: float = setting(0.999, "AdamW's decay of the gradient's square", least=0, below=1)
     adam_eps: float = setting(1e-8, "AdamW's epsilon", above=0, most=1000)
     max_epoch: int = setting(10, "epochs", least=1)
-    max_steps_per_epoch: int | None = setting(None, "stop every epoch after so many steps; null: never", least=1)
+    max_steps_per_epoch: int | None = setting(None, "end each epoch after this many steps; null: never", least=1)
     batch_size_train: int = setting(32, "rows in a batch; unlearning takes half from Df, half from Dr", least=1)
-    # Results: an answer that is generated as published depends on the other rows of its batch.
-    batch_size_eval: int = setting(128, "rows in a batch when nothing is trained", least=1, affects=RESULTS)
+    # It affects results: a generated answer, as published, depends on the other rows of its batch.
+    batch_size_eval: int = setting(128, "rows in a batch of evaluation", least=1, affects=RESULTS)
     accum_grad_iters: int = setting(1, "batches in an optimiser step", least=1)
     max_grad_norm: float | None = setting(None, "clip gradients to this norm; null: never", above=0)
     amp: bool = setting(False, "train in half precision")
@@ -190,56 +171,41 @@ class RunConfig(Section):
         choices=("auto", "math", "flash", "efficient"),
     )
     num_workers: int = setting(8, "processes that decode images", least=0, most=1024, affects=NOTHING)
-    weights: dict[str, float] = setting({}, "loss term -> its weight; 1 where it is not named", absent=1.0)
+    weights: dict[str, float] = setting({}, "loss term -> its weight, 1 by default", absent=1.0)
     method_args: dict[str, Any] = setting({}, "the method's own settings")
     teacher_cache: str = setting(
         "auto",
         "the teacher's embeddings: auto (in memory, and in feature_cache for later runs), memory, none (computed live)",
         choices=("auto", "memory", "none"),
     )
-    find_unused_parameters: bool = setting(
-        False, "several processes: look for parameters that the loss does not reach", affects=NOTHING
-    )
+    find_unused_parameters: bool = setting(False, "DDP: find parameters without gradient", affects=NOTHING)
     parallel: str = setting(
-        "ddp",
-        "several processes: ddp (each has the whole model) or fsdp (each has a part of it)",
-        choices=("ddp", "fsdp"),
-        affects=NOTHING,
+        "ddp", "each process has the whole model (ddp) or a part (fsdp)", choices=("ddp", "fsdp"), affects=NOTHING
     )
     gather_similarity: bool = setting(False, "several processes: similarities over the batch of all of them together")
 
     resume_ckpt_path: str | None = setting(None, "weights to start from, in place of the original model's")
-    resume: bool = setting(True, "go on from the newest valid checkpoint of the run folder", affects=NOTHING)
+    resume: bool = setting(True, "continue from the newest valid checkpoint of the run folder", affects=NOTHING)
     keep_last: int = setting(2, "how many checkpoints to keep, besides the best", least=1, affects=NOTHING)
-    save_freq_steps: int = setting(
-        0, "also write a checkpoint every so many steps; 0: only after epochs", least=0, affects=NOTHING
-    )
+    save_freq_steps: int = setting(0, "steps between checkpoints; 0: only after epochs", least=0, affects=NOTHING)
     log_freq: int = setting(50, "steps between two updates of the progress bar", least=1, affects=NOTHING)
     tensorboard: bool = setting(False, "also log to TensorBoard", affects=NOTHING)
 
     evaluate_after: bool = setting(True, "evaluate at the end of training", affects=RESULTS)
-    metrics: list[str] = setting(["retrieval", "membership", "cosine"], "kinds of metrics", affects=RESULTS)
+    metrics: list[str] = setting(["retrieval", "membership", "cosine"], "metrics and suites", affects=RESULTS)
     train_splits: list[str] = setting(["train"], "splits to train on")
-    valid_splits: list[str] = setting([], "splits evaluated after every epoch; the best epoch's checkpoint is kept")
+    valid_splits: list[str] = setting([], "splits evaluated after every epoch, to choose the best checkpoint")
     test_splits: list[str] = setting(["test"], "splits to evaluate, besides df, dr and the holdouts", affects=RESULTS)
-    eval_max_pairs: int | None = setting(
-        None, "evaluate at most so many rows of a split, for quick looks; null: all", least=1, affects=RESULTS
-    )
-    merge_equal_captions: bool = setting(
-        True, "equal strings count as one text", affects=RESULTS, weights_if=chooses_epoch
-    )
-    shard_features: bool = setting(
-        False, "several processes: each holds a part of every split's features when it evaluates", affects=NOTHING
-    )
+    eval_max_pairs: int | None = setting(None, "evaluate at most this many rows per split", least=1, affects=RESULTS)
+    merge_equal_captions: bool = setting(True, "merge equal captions", affects=RESULTS, weights_if=chooses_epoch)
+    shard_features: bool = setting(False, "partition a split's features over the processes", affects=NOTHING)
     use_dist_eval_sampler: bool = setting(
         False,
         "LAVIS: divide evaluation among the processes",
         affects=NOTHING,
         ignored="evaluation is always divided, and exact for any number of processes",
     )
-    k_test: int = setting(
-        256, "candidates that fused encoders rank again", least=1, affects=RESULTS, weights_if=chooses_epoch
-    )
+    k_test: int = setting(256, "candidates to re-rank by matching", least=1, affects=RESULTS, weights_if=chooses_epoch)
     inference_method: str = setting(
         "rank",
         "vqa: rank (the answers of the data set's list) or generate",
@@ -248,41 +214,25 @@ class RunConfig(Section):
         weights_if=chooses_epoch,
     )
     num_ans_candidates: int = setting(
-        128,
-        "vqa: answers of the list that are ranked, chosen by their first token",
-        least=1,
-        affects=RESULTS,
-        weights_if=chooses_epoch,
+        128, "vqa: answers to rank, by their first token", least=1, affects=RESULTS, weights_if=chooses_epoch
     )
     num_beams: int = setting(3, "vqa: beams of generation", least=1, affects=RESULTS, weights_if=chooses_epoch)
-    on_bad_image: str = setting(
-        "fail", "images that cannot be read: fail, or skip (leave them out)", choices=("fail", "skip")
-    )
+    on_bad_image: str = setting("fail", "unreadable images: fail, or skip (leave out)", choices=("fail", "skip"))
     checkpoint: str | None = setting(None, "evaluate.py: which weights", affects=NOTHING)
     checkpoints: list[str] = setting([], "evaluate.py: several weights, one after the other", affects=NOTHING)
     feature_cache: str | None = setting(
         "auto", "folder where embeddings are cached; auto: <output_dir>/features; null: nowhere", affects=NOTHING
     )
-    feature_cache_gb: float = setting(
-        2.0, "most GB that the folder takes; the oldest are deleted", above=0, affects=NOTHING
-    )
-    imagenet: str | None = setting(
-        None, "ImageNet-1k's validation images: class folders, *.tar or *.parquet", affects=RESULTS
-    )
+    feature_cache_gb: float = setting(2.0, "GB limit of that folder; the oldest go first", above=0, affects=NOTHING)
+    imagenet: str | None = setting(None, "ImageNet-1k validation: class folders, *.tar, *.parquet", affects=RESULTS)
     salmubench: SalmubenchConfig = setting(SalmubenchConfig(), "what SALMUBench leaves open")
     relearn: RelearnConfig = setting(RelearnConfig(), "how relearning is measured")
-    jobs: dict[str, Any] = setting(
-        {}, "settings of single jobs: original, compromised, …, or a method", affects=NOTHING
-    )
+    jobs: dict[str, Any] = setting({}, "settings per job: original, compromised, …, or a method", affects=NOTHING)
 
     def __post_init__(self) -> None:
-        """Settings that contradict each other, and a run folder that leaves its usual place. Raises ConfigError."""
+        """Raise ConfigError for settings that contradict each other, and for a run folder outside its place."""
         super().__post_init__()
         if self.train_on_holdout and not self.read_holdouts:
-            raise ConfigError(
-                "run.train_on_holdout=true needs the holdout splits, and run.read_holdouts=false closes them"
-            )
+            raise ConfigError("run.train_on_holdout=true needs holdout splits, but run.read_holdouts=false hides them")
         if Path(self.subfolder).is_absolute() or ".." in Path(self.subfolder).parts:
-            raise ConfigError(
-                f"run.subfolder is '{self.subfolder}'; a folder below the run folder is needed, as in budget-5"
-            )
+            raise ConfigError(f"run.subfolder must be a folder below the run folder, found '{self.subfolder}'")

@@ -1,4 +1,4 @@
-"""From plain values (YAML, options, a method's arguments) to the dataclasses that declare them, or one refusal."""
+"""Converts plain values (YAML, options, a method's arguments) to the dataclasses that declare them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from lavis.common.errors import ConfigError, suggest
 from lavis.settings.declaration import Setting, declared, section_of, without_none
 
 T = TypeVar("T")
-MOST = 2**31 - 1  # of whole numbers that declare no bound of their own
+MOST = 2**31 - 1  # upper bound of whole numbers that declare none
 NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text", Any: "a value"}
 PLURALS = {int: "whole numbers", float: "finite numbers", str: "texts", Any: "finite values"}
 
 
 class _Unfit(Exception):  # noqa: N818 - never leaves this module
-    """The value is not one that the setting takes."""
+    """The value is not valid for the setting."""
 
 
 def build(section: type[T], given: Any, prefix: str) -> T:
-    """The dataclass with these settings and its defaults. Raises ConfigError as `read` and the class itself do."""
+    """The dataclass with these settings and its defaults. Raises ConfigError as `read` and the class itself."""
     return make(section, read(section, given, prefix))
 
 
 def make(section: type[T], values: Mapping[str, Any]) -> T:
-    """The dataclass, and those within it, from values that `read` has returned."""
+    """The dataclass and its nested dataclasses, from values that `read` returned."""
     known = declared(section)
     return section(**{name: _made(value, known[name].hint) for name, value in values.items()})
 
@@ -41,10 +41,10 @@ def _made(value: Any, hint: Any) -> Any:
 
 
 def read(section: type, given: Any, prefix: str) -> dict[str, Any]:
-    """The given settings as plain values of the declared types: `3` becomes 3.0 where a float is declared.
+    """The given settings as plain values of the declared types: `3` becomes 3.0 for a float.
 
-    Raises ConfigError that names the full key: it is unknown (the closest that exist are named), or its value is of
-    another type, out of range, not finite, or not among its choices.
+    Raises ConfigError with the full key if it is unknown (with the closest names), or if its value has another type, is
+    out of range, not finite, or not among the choices.
     """
     known = declared(section)
     for key in _mapping(given, prefix):
@@ -74,7 +74,7 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
 
 
 def _converted(value: Any, hint: Any, about: Setting) -> Any:
-    """The value as the type says. Raises _Unfit."""
+    """The value as the declared type. Raises _Unfit."""
     kind, optional = without_none(hint)
     if value is None and optional:
         return None
@@ -95,7 +95,7 @@ def _instance(value: Any, kind: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Anything that YAML holds, as long as its numbers are finite and its names are text."""
+    """Any YAML content whose numbers are finite and whose names are text."""
     if isinstance(value, dict):
         return {_instance(key, str): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -106,9 +106,9 @@ def _plain(value: Any) -> Any:
 
 
 def _scalar(value: Any, kind: type, about: Setting) -> Any:
-    """A truth value, number or text. Python counts True as a number, a configuration does not."""
+    """A boolean, number or text. In Python True is a number, in a configuration it is not."""
     if kind is str and isinstance(value, bool) and str(value).lower() in about.choices:
-        return str(value).lower()  # YAML reads `true` as a truth value where it is one of a setting's words
+        return str(value).lower()  # YAML reads `true` as a boolean even if it is one of the choices
     if (kind is bool) != isinstance(value, bool):
         raise _Unfit
     if kind is bool:
@@ -147,10 +147,10 @@ def _within(number: float, about: Setting) -> bool:
 
 
 def _refusal(value: Any, hint: Any, about: Setting, where: str) -> str:
-    """What is wrong with a value: its type or, where that is right, its range."""
+    """The message for an invalid value: its type is wrong, or its range."""
     if about.choices:
         return f"{where} is {_shown(value)}; {suggest(str(value), about.choices)}"
-    remark = "; in quotes it is text" if _unquoted(value, hint) else ""
+    remark = "; in quotes it is text" if hint in (str, str | None) and isinstance(value, int | float) else ""
     if _fits(value, hint):
         wanted = [_bounds(value, hint, about), *(f"{number:g}" for number in about.also)]
     else:
@@ -160,7 +160,7 @@ def _refusal(value: Any, hint: Any, about: Setting, where: str) -> str:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether only a bound can be wrong with a value."""
+    """Whether the value has the right type, so that only a bound can be wrong."""
     try:
         _converted(value, hint, Setting(least=-math.inf, most=math.inf, lone=True))
     except _Unfit:
@@ -168,12 +168,8 @@ def _fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def _unquoted(value: Any, hint: Any) -> bool:
-    return hint in (str, str | None) and isinstance(value, int | float)
-
-
 def _shown(value: Any) -> str:
-    """As Python writes it, shortened where it is long."""
+    """The value as Python writes it, shortened if it is long."""
     shortener = reprlib.Repr()
     shortener.maxstring = shortener.maxother = shortener.maxlong = 80
     return shortener.repr(value)
@@ -189,7 +185,7 @@ def kind_of(hint: Any) -> str:
 
 
 def _bounds(value: Any, hint: Any, about: Setting) -> str:
-    """What is declared, in words: "at least 1 and at most 1024"; MOST too where a whole number exceeds it."""
+    """The declared bounds in words: "at least 1 and at most 1024"; with MOST if a whole number exceeds it."""
     most = MOST if about.most is None and isinstance(value, int) and value > MOST else about.most
     words = {"at least": about.least, "above": about.above, "below": about.below, "at most": most}
     limits = " and ".join(f"{word} {bound:.12g}" for word, bound in words.items() if bound is not None)

@@ -1,4 +1,4 @@
-"""What a search chooses from, and the rule by which it chooses."""
+"""The candidates of a search and the rule that chooses among them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 class Rule:
     """How a candidate is chosen: the sweep file's key `search`.
 
-    Of the candidates that keep at least `dr_kept` percent of the compromised model's recall@1 on Dr (mean of both
-    directions), the one with the least `distance` from the reference `target`: the mean of the absolute differences
-    of df_cosine, of recall@1 on Df (as a fraction) and of the membership AUC. Where no candidate keeps that much, the
-    one that keeps most. `out`: path of the written tables, less their suffix.
+    Among the candidates that keep at least `dr_kept` percent of the compromised model's recall@1 on Dr (mean of both
+    directions), the one with the smallest `distance` from the reference `target`: the mean of the absolute differences
+    of df_cosine, of recall@1 on Df (as a fraction) and of the membership AUC. If no candidate keeps that much, the one
+    that keeps most. `out`: path of the written tables without their suffix.
     """
 
     dr_kept: float = 95.0
@@ -24,7 +24,7 @@ class Rule:
 
 @dataclass
 class Candidate:
-    """A method's point of the grid with its numbers (means over the seeds); `chosen` by the rule."""
+    """A method's point of the grid with its metrics (means over the seeds); `chosen` by the rule."""
 
     method: str
     point: str

@@ -31,11 +31,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line of bash/run.py."""
     parser = argparse.ArgumentParser(prog="bash/run.py", description="Run a sweep of unlearning jobs and report on it.")
     parser.add_argument("sweep", nargs="?", default=DEFAULT, help=f"sweep file (default: {DEFAULT})")
-    parser.add_argument("--jobs", type=int, help="jobs at a time (default: one a GPU, or two on the CPU)")
+    parser.add_argument("--jobs", type=int, help="jobs at a time (default: one per GPU, or two on the CPU)")
     parser.add_argument("--dry-run", action="store_true", help="show the commands only")
     parser.add_argument("--with-originals", action="store_true", help="train missing reference models first")
-    parser.add_argument("--report-only", action="store_true", help="run nothing, write the report of what is finished")
-    parser.add_argument("--rerun", action="store_true", help="run finished jobs anew whose settings have changed since")
+    parser.add_argument("--report-only", action="store_true", help="run nothing, report on the finished jobs")
+    parser.add_argument("--rerun", action="store_true", help="rerun finished jobs whose settings have changed since")
     parser.add_argument("--search", action="store_true", help="choose settings from the file's grid")
     parser.add_argument("--launcher", choices=LAUNCHERS, help="where jobs run (default: the sweep file's, else local)")
     parser.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit; implies slurm")
@@ -44,11 +44,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 when a job failed, 2 for a user's fault, 128 + signal when stopped."""
+    """Exit code: 0, 1 after a failed job, 2 after a user's error, 128 + signal if stopped."""
     setup_logging()
     args = parse(argv)
-    sweep = load_sweep(args.sweep)
-    sweep = with_flags(sweep, args)
+    sweep = with_flags(load_sweep(args.sweep), args)
     if args.search:
         from lavis.sweeps.search import search
 
@@ -60,26 +59,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if args.report_only:
         return _report(sweep, [], 0, [])
-    outcomes, code, problems = list[JobResult](), 0, list[str]()
+    results, code, problems = list[JobResult](), 0, list[str]()
     if args.with_originals:
-        outcomes, code = _train_originals(sweep, places, training, make_pool(sweep, args))
+        for path in dict.fromkeys(place.cfg_path for place in places):
+            prepare_data(compose(path, tuple(sweep.options)))
+        results, code = run_jobs(training, make_pool(sweep, args))
     if code < STOPPED:
         check_originals(sweep, places)
         evaluations = evaluation_jobs(sweep, places, problems)
         more, later = run_jobs([*evaluations, *unlearning], make_pool(sweep, args))
-        outcomes, code = [*outcomes, *more], max(code, later)
-    return _report(sweep, outcomes, code, problems)
+        results, code = [*results, *more], max(code, later)
+    return _report(sweep, results, code, problems)
 
 
 def with_flags(sweep: SweepConfig, args: argparse.Namespace) -> SweepConfig:
-    """The sweep with what the command line adds or changes."""
+    """The sweep with the command line's additions and changes."""
     launcher = args.launcher or ("slurm" if args.slurm else sweep.launcher)
     slurm = {**sweep.slurm, **slurm_options(args.slurm)}
     return dataclasses.replace(sweep, options=[*sweep.options, *args.options], launcher=launcher, slurm=slurm)
 
 
 def make_pool(sweep: SweepConfig, args: argparse.Namespace) -> Pool:
-    """Where the jobs run: lanes of this machine, or a cluster's queue (100 jobs at a time unless --jobs says)."""
+    """Where the jobs run: lanes of this machine, or a cluster's queue (100 jobs at a time without --jobs)."""
     config = compose(settings(sweep)[0].cfg_path, tuple(sweep.options))
     lanes = make_lanes(args.jobs, config.run.device)
     if sweep.launcher == "local":
@@ -89,31 +90,26 @@ def make_pool(sweep: SweepConfig, args: argparse.Namespace) -> Pool:
 
 
 def training_jobs(sweep: SweepConfig, places: Sequence[Setting]) -> list[Job]:
-    """train.py jobs of the references; the retrained one for every forget-set size, the others once."""
+    """train.py jobs of the references: `retrained` for every forget-set size, the others once. Raises ConfigError."""
     jobs: dict[str, Job] = {}
     for place in places:
-        if published(compose(place.cfg_path, tuple(sweep.options))):
-            _refuse_seeds(sweep, place)
-            continue
-        for seed in reference_seeds(sweep):
-            own = seed_options(sweep, place.cfg_path, seed)
-            for job in reference_jobs(place.cfg_path, sweep.options, sweep.references, place.df_size, own):
-                jobs.setdefault(job.folder.as_posix(), job)
+        if not published(compose(place.cfg_path, tuple(sweep.options))):
+            for seed in reference_seeds(sweep):
+                options = seed_options(sweep, place.cfg_path, seed)
+                for job in reference_jobs(place.cfg_path, sweep.options, sweep.references, place.df_size, options):
+                    jobs.setdefault(job.folder.as_posix(), job)
+        elif sweep.reference_seeds == "each":
+            raise ConfigError(
+                f"{sweep.source}: 'reference_seeds' is each, but {place.cfg_path} starts from a published checkpoint, "
+                "and there is only one; set reference_seeds: configured"
+            )
     return list(jobs.values())
 
 
-def _refuse_seeds(sweep: SweepConfig, place: Setting) -> None:
-    if sweep.reference_seeds == "each":
-        raise ConfigError(
-            f"{sweep.source}: 'reference_seeds' is each, but {place.cfg_path} starts from a published checkpoint, of "
-            "which there is one; set reference_seeds: configured"
-        )
-
-
 def evaluation_jobs(sweep: SweepConfig, places: Sequence[Setting], problems: list[str]) -> list[Job]:
-    """evaluate.py jobs of references that lack numbers for a forget-set size; weights are linked for them.
+    """evaluate.py jobs of references that lack results for a forget-set size; their weights are linked.
 
-    A reference whose weights cannot be had is added to `problems`: the sweep goes on without it.
+    A reference whose weights are not available is added to `problems`, and the sweep continues without it.
     """
     jobs = []
     for place in places:
@@ -131,7 +127,7 @@ def evaluation_jobs(sweep: SweepConfig, places: Sequence[Setting], problems: lis
 
 
 def check_originals(sweep: SweepConfig, places: Sequence[Setting]) -> None:
-    """Make sure that there is a model to unlearn from. Raises MissingFile with the command that makes it."""
+    """Raises MissingFile if there is no model to unlearn from, with the command that trains it."""
     missing = missing_originals(sweep, places)
     if missing:
         raise MissingFile(
@@ -140,23 +136,15 @@ def check_originals(sweep: SweepConfig, places: Sequence[Setting]) -> None:
         )
 
 
-def _train_originals(
-    sweep: SweepConfig, places: Sequence[Setting], jobs: Sequence[Job], pool: Pool
-) -> tuple[list[JobResult], int]:
-    for path in dict.fromkeys(place.cfg_path for place in places):
-        prepare_data(compose(path, tuple(sweep.options)))
-    return run_jobs(jobs, pool)
-
-
-def _report(sweep: SweepConfig, outcomes: Sequence[JobResult], code: int, problems: Sequence[str]) -> int:
-    """Write the report; after an interruption only say how to go on."""
+def _report(sweep: SweepConfig, results: Sequence[JobResult], code: int, problems: Sequence[str]) -> int:
+    """Write the report; after an interruption only log how to continue."""
     if code >= STOPPED:
-        logger.info("stopped; the same command goes on from here")
+        logger.info("stopped; the same command continues from here")
         return code
     failures = [
-        f"{outcome.job.name} failed with exit code {outcome.code}: {' '.join(outcome.tail[-1:]) or 'no output'}"
-        for outcome in outcomes
-        if outcome.status == "failed"
+        f"{result.job.name} failed with exit code {result.code}: {' '.join(result.tail[-1:]) or 'no output'}"
+        for result in results
+        if result.status == "failed"
     ]
     from lavis.sweeps.collect import make_report
 

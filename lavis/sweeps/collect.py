@@ -1,4 +1,4 @@
-"""From the run folders of a sweep to its report."""
+"""Makes a sweep's report from its run folders."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from lavis.sweeps.schema import SweepConfig
 from lavis.tasks.base import load_model
 
 logger = logging.getLogger(__name__)
-GALLERY_FAULTS = (OSError, RuntimeError, ValueError, KeyError)
+GALLERY_ERRORS = (OSError, RuntimeError, ValueError, KeyError)
 
 
 def make_report(sweep: SweepConfig, failures: Sequence[str] = (), made_by: Sequence[str] = ()) -> Path:
-    """Collect what is finished and write the report's files; returns the page's path.
+    """Collect the finished results and write the report's files; returns the page's path.
 
-    failures: sentences about jobs that failed, shown on the page. Raises MissingFile when there is no result at all.
+    failures: sentences about failed jobs, shown on the page. Raises MissingFile if there are no results at all.
     """
     cells, problems = expand(sweep), list(failures)
     rows = [row for setting in settings(sweep) for row in setting_rows(sweep, setting, cells, problems)]
@@ -46,7 +46,7 @@ def make_report(sweep: SweepConfig, failures: Sequence[str] = (), made_by: Seque
 
 
 def setting_rows(sweep: SweepConfig, setting: Setting, cells: Sequence[Cell], problems: list[str]) -> list[Row]:
-    """The rows of one setting, references first; what is missing or doubtful is added to `problems`."""
+    """The rows of one setting, references first; missing and doubtful results are added to `problems`."""
     rows = []
     for name, seed in itertools.product(sweep.references, reference_seeds(sweep)):
         if not _expected(sweep, setting, name):
@@ -72,13 +72,13 @@ def _remedy(setting: Setting, name: str) -> str:
 
 
 def _expected(sweep: SweepConfig, setting: Setting, name: str) -> bool:
-    """Beside a published original model, only references that the sweep names checkpoints of exist."""
+    """With a published original model, the only other references are those whose checkpoints the sweep names."""
     config = compose(setting.cfg_path, tuple(sweep.options))
     return name == "compromised" or name in sweep.checkpoints or not published(config)
 
 
 def _row(folder: Path, name: str, seed: int | None, setting: Setting, problems: list[str], remedy: str) -> Row | None:
-    """A run folder's row; one that says "broken" where its results cannot be read; None where there are none."""
+    """A run folder's row; a "broken" one if its results cannot be read; None if there are none."""
     try:
         row = row_from_folder(folder, name)
     except MissingFile:
@@ -93,40 +93,38 @@ def _row(folder: Path, name: str, seed: int | None, setting: Setting, problems: 
 
 
 def _same_forget_set(row: Row, setting: Setting, problems: list[str]) -> bool:
-    """Whether a reference's numbers are for this forget set; if not, the row is left out and the page says so."""
+    """Whether a reference's numbers are for this forget set; if not, the row is omitted and the page says so."""
     if row["df_size"] == setting.df_size and row["df_seed"] == setting.df_seed:
         return True
     problems.append(
-        f"{row['name']} is left out: {row['folder']} is for forget list {row['df_seed']} and {row['df_size']} images, "
+        f"{row['name']} is omitted: {row['folder']} is for forget list {row['df_seed']} and {row['df_size']} images, "
         f"not for {setting.df_seed} and {setting.df_size}"
     )
     return False
 
 
 def galleries(sweep: SweepConfig, rows: Sequence[Row], folder: Path, problems: list[str]) -> dict[Any, Gallery]:
-    """A gallery for every setting; one that cannot be made is a problem on the page, not the end of the report."""
-    found: dict[Any, Gallery] = {}
+    """A gallery for every setting; one that cannot be built is a problem on the page, not the end of the report."""
+    built: dict[Any, Gallery] = {}
     places = {(place.backbone, place.task, place.df_size): place for place in settings(sweep)} if sweep.gallery else {}
     for setting, group in by_setting(rows).items():
         if setting not in places:
             continue
         try:
-            found[setting] = _gallery(sweep, places[setting], group)
-        except GALLERY_FAULTS as error:
+            built[setting] = _gallery(sweep, places[setting], group)
+        except GALLERY_ERRORS as error:
             logger.warning("no gallery for %s: %s", setting, error)
             problems.append(f"no gallery of portraits: {error}")
-    for place, gallery in enumerate(found.values()):
+    for number, gallery in enumerate(built.values()):
         folder.mkdir(parents=True, exist_ok=True)
-        gallery.save(folder / f"gallery-{place}.json")
-    return found
+        gallery.save(folder / f"gallery-{number}.json")
+    return built
 
 
 def _gallery(sweep: SweepConfig, setting: Setting, rows: Sequence[Row]) -> Gallery:
     config = compose(setting.cfg_path, tuple(sweep.options), df_size=setting.df_size)
     checkpoints: dict[str, Path] = {}
     for row in rows:
-        if row.get("broken"):
-            continue
-        path = Path(row["checkpoint"] or Path(row["folder"]) / BEST)
-        checkpoints.setdefault(row["name"], path)
+        if not row.get("broken"):
+            checkpoints.setdefault(row["name"], Path(row["checkpoint"] or Path(row["folder"]) / BEST))
     return build_gallery(config, checkpoints, sweep.gallery, load_model)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lavis.common.errors import first_few
 from lavis.common.files import locked
 from lavis.runners.run_dir import LOCK
 from lavis.settings.changes import changes
@@ -25,9 +26,9 @@ _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\t\x20-\x7e\xa0-\uffff]"
 class Job:
     """A command to run once.
 
-    `argv` is passed to the system as it is, never through a shell. `folder` is the run folder: a `results.json`
-    there with `"finished": true` means that there is nothing left to do. `log` receives the output. `inputs` are
-    files that the results follow from, `config` the configuration that the command composes.
+    `argv` goes to the system unchanged, never through a shell. `folder` is the run folder: a `results.json` there with
+    `"finished": true` means that nothing is left to do. `log` receives the output. `inputs` are files that the results
+    depend on, `config` is the configuration that the command composes.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Job:
 
     @property
     def shown(self) -> str:
-        """The command as one would type it."""
+        """The command as typed in a shell."""
         return shlex.join(self.argv)
 
     @property
@@ -47,41 +48,41 @@ class Job:
         return read_results(self.folder).get("finished") is True
 
     def doubt(self) -> str:
-        """Why the finished results may not be what this job would give now; empty where nothing speaks against."""
-        remedy = "--rerun runs it anew"
+        """Why the finished results may differ from what this job would compute now; empty without any reason."""
+        remedy = "--rerun repeats it"
         results = read_results(self.folder)
         changes = config_changes(results.get("config"), self.config)
         if changes:
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-            return f"its results are of other settings ({', '.join(changes[:3])}{more}); {remedy}"
+            return f"its results are of other settings ({first_few(changes)}{more}); {remedy}"
         recorded = results.get("command")
         if isinstance(recorded, list) and recorded and not results.get("config"):
-            (script, given), (own_script, own) = _split(recorded), _split(self.argv)
-            if script == own_script and given != own:
+            (script, words), (own_script, own_words) = _split(recorded), _split(self.argv)
+            if script == own_script and words != own_words:
                 return f"its results are of another command line; {remedy}"
-        made = _modified(self.folder / RESULTS)
-        newer = [str(path) for path in self.inputs if made and _modified(path) > made]
+        written = _modified(self.folder / RESULTS)
+        newer = [str(path) for path in self.inputs if written and _modified(path) > written]
         return f"its results are older than {', '.join(newer)}; {remedy}" if newer else ""
 
     def forget_results(self) -> None:
-        """Remove the run's results and checkpoints, so that it starts over; runs in folders below stay."""
+        """Delete the run's results and checkpoints, so that it starts over; runs in subfolders stay."""
         for path in [self.folder / RESULTS, *self.folder.glob("checkpoint_*")]:
             path.unlink(missing_ok=True)
 
     @property
     def busy(self) -> bool:
-        """Whether another process is writing to the run folder (one that outlived the sweep that started it)."""
+        """Whether another process is writing to the run folder (for example one that outlived its sweep)."""
         return locked(self.folder / LOCK)
 
 
 def config_changes(recorded: Any, current: dict[str, Any]) -> list[str]:
-    """What changes results between two configurations, "run.init_lr 0.001, now 0.0005"; nothing unless both are there.
+    """Differences that affect results, as "run.init_lr 0.001, now 0.0005"; none unless both are configurations.
 
-    A key that `current` lacks is left out.
+    Keys that `current` lacks are ignored.
     """
     if not all(_is_config(config) for config in (recorded, current)):
         return []
-    return [f"{found.key} {found.then}, now {found.now}" for found in changes(recorded, current, Affects.RESULTS)]
+    return [f"{change.key} {change.then}, now {change.now}" for change in changes(recorded, current, Affects.RESULTS)]
 
 
 def _is_config(config: Any) -> bool:
@@ -91,7 +92,7 @@ def _is_config(config: Any) -> bool:
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """The run folder's results.json; empty where there is none or it cannot be read."""
+    """The run folder's results.json; empty if there is none or it cannot be read."""
     try:
         content = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -102,12 +103,12 @@ def read_results(folder: Path) -> dict[str, Any]:
 def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
     """The file name of the first Python script of a command line, and its arguments."""
     words = [str(word) for word in argv]
-    place = next((place for place, word in enumerate(words) if word.endswith(".py")), 0)
-    return Path(words[place]).name, words[place + 1 :]
+    first = next((n for n, word in enumerate(words) if word.endswith(".py")), 0)
+    return Path(words[first]).name, words[first + 1 :]
 
 
 def _modified(path: Path) -> float:
-    """Time of the last change of the file itself (links are followed); 0 where there is none."""
+    """When a file, or the file behind a link, last changed; 0 if there is none."""
     try:
         return path.stat().st_mtime
     except OSError:
@@ -115,7 +116,7 @@ def _modified(path: Path) -> float:
 
 
 def log_tail(path: Path, lines: int = 12, since: int = 0) -> list[str]:
-    """The last lines of a log from byte `since` on, without control characters; empty where there is no log."""
+    """The last lines of a log from byte `since` on, without control characters; empty if there is no log."""
     try:
         with path.open("rb") as handle:
             size = handle.seek(0, 2)
@@ -123,5 +124,5 @@ def log_tail(path: Path, lines: int = 12, since: int = 0) -> list[str]:
             text = handle.read().decode("utf-8", errors="replace")
     except OSError:
         return []
-    kept = [_UNPRINTABLE.sub("", line.rsplit("\r", 1)[-1]).rstrip() for line in text.splitlines(keepends=False)]
-    return [line for line in kept if line][-lines:]
+    printable = [_UNPRINTABLE.sub("", line.rsplit("\r", 1)[-1]).rstrip() for line in text.splitlines()]
+    return [line for line in printable if line][-lines:]

@@ -1,4 +1,4 @@
-"""Where jobs run side by side: one lane a GPU, or a few lanes on the CPU."""
+"""Where jobs run in parallel: one lane per GPU, or a few lanes on the CPU."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from lavis.common.errors import ConfigError
 
-# OpenMP's waiting threads spin by default; with several processes on few cores that slows all of them
-# several-fold. Set before torch is imported, so it has to come from the parent.
+# OpenMP's waiting threads spin by default, which slows several processes on few cores several-fold. The variables must
+# be set before torch is imported, so that the parent has to set them.
 QUIET_THREADS = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A place for one job at a time: its name and the environment variables that a job gets there."""
+    """A place for one job at a time: its name and the environment variables for its jobs."""
 
     name: str
     env: dict[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ def cores() -> int:
 
 
 def visible_gpus() -> list[str]:
-    """CUDA devices by the names CUDA_VISIBLE_DEVICES takes: the variable's own where set, else 0, 1, …"""
+    """CUDA devices as CUDA_VISIBLE_DEVICES names them: as in the variable if it is set, else 0, 1, …"""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -38,9 +38,9 @@ def visible_gpus() -> list[str]:
 def make_lanes(jobs: int | None, device: str = "auto", environ: Mapping[str, str] | None = None) -> list[Lane]:
     """Lanes for `--jobs` and `run.device`.
 
-    A GPU takes one job at a time, so `jobs` can only lower the number of GPUs used. On the CPU the default is
-    two jobs (one on a single core), each with one thread unless OMP_NUM_THREADS says otherwise. A device with
-    a number ("cuda:1") is one lane.
+    A GPU takes one job at a time, so that `jobs` can only lower the number of GPUs used. On the CPU the default is two
+    jobs (one on a single core), each with one thread unless OMP_NUM_THREADS is set. A numbered device ("cuda:1") is one
+    lane. Raises ConfigError for `jobs` below 1.
     """
     environ = os.environ if environ is None else environ
     if jobs is not None and jobs < 1:

@@ -1,4 +1,4 @@
-"""From a sweep file to jobs: one unlearn.py command for every cell of the grid."""
+"""Turns a sweep file into jobs: one unlearn.py command per cell of the grid."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of the grid: a method on a backbone, task, forget-set size and seed, with its job.
+    """One cell of the grid: a method on a backbone, task, forget-set size and seed, with its job.
 
-    `label` is the method's name in tables: with its budget and its point of a grid, where the sweep has them.
+    `label` is the method's name in tables, with its budget and its point of the grid if the sweep has them.
     """
 
     method: str
@@ -46,7 +46,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Setting:
-    """What cells share when their numbers may be compared: backbone, task and forget-set size."""
+    """What cells with comparable numbers share: backbone, task and forget-set size."""
 
     backbone: str
     task: str
@@ -57,12 +57,12 @@ class Setting:
 
 @functools.lru_cache(maxsize=256)
 def compose(cfg_path: str, options: tuple[str, ...] = (), job: tuple[str, ...] = (), **flags: Any) -> Config:
-    """`load_config`, once for the same arguments; callers must not change what they get."""
+    """`load_config`, cached; callers must not change the result."""
     return load_config(cfg_path, options, job, **flags)
 
 
 def expand(sweep: SweepConfig) -> list[Cell]:
-    """All cells, methods innermost. Raises ConfigError for unknown methods, tasks and backbones before any runs."""
+    """All cells, methods innermost. Raises ConfigError for unknown methods, tasks and backbones before any job runs."""
     for method in sweep.methods:
         registry.get_trainer_class(method)
     return [
@@ -75,7 +75,7 @@ def expand(sweep: SweepConfig) -> list[Cell]:
 
 
 def seed_options(sweep: SweepConfig, cfg_path: str, seed: int | None) -> list[str]:
-    """Options that give a run its seed; another than the configured one gets a folder of its own."""
+    """Options that set a run's seed; runs with another seed than the configured one get their own folder."""
     if seed is None or seed == compose(cfg_path, tuple(sweep.options)).run.seed:
         return []
     return [f"run.seed={seed}", "run.seed_folder=true"]
@@ -87,7 +87,7 @@ def reference_seeds(sweep: SweepConfig) -> list[int | None]:
 
 
 def start_of(sweep: SweepConfig, setting: Setting, seed: int | None) -> Path:
-    """The original model that unlearning with a seed starts from, where it is trained here."""
+    """The original model, if trained here, that unlearning with a seed starts from."""
     run = compose(setting.cfg_path, tuple(sweep.options)).run
     plain = original_checkpoint(run, setting.backbone, setting.task)
     own = sweep.reference_seeds == "each" and seed_options(sweep, setting.cfg_path, seed)
@@ -96,7 +96,7 @@ def start_of(sweep: SweepConfig, setting: Setting, seed: int | None) -> Path:
 
 def settings(sweep: SweepConfig) -> list[Setting]:
     """The settings of a sweep in its order: backbones × tasks × df sizes."""
-    found = []
+    crossed = []
     for backbone in sweep.backbones:
         for task in sweep.tasks or [""]:
             path = sweep.path_for(backbone, task)
@@ -105,8 +105,8 @@ def settings(sweep: SweepConfig) -> list[Setting]:
             sizes = sweep.df_sizes or ([] if config.run.df_size is None else [config.run.df_size])
             if not sizes:
                 raise ConfigError(f"{sweep.source}: 'df_sizes' is empty and {path} sets no run.df_size")
-            found += [Setting(backbone, config.job_name, size, config.run.df_seed, path) for size in sizes]
-    return found
+            crossed += [Setting(backbone, config.job_name, size, config.run.df_seed, path) for size in sizes]
+    return crossed
 
 
 def _check_names(sweep: SweepConfig, config: Config, backbone: str, task: str) -> None:
@@ -136,16 +136,16 @@ def _cell(sweep: SweepConfig, setting: Setting, method: str, seed: int | None, v
     trainer = registry.get_trainer_class(method)
     flags = {"unlearn_method": method, "backbone": setting.backbone, "task": setting.task, "df_size": setting.df_size}
     argv = command("unlearn.py", setting.cfg_path, options, **flags)
-    own = int(config.run.seed)
-    name = " · ".join([method + variant.label, setting.backbone, setting.task, str(setting.df_size), f"seed {own}"])
+    used = int(config.run.seed)
+    name = " · ".join([method + variant.label, setting.backbone, setting.task, str(setting.df_size), f"seed {used}"])
     folder = run_folder(config.run, setting.backbone, setting.task, setting.df_size)
     inputs = (Path(config.run.resume_ckpt_path or start),)
     job = Job(name, argv, folder, log_path(config.run, name), inputs, _expected(config, trainer))
-    return Cell(method, setting.backbone, setting.task, setting.df_size, own, setting.cfg_path, job, variant)
+    return Cell(method, setting.backbone, setting.task, setting.df_size, used, setting.cfg_path, job, variant)
 
 
 def _expected(config: Config, trainer: Any) -> dict[str, Any]:
-    """What the results should say of their configuration; a method of one shot has no epochs."""
+    """The configuration that the results should record; a one-shot method has no epochs."""
     content = config.to_dict()
     if trainer.runner == "once":
         del content["run"]["max_epoch"]
@@ -153,7 +153,7 @@ def _expected(config: Config, trainer: Any) -> dict[str, Any]:
 
 
 def command(script: str, cfg_path: str, options: list[str], **flags: Any) -> tuple[str, ...]:
-    """The argument list of one of the entry scripts, run by this interpreter."""
+    """The argument list that runs an entry script with this interpreter."""
     words = [sys.executable, os.path.relpath(ROOT / script)]
     for flag, value in flags.items():
         words += [f"--{flag}", str(value)]

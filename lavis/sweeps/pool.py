@@ -1,4 +1,4 @@
-"""Runs jobs as subprocesses, one a lane, and goes on after a failed one."""
+"""Runs jobs as subprocesses, one per lane, and continues after a failed one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from lavis.sweeps.jobs import Job, log_tail
 from lavis.sweeps.lanes import Lane
-from lavis.sweeps.process import Process, Start, head_log, start_process
+from lavis.sweeps.process import LocalProcess, Process, Start, head_log
 from lavis.sweeps.progress import ProgressDisplay, clock
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ STOPPED_CODES = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, 128 + signal.
 
 @dataclass(frozen=True)
 class JobResult:
-    """What became of a job: status is done, skipped, failed or stopped; `code` is the exit code where it ran."""
+    """How a job ended: status is done, skipped, failed or stopped; `code` is its exit code if it ran."""
 
     job: Job
     status: str
@@ -43,17 +43,17 @@ class _Running:
 class Pool:
     """Runs a list of jobs over lanes.
 
-    SIGINT and SIGTERM are passed on to the running jobs as SIGTERM (they write a checkpoint and end); jobs that
-    have not ended `grace` seconds later, or at a second signal, are killed. No further job is started.
-    `stopped_by` then holds the signal's number.
+    SIGINT and SIGTERM reach the running jobs as SIGTERM (they write a checkpoint and end); jobs that have not ended
+    `grace` seconds later, or at a second signal, are killed. No further job is started, and `stopped_by` is the
+    signal's number.
 
-    A job that outlived an earlier sweep (its launcher was killed) is waited for, and counts as a lane in use. With
-    `rerun`, finished jobs whose settings or inputs have changed since run anew. `start` is how a job is begun: as a
-    process of this machine, or handed to a cluster.
+    A job that outlived an earlier sweep (whose launcher was killed) is waited for, and takes up a lane. With `rerun`,
+    finished jobs whose settings or inputs have changed are repeated. `start` starts a job: as a process of this machine
+    or on a cluster.
     """
 
     def __init__(
-        self, lanes: Sequence[Lane], *, grace: float = 60.0, rerun: bool = False, start: Start = start_process
+        self, lanes: Sequence[Lane], *, grace: float = 60.0, rerun: bool = False, start: Start = LocalProcess
     ) -> None:
         if not lanes:
             raise ValueError("a pool needs at least one lane")
@@ -65,47 +65,44 @@ class Pool:
         self._signals = 0
         self._running: list[_Running] = []
         self._followed: set[int] = set()
+        self._results: dict[int, JobResult] = {}  # by the job's id, like _followed
 
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
-        """Run all jobs; outcomes come in the order of `jobs`."""
-        outcomes: dict[int, JobResult] = {}
+        """Run all jobs; returns their results in the order of `jobs`."""
+        self._results = {}
         with self._handlers(), ProgressDisplay(len(jobs), len(self.lanes)) as progress:
-            waiting = list(self._sift(jobs, outcomes, progress))
-            places = {id(job): place for place, job in enumerate(jobs)}
+            waiting = [job for job in jobs if not self._done_before(job, progress)]
             try:
                 while waiting or self._running:
-                    self._fill(waiting, places, outcomes, progress)
-                    self._reap(places, outcomes, progress)
+                    self._fill(waiting, progress)
+                    self._reap(progress)
                     progress.show([(r.job.name, time.monotonic() - r.started) for r in self._running])
                     time.sleep(POLL_SECONDS)
                     if self.stopped_by is not None:
                         waiting.clear()
-                        self._end_all(places, outcomes, progress)
+                        self._end_all(progress)
             finally:
                 self._kill_all()
-        return [outcomes.get(place) or JobResult(job, "stopped") for place, job in enumerate(jobs)]
+        return [self._results.get(id(job)) or JobResult(job, "stopped") for job in jobs]
 
-    def _sift(self, jobs: Sequence[Job], outcomes: dict[int, JobResult], progress: ProgressDisplay) -> Iterator[Job]:
-        for place, job in enumerate(jobs):
-            if not job.finished:
-                yield job
-                continue
-            doubt = job.doubt()
-            if doubt and self.rerun and not job.busy:
-                progress.say(f"{job.name}: runs anew, {doubt.rpartition(';')[0]}")
-                job.forget_results()
-                yield job
-                continue
-            outcomes[place] = JobResult(job, "skipped", 0)
-            progress.step(f"{job.name}: finished before, skipped{f' - but {doubt}' if doubt else ''}")
+    def _done_before(self, job: Job, progress: ProgressDisplay) -> bool:
+        """Whether a job needs no run; its results are deleted if it is to be repeated."""
+        if not job.finished:
+            return False
+        doubt = job.doubt()
+        if doubt and self.rerun and not job.busy:
+            progress.say(f"{job.name}: repeated, {doubt.rpartition(';')[0]}")
+            job.forget_results()
+            return False
+        self._results[id(job)] = JobResult(job, "skipped", 0)
+        progress.step(f"{job.name}: finished before, skipped{f' - but {doubt}' if doubt else ''}")
+        return True
 
-    def _fill(
-        self, waiting: list[Job], places: dict, outcomes: dict[int, JobResult], progress: ProgressDisplay
-    ) -> None:
-        """Start waiting jobs on the lanes that are free."""
+    def _fill(self, waiting: list[Job], progress: ProgressDisplay) -> None:
+        """Start waiting jobs on free lanes."""
         taken = [running.lane for running in self._running]
         free = [lane for lane in self.lanes if lane not in taken]
-        for lane in free[self._left_over(waiting, places, outcomes, progress) :] if free else []:
+        for lane in free[self._left_over(waiting, progress) :] if free else []:
             job = next((job for job in waiting if id(job) not in self._followed), None)
             if job is None or self.stopped_by is not None:
                 return
@@ -115,13 +112,11 @@ class Pool:
                 self._running.append(_Running(job, lane, self.start(job, lane), offset, began))
                 progress.say(f"{job.name}: started on {lane.name}, log {job.log}")
             except OSError as error:
-                outcomes[places[id(job)]] = JobResult(job, "failed", None, 0.0, [f"could not be started: {error}"])
+                self._results[id(job)] = JobResult(job, "failed", None, 0.0, [f"could not be started: {error}"])
                 progress.step(f"{job.name}: FAILED, could not be started: {error}")
 
-    def _left_over(
-        self, waiting: list[Job], places: dict, outcomes: dict[int, JobResult], progress: ProgressDisplay
-    ) -> int:
-        """How many waiting jobs still run from an earlier sweep; those that have finished meanwhile are struck off."""
+    def _left_over(self, waiting: list[Job], progress: ProgressDisplay) -> int:
+        """How many waiting jobs still run from an earlier sweep; those that have finished leave the list."""
         for job in list(waiting):
             if job.busy:
                 if id(job) not in self._followed:
@@ -131,20 +126,18 @@ class Pool:
                 self._followed.discard(id(job))
                 if job.finished:
                     waiting.remove(job)
-                    outcomes[places[id(job)]] = JobResult(job, "skipped", 0)
+                    self._results[id(job)] = JobResult(job, "skipped", 0)
                     progress.step(f"{job.name}: finished by the earlier sweep's process")
         return len(self._followed)
 
-    def _reap(self, places: dict, outcomes: dict[int, JobResult], progress: ProgressDisplay) -> None:
+    def _reap(self, progress: ProgressDisplay) -> None:
         """Collect the jobs that have ended."""
         for running in list(self._running):
             code = running.process.poll()
-            if code is None:
-                continue
-            self._running.remove(running)
-            outcome = self._judge(running, code)
-            outcomes[places[id(running.job)]] = outcome
-            progress.step(_sentence(outcome), None if outcome.status == "stopped" else outcome.seconds)
+            if code is not None:
+                self._running.remove(running)
+                result = self._results[id(running.job)] = self._judge(running, code)
+                progress.step(_sentence(result), None if result.status == "stopped" else result.seconds)
 
     def _judge(self, running: _Running, code: int) -> JobResult:
         job, seconds = running.job, time.monotonic() - running.started
@@ -157,26 +150,26 @@ class Pool:
             tail.append(f"(it ended without a finished {job.folder / 'results.json'})")
         return JobResult(job, "failed", code, seconds, tail)
 
-    def _end_all(self, places: dict, outcomes: dict[int, JobResult], progress: ProgressDisplay) -> None:
+    def _end_all(self, progress: ProgressDisplay) -> None:
         """Pass the signal on and wait for the jobs to write their checkpoints."""
         progress.say(f"stopping {len(self._running)} running job(s); again to end them at once")
         seen, deadline = self._signals, time.monotonic() + self.grace
         for running in self._running:
             running.process.terminate()
         while self._running and time.monotonic() < deadline and self._signals == seen:
-            self._reap(places, outcomes, progress)
+            self._reap(progress)
             time.sleep(POLL_SECONDS)
         self._kill_all()
-        self._reap(places, outcomes, progress)
+        self._reap(progress)
 
     def _kill_all(self) -> None:
-        """End what is left, with everything it started."""
+        """Kill the remaining jobs, with everything they started."""
         for running in self._running:
             running.process.kill()
 
     @contextmanager
     def _handlers(self) -> Iterator[None]:
-        """Note SIGINT and SIGTERM instead of dying of them (only the main thread may)."""
+        """Note SIGINT and SIGTERM instead of dying from them (only the main thread can)."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -192,12 +185,12 @@ class Pool:
         self.stopped_by = self.stopped_by or number
 
 
-def _sentence(outcome: JobResult) -> str:
-    spent = clock(outcome.seconds)
-    if outcome.status == "done":
-        return f"{outcome.job.name}: done in {spent}"
-    if outcome.status == "stopped":
-        return f"{outcome.job.name}: stopped after {spent}, the same command goes on from there"
-    quoted = "\n".join(f"    | {line}" for line in outcome.tail) or "    | (nothing)"
-    head = f"{outcome.job.name}: FAILED with exit code {outcome.code} after {spent}; last lines of {outcome.job.log}:"
+def _sentence(result: JobResult) -> str:
+    spent = clock(result.seconds)
+    if result.status == "done":
+        return f"{result.job.name}: done in {spent}"
+    if result.status == "stopped":
+        return f"{result.job.name}: stopped after {spent}, the same command continues from there"
+    quoted = "\n".join(f"    | {line}" for line in result.tail) or "    | (nothing)"
+    head = f"{result.job.name}: FAILED with exit code {result.code} after {spent}; last lines of {result.job.log}:"
     return f"{head}\n{quoted}"

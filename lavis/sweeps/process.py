@@ -1,7 +1,8 @@
-"""A job as a process of this machine, and what the pool asks of whatever runs a job."""
+"""A job as a process of this machine, and the protocol of whatever runs a job."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess  # noqa: S404 - argument lists only, never a shell
@@ -13,10 +14,10 @@ from lavis.sweeps.lanes import Lane
 
 
 class Process(Protocol):
-    """What runs a job, here or elsewhere."""
+    """Something that runs a job, here or elsewhere."""
 
     def poll(self) -> int | None:
-        """The exit code; None while it runs."""
+        """The exit code, None while it runs."""
 
     def terminate(self) -> None:
         """Ask it to write a checkpoint and end."""
@@ -29,7 +30,7 @@ Start = Callable[[Job, Lane], Process]
 
 
 class LocalProcess:
-    """A subprocess in a process group of its own, so that a Ctrl-C reaches it through the pool only."""
+    """A subprocess in its own process group, so that a Ctrl-C reaches it only through the pool. Raises OSError."""
 
     def __init__(self, job: Job, lane: Lane) -> None:
         with job.log.open("ab") as log:
@@ -49,20 +50,13 @@ class LocalProcess:
         self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it had ended
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it had ended
         self._process.wait()
 
 
-def start_process(job: Job, lane: Lane) -> Process:
-    """Start a job here and now. Raises OSError when its program cannot be run."""
-    return LocalProcess(job, lane)
-
-
 def head_log(job: Job) -> int:
-    """Write the command into the job's log and return where its output begins."""
+    """Write the command to the job's log and return the byte where its output begins."""
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
         log.write(f"$ {job.shown}\n".encode())

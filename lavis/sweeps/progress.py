@@ -1,4 +1,4 @@
-"""How far a sweep is: one line a job, and a bar with the time left where there is a terminal."""
+"""Shows how far a sweep is: one line per job, and on a terminal a bar with the time left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger("lavis.sweeps")
 
 
 def clock(seconds: float) -> str:
-    """Seconds for people: 42 s, 3 min 05 s, 2 h 07 min."""
+    """Seconds in words: 42 s, 3 min 05 s, 2 h 07 min."""
     whole = int(round(max(seconds, 0.0)))
     if whole < 60:
         return f"{whole} s"
@@ -39,22 +39,21 @@ class ProgressDisplay:
         self._bar.close()
 
     def seconds_left(self, running: Sequence[float] = ()) -> float | None:
-        """Seconds until the last job ends, given how long the running ones have run; None before the first ends."""
+        """Seconds until the last job ends, given how long the running ones have run; None until the first has ended."""
         if not self._times:
             return None
         mean = sum(self._times) / len(self._times)
         waiting = max(0, self.total - self.finished - len(running))
-        return (mean * waiting + sum(max(0.0, mean - spent) for spent in running)) / min(
-            self.lanes, max(1, waiting + len(running))
-        )
+        work = mean * waiting + sum(max(0.0, mean - spent) for spent in running)
+        return work / min(self.lanes, max(1, waiting + len(running)))
 
     def say(self, text: str) -> None:
-        """A line that stays, above the bar."""
+        """Log a line above the bar."""
         with tqdm.external_write_mode(file=sys.stderr):
             logger.info("%s", text)
 
     def step(self, text: str, seconds: float | None = None) -> None:
-        """One job more has ended; `seconds` where it ran."""
+        """Count one more ended job; `seconds` if it ran."""
         self.finished += 1
         if seconds is not None:
             self._times.append(seconds)
@@ -64,7 +63,7 @@ class ProgressDisplay:
         self.say(f"[{self.finished}/{self.total}] {text}{more}")
 
     def show(self, running: Sequence[tuple[str, float]]) -> None:
-        """Refresh the bar, at most once a second."""
+        """Refresh the bar, at most once per second."""
         if self._bar.disable or time.monotonic() - self._shown < 1.0:
             return
         self._shown = time.monotonic()

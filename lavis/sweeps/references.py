@@ -1,4 +1,4 @@
-"""The models that unlearning starts from and is compared with: compromised, clean, retrained."""
+"""The reference models that unlearning starts from and is compared with: compromised, clean, retrained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def reference_config(cfg_path: str, options: Sequence[str], reference: str, df_s
 
 
 def reference_folder(config: Config) -> Path:
-    """The run folder of a configuration made by `reference_config`."""
+    """The run folder of a configuration from `reference_config`."""
     return run_folder(config.run, config.backbone, config.job_name, config.run.df_size)
 
 
@@ -35,9 +35,9 @@ def reference_jobs(
     df_size: int | None = None,
     seed: Sequence[str] = (),
 ) -> list[Job]:
-    """One train.py job for each reference of a configuration.
+    """One train.py job per reference of a configuration.
 
-    For a forget-set size other than its own, or with another seed (`seed` as `seed_options` gives it).
+    df_size: another forget-set size than the configured one. seed: the options of `seed_options`.
     """
     jobs = []
     for reference in references:
@@ -46,17 +46,17 @@ def reference_jobs(
         if df_size is not None and df_size != compose(cfg_path, tuple(options)).run.df_size:
             given.append(f"run.df_size={df_size}")
         size = f" · {config.run.df_size}" if reference == "retrained" else ""
-        own = f" · seed {config.run.seed}" if seed else ""
-        name = f"{reference} · {config.backbone} · {config.job_name}{size}{own}"
+        seeded = f" · seed {config.run.seed}" if seed else ""
+        name = f"{reference} · {config.backbone} · {config.job_name}{size}{seeded}"
         argv, log = command("train.py", cfg_path, given), log_path(config.run, name)
         jobs.append(Job(name, argv, reference_folder(config), log, config=_expected(config, reference)))
     return jobs
 
 
 def _expected(config: Config, reference: str) -> dict[str, Any]:
-    """What a reference's results should say of their configuration.
+    """The configuration that a reference's results should record.
 
-    Metrics that they lack are measured by an evaluation of its own; only `retrained` depends on the size of Df.
+    Without metrics, because a separate evaluation adds missing ones; only `retrained` depends on the size of Df.
     """
     content = config.to_dict()
     del content["run"]["metrics"]
@@ -66,35 +66,31 @@ def _expected(config: Config, reference: str) -> dict[str, Any]:
 
 
 def published(config: Config) -> str | None:
-    """The checkpoint that a configuration starts from instead of an original model trained here, if it names one."""
+    """The checkpoint, if the configuration names one, that it starts from instead of an original model trained here."""
     return config.run.resume_ckpt_path or config.model.pretrained
 
 
 def prepare_data(config: Config) -> None:
-    """Let the data set's builder check its files, or generate them. Raises MissingFile with what to run."""
+    """Let the data set's builder check or generate its files. Raises MissingFile with the command to run."""
     registry.get_builder_class(config.dataset_name)(config.dataset, config.run).prepare()
 
 
 def unlearn_hint(config: Config) -> str:
-    """How to unlearn from a published checkpoint, for a configuration that names one."""
+    """How to unlearn from the published checkpoint that a configuration names."""
     size = config.run.df_size or "<images to forget>"
+    key = "run.resume_ckpt_path" if config.run.resume_ckpt_path else "model.pretrained"
     return (
         f"{config.source} starts from the published checkpoint {published(config)}, so there is nothing to train. "
         "Unlearn from it with\n"
         f"    python unlearn.py --unlearn_method vlul --backbone {config.backbone} --task {config.job_name} "
-        f"--df_size {size} --cfg-path {config.source} --options {_start_option(config)}\n"
-        "(to train references on this data set all the same, set both model.pretrained and run.resume_ckpt_path to "
-        "null with --options)"
+        f"--df_size {size} --cfg-path {config.source} --options {key}={published(config)}\n"
+        "(to train references on this data set anyway, set both model.pretrained and run.resume_ckpt_path to null "
+        "with --options)"
     )
 
 
-def _start_option(config: Config) -> str:
-    key = "run.resume_ckpt_path" if config.run.resume_ckpt_path else "model.pretrained"
-    return f"{key}={published(config)}"
-
-
 def missing_originals(sweep: SweepConfig, settings: Sequence[Setting]) -> list[str]:
-    """Experiment files of which an original model that the sweep starts from is not there yet, each once."""
+    """Experiment files whose original models, which the sweep starts from, do not all exist yet; each once."""
     missing = []
     for setting in settings:
         config = compose(setting.cfg_path, tuple(sweep.options))

@@ -1,4 +1,4 @@
-"""Write the report of a sweep anew from what is on disk: `python -m lavis.sweeps.report --sweep FILE`."""
+"""Rewrites the report of a sweep from the files on disk: `python -m lavis.sweeps.report --sweep FILE`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 for a user's fault."""
+    """Exit code: 0, or 2 after a user's error."""
     from lavis.common.logger import setup_logging
     from lavis.sweeps.collect import make_report
     from lavis.sweeps.schema import load_sweep
 
-    parser = argparse.ArgumentParser(prog="python -m lavis.sweeps.report", description="Write a sweep's report anew.")
+    parser = argparse.ArgumentParser(prog="python -m lavis.sweeps.report", description="Rewrite a sweep's report.")
     parser.add_argument("--sweep", default="configs/sweep/salmu_mini.yaml", help="sweep file (default: %(default)s)")
     parser.add_argument("--out", help="folder to write to (default: the sweep's report_dir)")
-    parser.add_argument("--gallery", type=int, help="portraits to show (default: the sweep's); 0 leaves them out")
+    parser.add_argument("--gallery", type=int, help="portraits to show (default: the sweep's); 0 for none")
     args = parser.parse_args(argv)
     setup_logging()
     sweep = load_sweep(args.sweep)

@@ -19,9 +19,9 @@ LAUNCHERS = ("local", "slurm")
 
 @dataclass
 class SweepConfig:
-    """A sweep; every list is crossed with every other (`budgets` only with methods that take passes over Df).
+    """A sweep; all lists are crossed (`budgets` only with methods that make passes over Df).
 
-    `cfg_path` is one experiment file, or a mapping from task (or "backbone/task") to its file.
+    `cfg_path` is one experiment file, or maps tasks (or "backbone/task") to files.
     """
 
     cfg_path: str | dict[str, str]
@@ -33,11 +33,11 @@ class SweepConfig:
     budgets: list[int] = field(default_factory=list)  # passes over Df, run.max_epoch; empty: that of cfg_path
     settings: dict[str, Any] = field(default_factory=dict)  # method -> {run: {key: value}}
     grid: dict[str, Any] = field(default_factory=dict)  # method -> {run key: [values]}, crossed; or a list of these
-    search: dict[str, Any] = field(default_factory=dict)  # for --search: see lavis.sweeps.search.Rule
+    search: dict[str, Any] = field(default_factory=dict)  # for --search: see lavis.sweeps.candidates.Rule
     options: list[str] = field(default_factory=list)  # passed on to every job, as on the command line
     references: list[str] = field(default_factory=lambda: list(REFERENCES))  # models the report compares with
     checkpoints: dict[str, str] = field(default_factory=dict)  # reference -> weights, for those not trained here
-    reference_seeds: str = "configured"  # or each: references for every seed, and unlearning starts from its own
+    reference_seeds: str = "configured"  # or each: references for every seed, and unlearning starts from its seed's
     launcher: str = "local"  # local | slurm (through submitit)
     slurm: dict[str, Any] = field(default_factory=dict)  # parameters of submitit's executor
     verdict: dict[str, Any] = field(default_factory=dict)  # thresholds: lavis.report.verdicts.VerdictRules
@@ -46,7 +46,7 @@ class SweepConfig:
     source: str = "sweep"  # the file this was read from
 
     def path_for(self, backbone: str, task: str) -> str:
-        """The experiment file of one backbone and task ("" for the task where the sweep names none)."""
+        """The experiment file of a backbone and task (the task is "" if the sweep names none). Raises ConfigError."""
         if isinstance(self.cfg_path, str):
             return self.cfg_path
         for key in (f"{backbone}/{task}", task, backbone):
@@ -57,14 +57,8 @@ class SweepConfig:
 
 
 LISTS = {
-    "methods": str,
-    "backbones": str,
-    "tasks": str,
-    "df_sizes": int,
-    "seeds": int,
-    "budgets": int,
-    "options": str,
-    "references": str,
+    **dict.fromkeys(("methods", "backbones", "tasks", "options", "references"), str),
+    **dict.fromkeys(("df_sizes", "seeds", "budgets"), int),
 }
 REQUIRED = ("cfg_path", "methods")
 
@@ -73,7 +67,7 @@ def load_sweep(path: str | Path) -> SweepConfig:
     """Read and validate a sweep file. Raises MissingFile and ConfigError (naming file, key and what is valid)."""
     path = Path(path)
     if not path.is_file():
-        raise MissingFile(f"sweep file {path} does not exist; the project's own lie under configs/sweep/")
+        raise MissingFile(f"sweep file {path} does not exist; the project's own are in configs/sweep/")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -85,7 +79,7 @@ def sweep_from_dict(content: Any, source: str) -> SweepConfig:
     """Validate the content of a sweep file; `source` names it in messages."""
     names = [entry.name for entry in dataclasses.fields(SweepConfig) if entry.name != "source"]
     if not isinstance(content, dict):
-        raise ConfigError(f"{source} must hold keys such as {', '.join(names[:5])}, found {type(content).__name__}")
+        raise ConfigError(f"{source} must have keys such as {', '.join(names[:5])}, found {type(content).__name__}")
     for key in content:
         if key not in names:
             raise ConfigError(f"{source}: unknown key '{key}'; {suggest(str(key), names)}")
@@ -102,7 +96,7 @@ def sweep_from_dict(content: Any, source: str) -> SweepConfig:
 
 
 def _checked_list(value: Any, key: str, kind: type, source: str) -> list[Any]:
-    """A list of one type without repetitions; a single value stands for a list of one."""
+    """A list of one type without repetitions; a single value counts as a list of one."""
     values = [] if value is None else list(value) if isinstance(value, list) else [value]
     for item in values:
         if not isinstance(item, kind) or isinstance(item, bool):
@@ -138,7 +132,7 @@ def _check_single_values(sweep: SweepConfig) -> None:
 
 
 def _check_methods(sweep: SweepConfig) -> None:
-    """`settings` and `grid` are keyed by methods of the sweep; their values have the right form."""
+    """Raises ConfigError unless `settings` and `grid` map methods of the sweep to values of the right form."""
     for key in ("settings", "grid"):
         for method in getattr(sweep, key):
             if method not in sweep.methods:

@@ -1,9 +1,9 @@
-"""Choosing settings: a grid for every method, judged on the forget and the retain set alone.
+"""Chooses settings from a grid for every method, judged on the forget and retain sets alone.
 
     python bash/run.py --search configs/sweep/salmu_mini_search.yaml
 
-The jobs run with run.read_holdouts=false and without a test split, so that no holdout is opened while settings are
-being chosen; of the references' results only the numbers on Df and Dr are looked at (`visible`). The rule is `Rule`.
+The jobs run with run.read_holdouts=false and without a test split, so that no holdout is opened during the choice; of
+the references' results only the numbers on Df and Dr are used (`visible`). `Rule` is the rule.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ RECALLS = ("df_txt_r1", "df_img_r1", "dr_txt_r1", "dr_img_r1")
 
 
 def search(sweep: SweepConfig, pool: Callable[[], Pool], dry_run: bool = False, report_only: bool = False) -> int:
-    """Run the grid and write the choice; exit code as of a sweep. Raises ConfigError, MissingFile."""
-    rule, (setting,) = read_rule(sweep), _one(sweep)
+    """Run the grid and write the choice; returns a sweep's exit code. Raises ConfigError, MissingFile."""
+    rule, setting = read_rule(sweep), _only_setting(sweep)
     cells = expand(closed(sweep, setting))
     if dry_run:
         list_jobs([cell.job for cell in cells])
@@ -41,19 +41,19 @@ def search(sweep: SweepConfig, pool: Callable[[], Pool], dry_run: bool = False, 
     start, aim = reference_numbers(sweep, setting, "compromised"), reference_numbers(sweep, setting, rule.target)
     code, problems = 0, []
     if not report_only:
-        outcomes, code = run_jobs([cell.job for cell in cells], pool())
+        results, code = run_jobs([cell.job for cell in cells], pool())
         if code >= STOPPED:
             return code
-        problems = [f"{o.job.name} failed: {' '.join(o.tail[-1:])}" for o in outcomes if o.status == "failed"]
-    found = candidates(cells, start, aim)
+        problems = [f"{r.job.name} failed: {' '.join(r.tail[-1:])}" for r in results if r.status == "failed"]
+    points = candidates(cells, start, aim)
     problems += [f"{cell.job.name}: {doubt}" for cell in cells if cell.job.finished and (doubt := cell.job.doubt())]
-    choose(found, rule)
-    write_search(Path(rule.out), sweep, rule, {"compromised": start, rule.target: aim}, found, problems)
+    choose(points, rule)
+    write_search(Path(rule.out), sweep, rule, {"compromised": start, rule.target: aim}, points, problems)
     return code
 
 
 def read_rule(sweep: SweepConfig) -> Rule:
-    """The sweep's `search` section. Raises ConfigError for unknown keys, and where there is nothing to choose from."""
+    """The sweep's `search` section. Raises ConfigError for unknown keys and for methods without a grid."""
     names = [entry.name for entry in dataclasses.fields(Rule)]
     for key in sweep.search:
         if key not in names:
@@ -67,18 +67,18 @@ def read_rule(sweep: SweepConfig) -> Rule:
     return rule
 
 
-def _one(sweep: SweepConfig) -> list[Setting]:
+def _only_setting(sweep: SweepConfig) -> Setting:
     places = settings(sweep)
     if len(places) != 1 or sweep.budgets or sweep.reference_seeds != "configured":
         raise ConfigError(
             f"{sweep.source}: a search is for one backbone, task, df size and budget and the configured references; "
             "it varies 'grid' alone"
         )
-    return places
+    return places[0]
 
 
 def closed(sweep: SweepConfig, setting: Setting) -> SweepConfig:
-    """The sweep as its jobs run: holdouts closed, Df and Dr evaluated, in folders of their own below search/."""
+    """The sweep with the options of a search: holdouts closed, Df and Dr evaluated, run folders below search/."""
     config = compose(setting.cfg_path, tuple(sweep.options))
     if not published(config) and missing_originals(sweep, [setting]):
         raise MissingFile(f"there is no original model yet; train it with: bash bash/ori.sh {setting.cfg_path}")
@@ -88,28 +88,28 @@ def closed(sweep: SweepConfig, setting: Setting) -> SweepConfig:
 
 
 def visible(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """What a choice may look at: numbers on Df and Dr, and the membership AUC of one against the other."""
-    named = {column.key for column in columns_used(SEARCH)}
-    allowed = {k: v for k, v in metrics.items() if k.startswith(("df_", "dr_")) or k in named}
-    return {key: float("nan") if value is None else float(value) for key, value in allowed.items()}
+    """The metrics that the choice may use: those on Df and Dr, and the membership AUC between the two."""
+    used = {column.key for column in columns_used(SEARCH)}
+    allowed = {k: v for k, v in metrics.items() if k.startswith(("df_", "dr_")) or k in used}
+    return {key: math.nan if value is None else float(value) for key, value in allowed.items()}
 
 
 def needed() -> list[str]:
-    """The numbers that a candidate and the references must have."""
+    """The metrics that candidates and references must have."""
     return [*(column.key for column in columns_used(SEARCH)), *RECALLS]
 
 
 def reference_numbers(sweep: SweepConfig, setting: Setting, name: str) -> dict[str, float]:
-    """The visible numbers of a reference. Raises MissingFile where it has none."""
+    """The visible metrics of a reference. Raises MissingFile if any is missing."""
     folder = reference_result(sweep, setting, name).folder
-    found = visible(read_results(folder).get("metrics", {}))
-    if any(key not in found for key in needed()):
+    metrics = visible(read_results(folder).get("metrics", {}))
+    if any(key not in metrics for key in needed()):
         raise MissingFile(f"{name} has no complete results in {folder}; train it with: bash bash/ori.sh")
-    return found
+    return metrics
 
 
 def candidates(cells: Sequence[Cell], start: Mapping[str, float], aim: Mapping[str, float]) -> list[Candidate]:
-    """The points of the grid that have results, in order, seeds averaged."""
+    """The points of the grid that have results, in order, averaged over seeds."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         if cell.job.finished:
@@ -134,11 +134,11 @@ def distance(metrics: Mapping[str, float], aim: Mapping[str, float]) -> float:
 
 
 def choose(found: Sequence[Candidate], rule: Rule) -> None:
-    """Mark one candidate of every method; one whose numbers are not finite is never chosen."""
+    """Mark one candidate per method, never one whose numbers are not finite."""
     for method in dict.fromkeys(candidate.method for candidate in found):
-        own = [c for c in found if c.method == method and math.isfinite(c.distance) and math.isfinite(c.kept)]
-        keeping = [c for c in own if c.kept >= rule.dr_kept]
+        finite = [c for c in found if c.method == method and math.isfinite(c.distance) and math.isfinite(c.kept)]
+        keeping = [c for c in finite if c.kept >= rule.dr_kept]
         if keeping:
             min(keeping, key=lambda c: c.distance).chosen = True
-        elif own:
-            max(own, key=lambda c: c.kept).chosen = True
+        elif finite:
+            max(finite, key=lambda c: c.kept).chosen = True

@@ -1,9 +1,8 @@
-"""What a search leaves: a JSON file, and a table of every candidate with the chosen ones marked."""
+"""Writes the results of a search: a JSON file, and a table of all candidates with the chosen ones marked."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from lavis.common.files import write_json, write_text
 from lavis.evaluation.measure import columns_used
 from lavis.evaluation.metric import SEARCH
 from lavis.sweeps.candidates import Candidate, Rule, recall
@@ -29,7 +29,6 @@ def write_search(
     problems: Sequence[str],
 ) -> None:
     """Write `<out>.json` and `<out>.md`, and show the latter."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "schema": 1,
         "sweep": sweep.source,
@@ -39,10 +38,9 @@ def write_search(
         "candidates": [dataclasses.asdict(candidate) for candidate in found],
         "problems": list(problems),
     }
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    out.with_suffix(".json").write_text(text.replace("NaN", "null") + "\n", encoding="utf-8")
+    write_json(out.with_suffix(".json"), content)
     page = markdown(sweep, rule, references, found, problems, out.with_suffix(".json").name)
-    out.with_suffix(".md").write_text(page, encoding="utf-8")
+    write_text(out.with_suffix(".md"), page)
     sys.stdout.write(page)
     logger.info("written: %s.md and .json", out)
 
@@ -63,9 +61,9 @@ def markdown(
         f"`python bash/run.py --search {sweep.source}`; seed {', '.join(map(str, seeds))}; numbers: [{data}]({data}).",
         "",
         f"Of the settings that keep at least {rule.dr_kept:g} % of the compromised model's recall@1 on Dr, the one",
-        f"nearest to *{rule.target}* on Df; where none keeps that much, the one that keeps most. Distance: mean of the",
+        f"nearest to *{rule.target}* on Df; if none keeps that much, the one that keeps most. Distance: mean of the",
         "absolute differences of the cosine, of recall@1 (as a fraction) and of the membership AUC. Recall is the mean",
-        "of both directions, in percent. Only Df and Dr are looked at: the jobs run with `run.read_holdouts=false`.",
+        "of both directions, in percent. Only Df and Dr are used: the jobs run with `run.read_holdouts=false`.",
         "",
         *_table([_reference_row(name, metrics) for name, metrics in references.items()]),
     ]

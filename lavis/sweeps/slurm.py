@@ -1,4 +1,4 @@
-"""Jobs handed to SLURM through submitit, which is an optional dependency and imported here alone, when asked for."""
+"""Submits jobs to SLURM through submitit, an optional dependency that is imported only here and only if used."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def slurm_starter(folder: Path, parameters: dict[str, Any]) -> Start:
     """A `start` for the pool that submits jobs.
 
     Args:
-        folder: where submitit keeps its scripts and pickles; on a cluster it must be on a shared disk.
+        folder: where submitit writes its scripts and pickles; on a cluster it must be on a shared disk.
         parameters: of submitit's executor (timeout_min, gpus_per_node, slurm_partition, …); `cluster` is where to
-            submit: slurm, or local and debug, submitit's own stand-ins for trying things out.
+            submit: slurm, or for trying things out submitit's local or debug.
 
-    Raises ConfigError where submitit is not installed, or does not take a parameter, or finds no SLURM.
+    Raises ConfigError if submitit is not installed, does not know a parameter, or finds no SLURM.
     """
     try:
         import submitit
     except ImportError as error:
         raise ConfigError(
-            "launcher slurm needs submitit: pip install submitit (or pip install -e '.[slurm]'); without it, leave "
-            "the launcher at local"
+            "launcher slurm needs submitit: pip install submitit (or pip install -e '.[slurm]'); without it, use "
+            "launcher local"
         ) from error
-    given = dict(parameters)
-    cluster = given.pop("cluster", "slurm")
+    settings = {"cluster": "slurm", **parameters}
+    cluster = settings.pop("cluster")
     if cluster not in CLUSTERS:
         raise ConfigError(f"slurm: 'cluster' is {cluster!r}; it takes {', '.join(CLUSTERS)}")
     try:
         executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-        executor.update_parameters(**given)
+        executor.update_parameters(**settings)
     except (RuntimeError, NameError, TypeError, ValueError) as error:
         raise ConfigError(
             f"slurm: {str(error).splitlines()[0]}; the parameters are those of submitit.AutoExecutor"
@@ -50,23 +50,23 @@ def slurm_starter(folder: Path, parameters: dict[str, Any]) -> Start:
 
 
 def slurm_options(words: Sequence[str]) -> dict[str, Any]:
-    """`--slurm key=value …` as a dictionary; values are read as YAML. Raises ConfigError."""
-    found = {}
+    """`--slurm key=value …` as a dictionary, with values read as YAML. Raises ConfigError."""
+    options = {}
     for word in words:
         key, sign, value = word.partition("=")
         if not sign or not key:
             raise ConfigError(f"--slurm takes key=value pairs (timeout_min=120), got '{word}'")
-        found[key] = yaml.safe_load(value)
-    return found
+        options[key] = yaml.safe_load(value)
+    return options
 
 
 def slurm_lanes(jobs: int) -> list[Lane]:
-    """Places in the queue: at most this many jobs are submitted at a time."""
+    """Places in the queue, for at most this many jobs at a time."""
     return [Lane(f"slurm {place}") for place in range(jobs)]
 
 
 class Submitted(Process):
-    """A submitted job. Whatever keeps it from an exit code of its own (a cancelled job, a lost node) counts as 1."""
+    """A submitted job. Its exit code is 1 if it ends without one (a cancelled job, a lost node)."""
 
     def __init__(self, executor: Any, job: Job, lane: Lane) -> None:
         executor.update_parameters(name=_slug(job.name))
@@ -95,14 +95,13 @@ class Submitted(Process):
 
 
 def run_command(argv: Sequence[str], log: str, folder: str, env: dict[str, str]) -> int:
-    """What runs on the cluster: the job's command with its output in its log; returns the exit code."""
-    with open(log, "ab") as stream:
-        own = {**os.environ, **env}
-        return subprocess.run(
-            argv, stdout=stream, stderr=subprocess.STDOUT, cwd=folder, env=own, check=False
-        ).returncode  # noqa: S603
+    """Runs on the cluster: the job's command, with its output in its log; returns the exit code."""
+    with open(log, "ab") as out:
+        everything = {**os.environ, **env}
+        done = subprocess.run(argv, stdout=out, stderr=out, cwd=folder, env=everything, check=False)  # noqa: S603
+        return done.returncode
 
 
 def _slug(name: str) -> str:
-    """A job name that SLURM takes."""
+    """A job name that SLURM accepts."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)[:120]

@@ -1,4 +1,4 @@
-"""What a method is run with beside the experiment file: its settings, the points of its grid, its budgets."""
+"""What a sweep adds to the experiment file for each method: its settings, the points of its grid, its budgets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lavis.sweeps.schema import SweepConfig
 class Variant:
     """One way to run a method: `options` for the command line, a budget, the name of its point of the grid.
 
-    `subfolder` is where its run folder lies below the method's own; `label` follows the method's name in tables.
+    `subfolder` is its run folder below the method's; `label` follows the method's name in tables.
     """
 
     options: tuple[str, ...] = ()
@@ -34,31 +34,31 @@ class Variant:
 
 
 def variants(sweep: SweepConfig, method: str) -> list[Variant]:
-    """Budgets × points of the grid. Raises ConfigError where `options` sets what the sweep varies."""
+    """Budgets × points of the grid. Raises ConfigError if `options` sets a key that the sweep varies."""
     points = grid_points(sweep.grid.get(method, {}))
     budgets = list(sweep.budgets) if takes_budget(method) and sweep.budgets else [None]
-    found = []
+    ways = []
     for budget, point in itertools.product(budgets, points):
         varied = [*([("max_epoch", budget)] if budget else []), *point]
         _check_free(sweep, method, [key for key, _ in varied])
         options = tuple(f"run.{key}={_text(value)}" for key, value in varied)
-        found.append(Variant(options, budget, "_".join(f"{key}-{_text(value)}" for key, value in point)))
-    return found
+        ways.append(Variant(options, budget, "_".join(f"{key}-{_text(value)}" for key, value in point)))
+    return ways
 
 
 def setting_options(sweep: SweepConfig, method: str) -> list[str]:
-    """`settings.<method>` as options; nested mappings give dotted keys."""
+    """`settings.<method>` as options; nested mappings become dotted keys."""
     return [f"run.{key}={_text(value)}" for key, value in _flat(sweep.settings.get(method, {}).get("run", {}))]
 
 
 def takes_budget(method: str) -> bool:
-    """Whether run.max_epoch is passes over Df: not for a method of one shot, nor for training from the beginning."""
+    """Whether run.max_epoch counts passes over Df: not for one-shot methods, nor for training from scratch."""
     trainer = registry.get_trainer_class(method)
     return trainer.runner != "once" and trainer.starts_from != "initial"
 
 
 def grid_points(grid: Any) -> list[tuple[tuple[str, Any], ...]]:
-    """Every combination of a mapping's values, or of each mapping in a list; one empty point for no grid."""
+    """All combinations of a mapping's values, or of each mapping in a list; one empty point without a grid."""
     points = []
     for part in grid if isinstance(grid, list) else [grid]:
         keys = list(part)
@@ -66,14 +66,10 @@ def grid_points(grid: Any) -> list[tuple[tuple[str, Any], ...]]:
     return list(dict.fromkeys(points))
 
 
-def option_key(option: str) -> str:
-    return option.split("=", 1)[0]
-
-
 def _check_free(sweep: SweepConfig, method: str, keys: list[str]) -> None:
-    given = {option_key(option) for option in sweep.options}
+    fixed = {option.split("=", 1)[0] for option in sweep.options}
     for key in keys:
-        if f"run.{key}" in given:
+        if f"run.{key}" in fixed:
             raise ConfigError(
                 f"{sweep.source}: the options set run.{key}, which the sweep varies for '{method}'; remove one of them"
             )
@@ -89,7 +85,7 @@ def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _text(value: Any) -> str:
-    """A value as an option takes it."""
+    """A value as an option spells it."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return f"[{','.join(_text(item) for item in value)}]" if isinstance(value, list) else str(value)

@@ -1,1 +1,1 @@
-"""Tasks: which splits and which metrics."""
+"""Tasks: what a run trains, unlearns and evaluates."""

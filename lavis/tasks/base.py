@@ -1,4 +1,4 @@
-"""A task: builds everything that a configuration names, trains or unlearns, evaluates, writes the results."""
+"""Tasks build what a configuration names, train or unlearn, evaluate, and write the results."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ Splits = dict[str, list[Entry]]
 
 
 class BaseTask:
-    """Composition of one run. Subclasses say how a model is evaluated (`context`).
+    """One run. Subclasses define how a model is evaluated (`context`).
 
-    The configuration stays as it is; what `session` finds out has attributes of its own: `device`, `df_size` (images
-    to forget: run.df_size, or the length of the forget list), `folder` (where the run's files go). `epochs` is how
-    many the runner counts. `label` is the name of the checkpoint that is evaluated; `fault` says why its embeddings
-    are worth nothing, if they are. `recipe` is that of the model in `session`, `builder` prepares images accordingly.
+    The configuration does not change. `session` sets `device`, `recipe` (the model's), `builder` (which prepares images
+    accordingly), `df_size` (images to forget: run.df_size or the length of the forget list) and `folder` (for the
+    run's files); the runner sets `epochs`; an evaluation sets `label` (the checkpoint's name) and `problem` (why its
+    embeddings are unusable, if they are).
 
-    Class attributes: `kind`, that of the metrics that are defined on it; `always`, those measured whether named or not.
+    Class attributes: `kind` of its metrics (Metric.kinds); `always`, metrics that are measured even if not listed.
     """
 
     kind: ClassVar[str] = ""
@@ -60,37 +60,33 @@ class BaseTask:
         self.device = torch.device("cpu")
         self.folder = Path()
         self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
-        self.label, self.fault = "", ""
+        self.label, self.problem = "", ""
 
     @classmethod
     def check(cls, config: Config) -> None:
-        """Refuse metrics that are not defined here; defaults that are not are left out. Raises ConfigError."""
+        """Raise ConfigError for metrics that are not defined here; default metrics that are not are ignored."""
         for name in config.run.metrics:
             if not selected([name], cls.kind) and name not in RunConfig().metrics:
-                there = ", ".join(sorted(selected([*all_metrics()], cls.kind)))
-                raise ConfigError(f"run.metrics: '{name}' is not defined for run.task {config.run.task}; use {there}")
+                valid = ", ".join(sorted(selected([*all_metrics()], cls.kind)))
+                raise ConfigError(f"run.metrics: '{name}' is not defined for run.task {config.run.task}; use {valid}")
 
     def context(self, model: BaseModel, splits: Splits, validating: bool = False) -> Context:
-        """What metrics ask about a model on these splits; `validating`: between epochs, nothing is stored."""
+        """The context in which metrics evaluate a model on these splits. If `validating`, nothing is stored."""
         raise NotImplementedError
 
     def finish(self, context: Context, metrics: dict[str, float]) -> None:
-        """Called after an evaluation: what else is to be stored of it."""
+        """Store more results after an evaluation."""
 
     def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
-        """Data sets of the trainer's sides, "df" and "dr"."""
+        """The trainer's data sets, "df" and "dr"."""
         parts = self.builder.partition()
         rows = {"df": parts.df, "dr": parts.dr}
         if trainer.starts_from == "initial":
             rows["dr"] = self.builder.reference_entries("retrained")
-        return {side: self.builder.dataset(trainer.entries(side, rows[side]), "train") for side in trainer.sets}
-
-    def original_sets(self) -> dict[str, Any]:
-        """The data set of a reference model, as side "dr"."""
-        return {"dr": self.builder.dataset(self.builder.reference_entries(self.run.reference), "train")}
+        return {name: self.builder.dataset(trainer.entries(name, rows[name]), "train") for name in trainer.sets}
 
     def validation(self, model: BaseModel) -> dict[str, float]:
-        """Statistics of run.valid_splits; their mean "agg_metrics" chooses the best epoch."""
+        """Metrics on run.valid_splits; the best epoch has the highest mean "agg_metrics"."""
         splits = {split: self.builder.entries(split) for split in self.run.valid_splits}
         context, stats = self.context(model, splits, validating=True), dict[str, float]()
         for name, metric in selected(self.measured, self.kind).items():
@@ -107,7 +103,7 @@ class BaseTask:
         return [*self.always, *self.run.metrics]
 
     def unlearn(self) -> RunResult:
-        """Unlearn run.df_size images with run.method; evaluate unless told not to."""
+        """Unlearn run.df_size images with run.method, and evaluate if run.evaluate_after."""
         assert self.run.method is not None, "load_config refuses unlearning without a method"
         trainer_class = registry.get_trainer_class(self.run.method)
         start = self._start() if trainer_class.starts_from == "original" else None
@@ -117,7 +113,7 @@ class BaseTask:
                 self._tell_start(start)
                 model.load_weights(start)
             else:
-                get_logger().info("'%s' trains anew; the original model is not read", self.run.method)
+                get_logger().info("'%s' trains from scratch; the original model is not read", self.run.method)
                 model.load_initial(self.config.model)
             trainer = trainer_class(self.run.method, model, self.run, self.device)
             feed = Feed(self.unlearning_sets(trainer), model, self.run, self.device)
@@ -126,17 +122,18 @@ class BaseTask:
             return self._train(trainer, feed)
 
     def train(self) -> RunResult:
-        """Train the reference model run.reference."""
+        """Train the reference model run.reference, and evaluate if run.evaluate_after."""
         with self.session(self.run.resume_ckpt_path):
             model = self._model(load_pretrained=not self.run.resume_ckpt_path)
             if self.run.resume_ckpt_path:
                 model.load_weights(self.run.resume_ckpt_path)
-            feed = Feed(self.original_sets(), model, self.run, self.device)
+            rows = self.builder.reference_entries(self.run.reference)
+            feed = Feed({"dr": self.builder.dataset(rows, "train")}, model, self.run, self.device)
             trainer = registry.get_trainer_class(ORIGINAL_TRAINER)(ORIGINAL_TRAINER, model, self.run, self.device)
             return self._train(trainer, feed)
 
     def evaluate(self, label: str = "") -> RunResult:
-        """Evaluate run.checkpoint; `label` names its files where the checkpoint's own name would not do."""
+        """Evaluate run.checkpoint; `label` replaces the checkpoint's name if that is not distinct."""
         path = self.run.checkpoint
         if not path:
             raise ConfigError("evaluate.py needs a checkpoint: --options run.checkpoint=<file>")
@@ -144,11 +141,11 @@ class BaseTask:
         with self.session(path, Path(path)):
             model = self._model(load_pretrained=False)
             model.load_weights(path)
-            return self._evaluated(model, path, {})
+            return self._evaluated(model, path, {}, {})
 
     @contextlib.contextmanager
     def session(self, weights: str | None, checkpoint: Path | None = None) -> Iterator[None]:
-        """Device, processes, seeds, recipe, data and run folder; released at the end (processes joined before stay so).
+        """Set up device, process group, seeds, recipe, data and run folder. A group joined earlier stays joined.
 
         weights: what the model will load, if not what `model:` names. checkpoint: what is evaluated.
         """
@@ -158,8 +155,8 @@ class BaseTask:
         joined = distributed.initialized()
         distributed.setup(self.device)
         setup_logging(distributed.is_main())
-        for sentence in self.config.unread():
-            get_logger().info("%s", sentence)
+        for message in self.config.unread():
+            get_logger().info("%s", message)
         try:
             self._follow(weights)
             seed_everything(self.run.seed)
@@ -167,8 +164,8 @@ class BaseTask:
             if self.df_size is None and self.config.dataset.forget_list:
                 self.df_size = len(self.builder.forget_images())
             self.folder = self._folder(checkpoint)
-            with contextlib.ExitStack() as held:
-                distributed.on_main(lambda: held.enter_context(folder_lock(self.folder)))
+            with contextlib.ExitStack() as locks:
+                distributed.on_main(lambda: locks.enter_context(folder_lock(self.folder)))
                 yield
         finally:
             if not joined:
@@ -199,10 +196,10 @@ class BaseTask:
         return model.to(self.device)
 
     def _whole(self, model: BaseModel) -> BaseModel:
-        """The model; where this process has a part of it, a whole copy."""
+        """The model, or a complete copy if this process has only a part of it."""
         if not is_sharded(model):
             return model
-        before = random_states()
+        before = random_states()  # building a model draws
         copied, state = self._model(load_pretrained=False), whole(model.checkpoint_state())
         restore_random_states(before)
         for name, tensor in copied.checkpoint_state().items():
@@ -210,7 +207,7 @@ class BaseTask:
         return copied
 
     def _start(self) -> str:
-        """The weights that unlearning starts from."""
+        """The weights from which unlearning starts."""
         own = original_checkpoint(self.run, self.config.backbone, self.config.job_name)
         named = registry.get_model_class(self.config.model.arch).weights_source(self.config.model)
         start = self.run.resume_ckpt_path or (str(own) if own.exists() else named)
@@ -224,7 +221,7 @@ class BaseTask:
     def _tell_start(self, start: str) -> None:
         own = original_checkpoint(self.run, self.config.backbone, self.config.job_name)
         if start == str(own) and self.config.model.pretrained:
-            get_logger().info("model.pretrained is not used: the original model %s is there", own)
+            get_logger().info("model.pretrained is not used because the original model %s exists", own)
         get_logger().info("Unlearning starts from %s", start)
 
     def _train(self, trainer: Any, feed: Feed) -> RunResult:
@@ -244,30 +241,30 @@ class BaseTask:
         return self._evaluated(model, best, seconds, {"skipped_images": skipped} if skipped else {})
 
     def _evaluated(
-        self, model: BaseModel, checkpoint: str | Path, seconds: dict[str, float], counts: dict[str, int] | None = None
+        self, model: BaseModel, checkpoint: str | Path, seconds: dict[str, float], counts: dict[str, int]
     ) -> RunResult:
         began = time.monotonic()
         metrics: dict[str, float] = {}
-        sizes: dict[str, int] = dict(counts or {})
         if self.run.evaluate_after or self.run.checkpoint:
             self.label = self.label or checkpoint_label(checkpoint)
-            metrics, split_sizes = self._measure(model)
-            sizes = {**split_sizes, **sizes}
+            metrics, sizes = self._measure(model)
+            counts = {**sizes, **counts}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
-        outcome = RunResult(self.folder, str(checkpoint), metrics, sizes, seconds, self.fault, self.recipe.overridden)
+        overridden = self.recipe.overridden
+        result = RunResult(self.folder, str(checkpoint), metrics, counts, seconds, self.problem, overridden)
         if distributed.is_main():
-            write_run_result(outcome, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
+            write_run_result(result, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
         distributed.barrier()
-        return outcome
+        return result
 
     def _measure(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
-        """Metrics of a model on every evaluated split, and the number of pairs or rows of each."""
+        """The model's metrics on all evaluated splits, and the number of pairs or rows per split."""
         if distributed.is_main():
             for name in [name for metric in all_metrics().values() for name in metric.files]:
                 (self.folder / name).unlink(missing_ok=True)
         context = self.context(model, self.builder.evaluation_entries())
         metrics = measure(context, self.measured)
-        self.fault = context.fault
+        self.problem = context.problem
         self.finish(context, metrics)
         return metrics, context.counts
 
@@ -282,15 +279,15 @@ def load_model(config: Config, checkpoint: str | Path, device: torch.device | st
 
 
 def checkpoint_label(path: str | Path) -> str:
-    """What to call a checkpoint: its file's name without ending, or its folder's where open_clip named the file."""
+    """A checkpoint's name: that of its file without suffix, or of its folder if the file has open_clip's name."""
     path = Path(path)
     return path.parent.name if path.stem.startswith("open_clip") else path.stem
 
 
 def checkpoint_origin(path: str | Path) -> dict[str, Any]:
-    """The `run` settings that a checkpoint of this project was made with; empty for other files."""
+    """The `run` settings in a checkpoint of this project; empty for other files."""
     if not Path(path).is_file():
-        return {}  # a hub name or a folder; whether it exists is for the model to say
+        return {}  # a hub name or a folder: the model checks whether it exists
     content = load_file(path)
     weights_of(content, path)
     config = content.get("config") if isinstance(content, dict) else None

@@ -1,4 +1,4 @@
-"""Several checkpoints evaluated by one command: their names, and a table with one row each."""
+"""Several checkpoints evaluated by one command: their labels, and a table with one row per checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH = 13
 
 
 def distinct_labels(paths: Sequence[str]) -> dict[str, str]:
-    """A name for every distinct path: its own, with as many of its folders as distinguish it from the others."""
+    """A label for each distinct path: its name, with as many of its folders as needed to distinguish it."""
     labels = {path: checkpoint_label(path) for path in paths}
     for depth in range(2, 2 + max(len(PurePath(path).parts) for path in labels)):
         counts = Counter(labels.values())
@@ -29,9 +29,9 @@ def distinct_labels(paths: Sequence[str]) -> dict[str, str]:
 
 
 class Comparison:
-    """Evaluated checkpoints: the numbers of each, or why it has none.
+    """Evaluated checkpoints, with the result of each or the reason why there is none.
 
-    several: one row each in one table; otherwise the table of the only one.
+    several: whether they share a table with one row per checkpoint; otherwise the only one has its own table.
     """
 
     def __init__(self, several: bool = True) -> None:
@@ -45,32 +45,31 @@ class Comparison:
 
     @property
     def sound(self) -> bool:
-        """True when every checkpoint was evaluated and gives usable embeddings."""
+        """True if every checkpoint was evaluated and has usable embeddings."""
         return not self.several or not any(reason for _, _, reason in self.rows)
 
     def add(self, label: str, result: RunResult) -> None:
-        if result.fault:
-            get_logger().error("%s is broken: %s", result.checkpoint, result.fault)
-        self.rows.append((label, result, result.fault and "broken, see above"))
+        if result.problem:
+            get_logger().error("%s is broken: %s", result.checkpoint, result.problem)
+        self.rows.append((label, result, result.problem and "broken, see above"))
 
     def fail(self, label: str, path: str, error: Exception) -> None:
-        """Record a checkpoint that could not be evaluated, and log why, in one line."""
+        """Record a checkpoint that could not be evaluated, and log the reason in one line."""
         reason = " ".join(str(error).split())
         get_logger().error("%s was not evaluated: %s", path, reason)
         self.rows.append((label, None, "failed, see above"))
 
     def text(self) -> str:
-        """The table: a column for each headline metric that any checkpoint has, "-" where one has no such number."""
+        """The table, with a column for each headline metric that any checkpoint has; "-" if one lacks it."""
         if not self.several:
             return self.results[0].table()
-        found = [result.metrics for result in self.results]
-        columns = [c for c in columns_used(HEADLINE) if any(c.key in metrics for metrics in found)]
+        columns = [c for c in columns_used(HEADLINE) if any(c.key in result.metrics for result in self.results)]
         width = max(len("checkpoint"), *(len(label) for label, _, _ in self.rows)) + 2
-        wide = [max(WIDTH, len(column.title) + 2) for column in columns]
-        heads = "".join(column.title.rjust(n) for column, n in zip(columns, wide, strict=True))
+        widths = {column: max(WIDTH, len(column.title) + 2) for column in columns}
+        heads = "".join(column.title.rjust(n) for column, n in widths.items())
         lines = ["checkpoint".ljust(width) + heads]
         for label, result, reason in self.rows:
-            cells = "".join(_cell(result, column.key).rjust(n) for column, n in zip(columns, wide, strict=True))
+            cells = "".join(_cell(result, column.key).rjust(n) for column, n in widths.items())
             lines.append((label.ljust(width) + cells + (f"  {reason}" if reason else "")).rstrip())
         lines += [f"results: {result.folder / 'results.json'}" for result in self.results]
         return "\n".join(lines) + "\n"

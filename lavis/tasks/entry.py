@@ -1,4 +1,4 @@
-"""The one path from a command line to a task: compose the configuration, check the names, run, return the result."""
+"""From a command line to a task's result: compose the configuration, check the names, run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lavis.tasks.run_result import RunResult
 
 
 def train(cfg_path: str, options: Sequence[str]) -> RunResult:
-    """train.py: a reference model."""
+    """train.py: train a reference model."""
     reference = load_config(cfg_path, options).run.reference
     return _run(load_config(cfg_path, options, job=["original", reference]), BaseTask.train)
 
 
 def unlearn(cfg_path: str, options: Sequence[str], backbone: str, task: str, flags: dict[str, Any]) -> RunResult:
-    """unlearn.py: a method. Raises ConfigError when a flag does not fit the configuration."""
+    """unlearn.py: run a method. Raises ConfigError if a flag does not fit the configuration."""
     trainer_class = registry.get_trainer_class(flags["method"])
     check_backbone(backbone)
     known = {job for name in registry.names("builder") for job in registry.get_builder_class(name).job_names}
@@ -41,10 +41,10 @@ def unlearn(cfg_path: str, options: Sequence[str], backbone: str, task: str, fla
 
 
 def evaluate(cfg_path: str, options: Sequence[str]) -> Comparison:
-    """evaluate.py: run.checkpoint, or each of run.checkpoints; one row each.
+    """evaluate.py: evaluate run.checkpoint, or each of run.checkpoints.
 
-    A checkpoint takes its name, method and df_size from the run that wrote it. Of several, one that fails is reported
-    at once in one line, and the others are evaluated all the same.
+    A checkpoint's method, df_size and seeds are those of the run that wrote it. If one of several fails, one line
+    reports it immediately, and the others are still evaluated.
     """
     run = load_config(cfg_path, options).run
     if run.checkpoint and run.checkpoints:
@@ -53,7 +53,7 @@ def evaluate(cfg_path: str, options: Sequence[str]) -> Comparison:
     if not run.checkpoints:
         table.add("", _evaluated(cfg_path, options, run.checkpoint))
         return table
-    distributed.setup(distributed.resolve_device(run.device))  # once: the processes stay joined from one to the next
+    distributed.setup(distributed.resolve_device(run.device))  # once: the process group serves all checkpoints
     try:
         for path, label in distinct_labels(run.checkpoints).items():
             try:
@@ -66,7 +66,7 @@ def evaluate(cfg_path: str, options: Sequence[str]) -> Comparison:
 
 
 def jobs_of(method: str) -> list[str]:
-    """Sections of run.jobs that apply to a method: an ablation (vlul-md) takes its method's first."""
+    """Sections of run.jobs that apply to a method; for an ablation (vlul-md), its method's section comes first."""
     base = method.split("-", 1)[0]
     related = base != method and registry.get_trainer_class(base) is registry.get_trainer_class(method)
     return [base, method] if related else [method]
@@ -79,7 +79,7 @@ def _evaluated(cfg_path: str, options: Sequence[str], path: str | None, label: s
 
 
 def _run(config: Config, action: Callable[[BaseTask], RunResult]) -> RunResult:
-    """Build the configuration's task and act on it; a run stopped by SIGTERM ends the process with its code."""
+    """Build the configuration's task and run an action on it. If SIGTERM stops it, exit with EXIT_CODE."""
     task = registry.get_task_class(config.run.task)(config)
     try:
         return action(task)

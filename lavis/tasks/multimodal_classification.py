@@ -1,4 +1,4 @@
-"""NLVR2 and visual entailment: which class has the text about the image, or about the two images?"""
+"""NLVR2 and visual entailment: the class of a text about one image or two images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lavis.tasks.rowwise import RowwiseTask
 
 @registry.register_task("multimodal_classification", "nlvr")
 class MultimodalClassificationTask(RowwiseTask):
-    """Accuracy, and the softmax probability of the true class as confidence."""
+    """Accuracy, with the softmax probability of the true class as confidence."""
 
     def measure(self, model: Any, inputs: Inputs, entries: list[Entry]) -> torch.Tensor:
         logits, labels = model.classify(inputs).float(), inputs["labels"]

@@ -1,4 +1,4 @@
-"""Image–text retrieval: models with image and text embeddings, on data sets of image–caption pairs."""
+"""Image–text retrieval by models with image and text embeddings."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from lavis.trainers.base import BaseTrainer
 
 @registry.register_task("retrieval")
 class RetrievalTask(BaseTask):
-    """Retrieval. The best epoch is chosen by recall on run.valid_splits."""
+    """Retrieval. Recall on run.valid_splits decides which epoch is best."""
 
     kind = "pairs"
 
     @classmethod
     def check(cls, config: Config) -> None:
-        """As BaseTask's; also refuses what the metrics cannot measure, and validation without recall."""
+        """Also refuse metrics that the run cannot measure, and validation without recall. Raises ConfigError."""
         super().check(config)
         run, features = config.run, registry.get_model_class(config.model.arch).features
         metrics = selected(run.metrics, cls.kind)
@@ -37,33 +37,25 @@ class RetrievalTask(BaseTask):
         if run.valid_splits and "retrieval" not in metrics:
             raise ConfigError("run.valid_splits chooses the best epoch by recall: add retrieval to run.metrics")
         if run.shard_features:
-            cls._check_partitions([name for name, metric in metrics.items() if not metric.partitions], features)
-
-    @staticmethod
-    def _check_partitions(whole: list[str], features: Any) -> None:
-        """Refuse run.shard_features with metrics that need all features in one place. Raises ConfigError."""
-        if whole:
-            raise ConfigError(
-                f"run.shard_features=true cannot measure {', '.join(whole)}: remove them from run.metrics"
-            )
-        if not features.joint_of_towers:
-            raise ConfigError(
-                "run.shard_features=true is for models of two towers; this one ranks by matching: set it to false"
-            )
+            whole = ", ".join(name for name, metric in metrics.items() if not metric.partitions)
+            if whole:
+                raise ConfigError(f"run.shard_features=true cannot measure {whole}: remove them from run.metrics")
+            if not features.joint_of_towers:
+                raise ConfigError("run.shard_features=true needs a model of two towers; set it to false for this one")
 
     def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
-        """As BaseTask's; a method that needs captions about fictitious people gets them."""
+        """Also give captions about fictitious people to a method that needs them."""
         if trainer.needs_fiction:
             people = read_identities(self.builder.metadata_root, self.builder.hint)
             trainer.fiction = Fiction(self.builder.partition().df, people, self.run.seed, trainer.params.strict)
         return super().unlearning_sets(trainer)
 
     def context(self, model: BaseModel, splits: Splits, validating: bool = False) -> Context:
-        given = (model, self.builder, self.run, self.device, splits)
+        arguments = (model, self.builder, self.run, self.device, splits)
         if validating:
-            return PairContext(*given)
-        kind = PartitionedContext if self.run.shard_features else PairContext
-        return kind(*given, folder=self.folder, label=self.label, cache=cache_folder(self.run))
+            return PairContext(*arguments)
+        context_class = PartitionedContext if self.run.shard_features else PairContext
+        return context_class(*arguments, folder=self.folder, label=self.label, cache=cache_folder(self.run))
 
     def finish(self, context: Context, metrics: dict[str, float]) -> None:
         """Store the embeddings for later evaluations, and write the public evaluator's file."""

@@ -1,4 +1,4 @@
-"""What a run leaves behind: results.json, LAVIS's evaluate.txt and result/, and a table to read."""
+"""A run's result: results.json, LAVIS's evaluate.txt and result/, and a table."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ WIDTH = 22
 
 @dataclass
 class RunResult:
-    """Where a run's files are, and its numbers. `metrics` is empty when evaluation was switched off.
+    """A run's folder and numbers. `metrics` is empty if the run did not evaluate.
 
-    `fault` says why the model's embeddings are worth nothing; empty for a sound model. `overridden`: what
-    model.override_recipe has replaced of the model's own recipe.
+    `problem` says why the model's embeddings are unusable; empty for a sound model. `overridden`: what
+    model.override_recipe replaced of the model's own recipe.
     """
 
     folder: Path
@@ -30,11 +30,11 @@ class RunResult:
     metrics: dict[str, float]
     counts: dict[str, int]
     seconds: dict[str, float]
-    fault: str = ""
+    problem: str = ""
     overridden: tuple[str, ...] = ()
 
     def table(self) -> str:
-        """What was measured on every split as columns, then the other metrics by the tables of the report."""
+        """A row per split with its metrics, then the other metrics, grouped by the report's tables."""
         columns = [c for metric in all_metrics().values() for c in metric.split_columns if self._splits(c)]
         lines = [
             "split".ljust(WIDTH) + "pairs".rjust(8) + "".join(column.title.rjust(_wide(column)) for column in columns)
@@ -46,15 +46,14 @@ class RunResult:
 
     def _splits(self, column: Column) -> list[str]:
         """The splits that have this number."""
-        end = f"_{column.key}"
-        return [split for split in self.counts if f"{split}{end}" in self.metrics]
+        return [split for split in self.counts if f"{split}_{column.key}" in self.metrics]
 
     def _cell(self, key: str, column: Column) -> str:
         value = self.metrics.get(key)
         return "-" if value is None else f"{value:.{column.decimals}f}"
 
     def _others(self) -> Iterator[str]:
-        """A line for every table of the report, with the metrics that are not of one split."""
+        """A line per table of the report, with the metrics that do not belong to a split."""
         per_split = {f"{s}_{c.key}" for m in all_metrics().values() for c in m.split_columns for s in self.counts}
         lines: dict[str, list[str]] = {}
         for column in all_columns():
@@ -71,7 +70,7 @@ def _wide(column: Column) -> int:
 def write_run_result(result: RunResult, config: Config, found: dict[str, Any]) -> None:
     """Write results.json, and append the metrics to evaluate.txt and log.txt, per split under result/.
 
-    found: run settings as they turned out, df_size among them.
+    found: run settings that the run determined, including df_size.
     """
     folder, run = result.folder, config.run
     if result.metrics:
@@ -108,7 +107,7 @@ def as_results(result: RunResult, config: Config, found: dict[str, Any], name: s
 
 
 def _write_splits(folder: Path, result: RunResult) -> None:
-    """LAVIS's result/<split>.json: the numbers of each split."""
+    """Write LAVIS's result/<split>.json, the numbers of each split."""
     folder.mkdir(exist_ok=True)
     for split in result.counts:
         own = {name: value for name, value in result.metrics.items() if name.startswith(f"{split}_")}

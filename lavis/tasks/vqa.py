@@ -1,4 +1,4 @@
-"""Visual question answering: the official accuracy of answers ranked in a list, or generated."""
+"""Visual question answering: the official accuracy of answers that are generated, or ranked from a list."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lavis.tasks.rowwise import RowwiseTask
 
 @registry.register_task("vqa")
 class VqaTask(RowwiseTask):
-    """Accuracy of VQA v2, and the mean log-likelihood of the given answers as confidence.
+    """Accuracy of VQA v2, with the mean log-likelihood of people's answers as confidence.
 
-    run.inference_method: rank (the run.num_ans_candidates answers of the data set's list that begin likeliest, by
-    their likelihood) or generate (run.num_beams beams).
+    run.inference_method: rank (by likelihood, the run.num_ans_candidates answers of the data set's list with the
+    likeliest first token) or generate (with run.num_beams beams).
     """
 
     builder: VqaBuilder

@@ -1,1 +1,1 @@
-"""Towers of open_clip and timm, rewritten for speed and memory; parameters, names and values stay theirs."""
+"""Parts of open_clip's and timm's towers, rewritten for speed and memory with the same parameters, names and values."""

@@ -1,9 +1,9 @@
-"""Self-attention of open_clip's blocks without torch's copies, and faster than torch's kernel on a CPU.
+"""Self-attention for open_clip's blocks without torch's copies, and faster than torch's kernel on a CPU.
 
 `torch.nn.MultiheadAttention` copies queries, keys and values out of their common projection and the mixed values into
-another order of axes, and keeps both. Here they stay where the projection wrote them. On a CPU, long rows go through
-`CpuAttention`, which works one image at a time: its scores stay in the cache, and the backward pass computes them
-again in matrix products instead of torch's tiles (about half the time of torch 2.14's flash kernel in bf16).
+another order of axes, and stores both. Here they stay where the projection wrote them. On a CPU, long rows go through
+`CpuAttention`, which works on a few images at a time: their scores stay in the cache, and the backward pass recomputes
+them in matrix products instead of torch's tiles (in about half the time of torch 2.14's flash kernel in bf16).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-LONG = 128  # tokens; below, torch's kernel is as fast
-CACHED_BYTES = 2 * 2**20  # of one chunk's scores in single precision
+LONG = 128  # tokens; for shorter rows torch's kernel is as fast
+CACHED_BYTES = 2 * 2**20  # size of a chunk's scores in single precision, so that they fit the cache
 
 
 class SelfAttention(nn.MultiheadAttention):
-    """`nn.MultiheadAttention` where queries, keys and values are one sequence and nothing is dropped or returned.
+    """`nn.MultiheadAttention` for one sequence of queries, keys and values, without dropout or returned weights.
 
-    The parameters and their names are the parent's; other uses go to it.
+    Parameters and their names are the parent's, which also handles all other uses.
     """
 
     def forward(  # type: ignore[override]
@@ -38,14 +38,14 @@ class SelfAttention(nn.MultiheadAttention):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(B, L, D) to (B, L, D); `attn_mask` (L, L) is boolean (False: hidden) or added to the scores.
 
-        `query` may be a part of what `key` and `value` are, (B, M, D) to (B, M, D); not with a mask.
+        Without a mask `query` may be a part of the sequence, (B, M, D) to (B, M, D).
         """
         same = key is value and self._qkv_same_embed_dim and self.batch_first and query.ndim == 3
         plain = self.bias_k is None and not self.add_zero_attn and not (self.training and self.dropout)
         part = query is not key
         shared = attn_mask is None or (attn_mask.ndim == 2 and not part)
-        asked = need_weights or key_padding_mask is not None or options.get("is_causal")
-        if asked or not (same and plain and shared):
+        special = need_weights or key_padding_mask is not None or options.get("is_causal")
+        if special or not (same and plain and shared):
             return super().forward(query, key, value, key_padding_mask, need_weights, attn_mask, **options)
         if part:
             return self._of_part(query, key), None
@@ -54,20 +54,20 @@ class SelfAttention(nn.MultiheadAttention):
         mixed = attend(packed, attn_mask).flatten(2)
         return F.linear(mixed, self.out_proj.weight, self.out_proj.bias), None
 
-    def _of_part(self, asking: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+    def _of_part(self, part: torch.Tensor, sequence: torch.Tensor) -> torch.Tensor:
         width, bias = self.embed_dim, self.in_proj_bias
         first, rest = (None, None) if bias is None else (bias[:width], bias[width:])
-        query = F.linear(asking, self.in_proj_weight[:width], first).unflatten(-1, (self.num_heads, self.head_dim))
-        both = F.linear(told, self.in_proj_weight[width:], rest).unflatten(-1, (2, self.num_heads, self.head_dim))
+        query = F.linear(part, self.in_proj_weight[:width], first).unflatten(-1, (self.num_heads, self.head_dim))
+        both = F.linear(sequence, self.in_proj_weight[width:], rest).unflatten(-1, (2, self.num_heads, self.head_dim))
         key, value = both.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key, value).transpose(1, 2).flatten(2)
         return F.linear(mixed, self.out_proj.weight, self.out_proj.bias)
 
 
 class FirstTokenBlock(ResidualAttentionBlock):
-    """A tower's last block where the tower's output is its first token: all tokens are read, the first is computed.
+    """The last block of a tower whose output is its first token: it reads all tokens but computes only the first.
 
-    (B, L, D) to (B, 1, D), equal to the block's own first token; of the block's products a sixth is left.
+    (B, L, D) to (B, 1, D), equal to the block's first token, with a sixth of the block's products.
     """
 
     def forward(
@@ -77,15 +77,15 @@ class FirstTokenBlock(ResidualAttentionBlock):
         v_x: torch.Tensor | None = None,
         attn_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        assert k_x is None and v_x is None and attn_mask is None, "an image tower's block has neither"
-        told = self.ln_1(q_x)
-        mixed = self.attn(told[:, :1], told, told, need_weights=False)[0]
+        assert k_x is None and v_x is None and attn_mask is None, "an image tower's blocks have neither"
+        x = self.ln_1(q_x)
+        mixed = self.attn(x[:, :1], x, x, need_weights=False)[0]
         x = q_x[:, :1] + self.ls_1(mixed)
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
 
 def compute_first_token(visual: nn.Module) -> bool:
-    """Give the last block of open_clip's image tower `visual` this form where nothing but its first token is read."""
+    """Make the last block of open_clip's image tower a FirstTokenBlock if only its first token is used; True if so."""
     if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
         return False
     last = visual.transformer.resblocks[-1]
@@ -96,18 +96,18 @@ def compute_first_token(visual: nn.Module) -> bool:
 
 
 def pack_attention(tower: nn.Module) -> int:
-    """Give the self-attention of every transformer block of open_clip's in `tower` this form; returns how many."""
+    """Make the attention of each of open_clip's transformer blocks in `tower` SelfAttention; returns how many."""
     blocks = [part for part in tower.modules() if isinstance(part, ResidualAttentionBlock)]
-    found = [block.attn for block in blocks if type(block.attn) is nn.MultiheadAttention]
-    for attention in found:
+    layers = [block.attn for block in blocks if type(block.attn) is nn.MultiheadAttention]
+    for attention in layers:
         attention.__class__ = SelfAttention
-    return len(found)
+    return len(layers)
 
 
 def attend(packed: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Scaled dot-product attention (Vaswani et al., arXiv 1706.03762, equation 1), (B, L, 3, H, D) to (B, L, H, D).
 
-    `packed` holds queries, keys and values in this order along its third axis.
+    The third axis of `packed` is queries, keys and values.
     """
     if packed.device.type == "cpu" and mask is None and packed.shape[1] >= LONG and _torch_may_choose():
         return CpuAttention.apply(packed)
@@ -118,16 +118,16 @@ def attend(packed: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tens
 
 
 def _torch_may_choose() -> bool:
-    """False where run.attention names a kernel."""
+    """Whether torch chooses the kernel; not if run.attention names one."""
     kernels = torch.backends.cuda
     return kernels.flash_sdp_enabled() and kernels.math_sdp_enabled() and kernels.mem_efficient_sdp_enabled()
 
 
 class CpuAttention(torch.autograd.Function):
-    """`attend` for long rows on a CPU; keeps `packed` alone for the backward pass.
+    """`attend` for long rows on a CPU; stores only `packed` for the backward pass.
 
-    Scores and their softmax are in single precision (double for double), the products with values and gradients in the
-    type of `packed`.
+    Scores and their softmax are in single precision (double for double), products with values and gradients in the type
+    of `packed`.
     """
 
     @staticmethod
@@ -144,9 +144,9 @@ class CpuAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # pyrefly: ignore[bad-override] - one output
         (packed,) = ctx.saved_tensors
-        found = torch.empty_like(packed)
+        gradients = torch.empty_like(packed)
         with torch.autocast("cpu", enabled=False):
-            for part, outer, target in _chunks(packed, gradient, found):
+            for part, outer, target in _chunks(packed, gradient, gradients):
                 query, key, value = part.permute(2, 0, 3, 1, 4)
                 to_query, to_key, to_value = target.permute(2, 0, 3, 1, 4)
                 outer = outer.transpose(1, 2)
@@ -157,7 +157,7 @@ class CpuAttention(torch.autograd.Function):
                 scores = scores.mul_(query.shape[-1] ** -0.5).to(key.dtype)
                 to_query.copy_(scores @ key)
                 to_key.copy_(scores.transpose(-1, -2) @ query)
-        return found
+        return gradients
 
 
 def _weights(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:

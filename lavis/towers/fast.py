@@ -1,8 +1,8 @@
-"""`model.fast_towers`: which of open_clip's towers take the rewritten paths, and giving these to them.
+"""`model.fast_towers`: decides which of open_clip's towers use the fast paths, and switches them.
 
-The paths: packed self-attention and a last block that computes the first token alone (attention.py), MLPs recomputed in
-the backward pass (recompute.py), captions without padding (`encode_short`). A tower takes them where its classes are
-those that tests/towers/test_families.py proves them for; parameters, their names and all values stay open_clip's.
+The paths: packed self-attention and a last block that computes only the first token (attention.py), MLPs recomputed in
+the backward pass (recompute.py), captions without padding (`encode_short`). They are used for the classes of towers
+that tests/towers/test_families.py tests; parameters, their names and all values stay open_clip's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHORT_CAPTIONS = "short captions"
 
 @dataclass(frozen=True)
 class Tower:
-    """What a tower takes: the names of its rewritten paths, or `why` it has none."""
+    """The names of a tower's fast paths, or `why` it has none."""
 
     paths: tuple[str, ...] = ()
     why: str = ""
@@ -44,10 +44,10 @@ def fast_towers(value: object) -> str:
 
 
 def use_fast_paths(clip: Any, value: object, name: str) -> tuple[Tower, Tower]:
-    """Give the towers of `clip`, an open_clip model called `name`, the paths that `model.fast_towers` asks for.
+    """Switch the towers of `clip`, an open_clip model called `name`, to the paths that `model.fast_towers` requests.
 
-    "auto" takes every path that is proved for a tower; "true" also insists that both towers have one, and raises
-    ConfigError where one has not; "false" leaves open_clip's code alone. Returns the image and the text tower's.
+    "auto": all paths tested for a tower; "true": the same, but raises ConfigError if a tower has none; "false":
+    open_clip's own code. Returns the image tower's and the text tower's paths.
     """
     choice = fast_towers(value)
     if choice == "false":
@@ -55,17 +55,17 @@ def use_fast_paths(clip: Any, value: object, name: str) -> tuple[Tower, Tower]:
     text_tower = clip if type(clip) is open_clip.CLIP else clip.text
     image, text = _obstacle(clip.visual), _obstacle(text_tower)
     if choice == "true" and (image or text):
-        found = " and ".join(f"its {kind} tower {why}" for kind, why in (("image", image), ("text", text)) if why)
-        raise ConfigError(f"model.fast_towers is true, but no rewritten path is proved for {name}: {found}; try 'auto'")
+        reasons = " and ".join(f"its {kind} tower {why}" for kind, why in (("image", image), ("text", text)) if why)
+        raise ConfigError(f"model.fast_towers is true, but no fast path is tested for {name}: {reasons}; try 'auto'")
     return _sped_up(clip.visual, image), _sped_up(text_tower, text)
 
 
 def _obstacle(tower: Any) -> str:
-    """What speaks against the rewritten paths; empty where nothing does. A plain CLIP is its own text tower."""
+    """Why a tower cannot use the fast paths, or "". A plain CLIP is its own text tower."""
     if type(tower) not in (VisionTransformer, TextTransformer, open_clip.CLIP):
         return f"is a {type(tower).__name__}"
     if type(tower) is TextTransformer and (tower.cls_emb is not None or tower.use_pad_mask):
-        return "gives every caption a mask of its own"
+        return "has a different mask for each caption"
     for block in tower.transformer.resblocks:
         if type(block) is not ResidualAttentionBlock:
             return f"has blocks of class {type(block).__name__}"
@@ -79,14 +79,14 @@ def _sped_up(tower: Any, why: str) -> Tower:
     pack_attention(tower.transformer)
     if compute_first_token(tower):
         return Tower((*BLOCKS, "first token"))
-    # A causal text tower reads the end-of-text token, the highest id: what follows cannot reach its output.
+    # The output of a causal text tower is its end-of-text token (the highest id), which padding after it cannot affect.
     if type(tower) is open_clip.CLIP and tower.attn_mask is not None and tower.text_pool_type == "argmax":
         return Tower((*BLOCKS, SHORT_CAPTIONS))
     return Tower(BLOCKS)
 
 
 def encode_short(clip: Any, tokens: torch.Tensor) -> torch.Tensor:
-    """open_clip's CLIP.encode_text for any number of positions up to its context length: (B, L) ids to (B, D)."""
+    """open_clip's CLIP.encode_text for any length L up to its context length: ids (B, L) to (B, D)."""
     length, kind = tokens.shape[1], clip.transformer.get_cast_dtype()
     hidden = clip.token_embedding(tokens).to(kind) + clip.positional_embedding[:length].to(kind)
     hidden = clip.ln_final(clip.transformer(hidden, attn_mask=clip.attn_mask[:length, :length]))

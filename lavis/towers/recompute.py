@@ -1,4 +1,4 @@
-"""Activation memory: the MLP's widest tensors are computed again in the backward pass instead of being kept."""
+"""Saves activation memory: the MLP's widest tensors are recomputed in the backward pass instead of stored."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.utils.checkpoint import checkpoint
 
 
 class RecomputedMlp(nn.Sequential):
-    """A transformer block's MLP that keeps what its first layer gives, and nothing after it.
+    """A transformer block's MLP that stores only its first layer's output.
 
-    Plain autograd also keeps the activation function's output, four times the width of the block: about a quarter of
-    what a block keeps. It is cheap to compute again (no matrix product is repeated: the last layer's own output is not
-    needed), and comes out bit-equal, so values and gradients are those of the plain MLP. Names of parameters stay.
+    Plain autograd also stores the activation function's output, four times the width of the block: about a quarter of
+    what a block stores. Recomputing it is cheap (no matrix product is repeated, because the last layer's output is not
+    needed) and bit-equal, so that values and gradients are those of the plain MLP. Parameters keep their names.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -28,7 +28,7 @@ class RecomputedMlp(nn.Sequential):
 
 
 def recompute_mlps(tower: nn.Module) -> int:
-    """Replace the MLP of every transformer block of open_clip's in `tower`; returns how many were found."""
+    """Replace the MLP of each of open_clip's transformer blocks in `tower`; returns how many."""
     blocks = [part for part in tower.modules() if isinstance(part, ResidualAttentionBlock)]
     for block in blocks:
         block.mlp = RecomputedMlp(OrderedDict(block.mlp.named_children()))

@@ -50,6 +50,8 @@ def matching(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     for pattern in patterns:
         own = {name for name in names if fnmatchcase(name, pattern)}
         if not own:
-            raise ConfigError(f"run.trainable: no parameter of the model matches '{pattern}'; {suggest(pattern, names)}")
+            raise ConfigError(
+                f"run.trainable: no parameter of the model matches '{pattern}'; {suggest(pattern, names)}"
+            )
         found |= own
     return found

@@ -27,7 +27,7 @@ class Hostile:
         return (Path.touch, (self.path,))
 
 
-def test_order_is_by_progress_and_an_epochs_end_follows_its_steps(tmp_path):
+def test_checkpoints_are_sorted_and_an_epochs_end_follows_its_steps(tmp_path):
     for name in (
         "checkpoint_1-5.pth",
         "checkpoint_0.pth",
@@ -78,7 +78,7 @@ def test_the_newest_readable_one_is_taken(tmp_path, caplog):
     assert found["model"]["w"].tolist() == [1.0] * 3
 
 
-def test_a_full_disk_leaves_the_former_checkpoint(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     cp.save_checkpoint(tmp_path / "checkpoint_0.pth", content(1.0))
     before = (tmp_path / "checkpoint_0.pth").read_bytes()
 

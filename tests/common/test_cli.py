@@ -1,4 +1,4 @@
-"""Errors of the disk end in one message and exit code 2."""
+"""Disk errors end in one message and exit code 2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch  # a process without it has no group
 from lavis.common.cli import run_main
 class Held:
     def __del__(self, write=os.write):
-        write(2, b"taken apart ")
+        write(2, b"finalised ")
 held = Held()
 atexit.register(os.write, 2, b"exit handlers ")
 run_main(lambda _: int(sys.argv[1]))
@@ -38,16 +38,16 @@ def test_an_error_of_the_disk_is_one_message(number, capsys):
 
 def test_other_errors_keep_their_traceback():
     def failing(_):
-        raise OSError(errno.EINVAL, "a fault of the code")
+        raise OSError(errno.EINVAL, "a bug")
 
-    with pytest.raises(OSError, match="a fault of the code"):
+    with pytest.raises(OSError, match="a bug"):
         run_main(failing)
 
 
 @pytest.mark.parametrize(
-    ("env", "said"), [({}, "exit handlers taken apart "), ({"RANK": "0", "WORLD_SIZE": "1"}, "exit handlers ")]
+    ("env", "output"), [({}, "exit handlers finalised "), ({"RANK": "0", "WORLD_SIZE": "1"}, "exit handlers ")]
 )
-def test_a_launched_process_is_not_taken_apart(env, said):
-    """Threads of its process group may still be at work."""
+def test_a_launched_process_does_not_finalise_the_interpreter(env, output):
+    """Threads of its process group may still be running."""
     done = run([sys.executable, "-c", ENDING, "7"], env=env, fresh=True)
-    assert (done.returncode, done.stderr) == (7, said)
+    assert (done.returncode, done.stderr) == (7, output)

@@ -15,16 +15,16 @@ from tests.processes import run
 
 
 @pytest.mark.parametrize(
-    ("name", "there", "found"), [("cuda:1", 2, "cuda:1"), ("cuda:2", 2, None), ("cuda", 0, None), ("cpu", 0, "cpu")]
+    ("name", "count", "expected"), [("cuda:1", 2, "cuda:1"), ("cuda:2", 2, None), ("cuda", 0, None), ("cpu", 0, "cpu")]
 )
-def test_a_device_that_is_not_there_is_refused(monkeypatch, name: str, there: int, found: str | None) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
-    if found is None:
+def test_a_missing_device_is_refused(monkeypatch, name: str, count: int, expected: str | None) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    if expected is None:
         with pytest.raises(ConfigError, match=f"run.device is '{name}'"):
             resolve_device(name)
     else:
-        assert str(resolve_device(name)) == found
+        assert str(resolve_device(name)) == expected
 
 
 SCRIPT = """
@@ -49,7 +49,7 @@ dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_chunks_come_together_in_order_one_part_at_a_time(tmp_path: Path, processes: int) -> None:
+def test_chunks_are_gathered_in_order_one_at_a_time(tmp_path: Path, processes: int) -> None:
     script = tmp_path / "gather.py"
     script.write_text(SCRIPT)
     done: subprocess.CompletedProcess = run([sys.executable, str(script)], processes=processes)

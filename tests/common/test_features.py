@@ -21,6 +21,6 @@ def test_parts_and_other_texts():
 
 
 @pytest.mark.parametrize("shapes", [((2, 3), (3, 3)), ((2, 3), (2, 4)), ((3,), (3,))])
-def test_shapes_that_are_no_pairs_are_refused(shapes):
+def test_unpaired_shapes_are_refused(shapes):
     with pytest.raises(ValueError, match="one shape"):
         PairFeatures(torch.randn(shapes[0]), torch.randn(shapes[1]))

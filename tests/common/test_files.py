@@ -1,4 +1,4 @@
-"""Files: which ones a size limit removes."""
+"""Which files a size limit removes."""
 
 from __future__ import annotations
 

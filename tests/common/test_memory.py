@@ -1,4 +1,4 @@
-"""Pages freed in small pieces go back to the system; large tensors have pages of their own."""
+"""Pages freed in small pieces return to the system; large tensors have their own pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE, PIECE, PIECES = 4096, 64 * 2**10, 320
 
 
 def resident_pages(libc: ctypes.CDLL, address: int, size: int) -> int:
-    """How many of the pages that lie wholly in a stretch of memory the system keeps for it."""
+    """How many of the whole pages in a range of memory are resident."""
     first = -(-address // PAGE) * PAGE
     count = (address + size - first) // PAGE
     states = (ctypes.c_ubyte * count)()
@@ -24,7 +24,7 @@ def resident_pages(libc: ctypes.CDLL, address: int, size: int) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks mincore")
-def test_freed_pieces_go_back_to_the_system():
+def test_freed_pieces_return_to_the_system():
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "malloc_trim"):
         pytest.skip("the C library is not glibc")
@@ -34,14 +34,14 @@ def test_freed_pieces_go_back_to_the_system():
     pieces = [libc.malloc(PIECE) for _ in range(PIECES)]
     for piece in pieces:
         ctypes.memset(piece, 1, PIECE)
-    keep = pieces.pop()  # on top of the heap: what lies below cannot be handed back by free alone
+    top = pieces.pop()  # on top of the heap: free alone cannot return what lies below
     for piece in pieces:
         libc.free(piece)
     freed = sum(resident_pages(libc, piece, PIECE) for piece in pieces)
     release_memory()
     assert freed > 0.9 * len(pieces) * (PIECE // PAGE - 1)
     assert sum(resident_pages(libc, piece, PIECE) for piece in pieces) < 0.1 * freed
-    libc.free(keep)
+    libc.free(top)
 
 
 GAPS = """
@@ -50,7 +50,7 @@ if sys.argv[1] == "own":
     from lavis.common.memory import own_large_blocks
     own_large_blocks()
 import torch
-torch.empty(30 * 2**20, dtype=torch.uint8)  # freed: glibc now keeps tensors of this size in its heap
+torch.empty(30 * 2**20, dtype=torch.uint8)  # freed: glibc now puts tensors of this size into its heap
 tensors = [torch.ones(20 * 2**20, dtype=torch.uint8) for _ in range(20)]
 places = [tensor.data_ptr() for tensor in tensors[:-1]]
 del tensors[:-1]
@@ -60,11 +60,11 @@ print(json.dumps([any(start <= place < end for start, end in ranges) for place i
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="of glibc")
-@pytest.mark.parametrize("way", ["torch", "own"])
-def test_a_large_tensor_that_is_let_go_leaves_no_gap(way):
-    """Of 19 stretches of memory all are still the process's own with torch alone, and none with our setting."""
-    done = run([sys.executable, "-c", GAPS, way])
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+@pytest.mark.parametrize("setting", ["torch", "own"])
+def test_a_freed_large_tensor_leaves_no_gap(setting):
+    """Of 19 freed tensors, the process still has the memory of all with torch alone, and of none with our setting."""
+    done = run([sys.executable, "-c", GAPS, setting])
     assert done.returncode == 0, done.stderr
-    held = sum(json.loads(done.stdout))  # something small may have taken a place that was given back
-    assert held > 16 if way == "torch" else held < 3
+    held = sum(json.loads(done.stdout))  # something small may have been placed into returned memory
+    assert held > 16 if setting == "torch" else held < 3

@@ -44,7 +44,7 @@ def test_numbers_of_other_libraries_and_nan(tmp_path):
     assert found["checkpoint"] == str(Path("a/b.pth")) and found["command"] == ["x", "y"]
 
 
-def test_a_failed_write_keeps_the_former_file(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_previous_file(tmp_path, monkeypatch):
     path = tmp_path / "results.json"
     write_results(path, example())
 
@@ -58,7 +58,7 @@ def test_a_failed_write_keeps_the_former_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
 
 
-def test_what_does_not_fit_is_not_written(tmp_path):
+def test_results_that_do_not_fit_the_schema_are_not_written(tmp_path):
     path = tmp_path / "results.json"
     with pytest.raises(DataError, match="key 'seed' must be a whole number"):
         write_results(path, example(seed="42"))
@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_not_written(tmp_path):
 
 
 @pytest.mark.parametrize("length", [0, 1, 40, 300])
-def test_a_file_cut_off_is_named(tmp_path, length):
+def test_a_truncated_file_is_named(tmp_path, length):
     path = tmp_path / "results.json"
     path.write_text(json.dumps(example())[:length])
     with pytest.raises(DataError, match=r"results\.json is not complete JSON"):
@@ -96,5 +96,5 @@ def test_missing_and_binary_files(tmp_path):
     with pytest.raises(MissingFile, match="does not exist"):
         read_results(tmp_path / "results.json")
     (tmp_path / "results.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="is not text"):
+    with pytest.raises(DataError, match="results.json is not UTF-8 text"):
         read_results(tmp_path / "results.json")

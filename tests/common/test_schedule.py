@@ -14,7 +14,7 @@ POINTS = [(0, 0), (0, 10), (0, 49), (1, 0), (2, 25), (3, 49), (4, 0)]
 @pytest.mark.parametrize(
     "case,start", [("default_warmup_start_lr_minus1", None), ("warmup_start_lr_0", 0.0), ("warmup_start_lr_1e-6", 1e-6)]
 )
-def test_equals_the_forks_exactly(case, start):
+def test_equals_the_original_code_exactly(case, start):
     settings = {key: GOLDEN["params"][key] for key in ("init_lr", "min_lr", "warmup_steps", "max_epoch")}
     values = [linear_warmup_cosine_lr(epoch, step, warmup_lr=start, **settings) for epoch, step in POINTS]
     assert values == GOLDEN[case]
@@ -39,7 +39,7 @@ def test_constant_warms_up_within_the_first_epoch():
 
 
 @pytest.mark.parametrize("same", [None, -1, -1.0])
-def test_constant_without_a_start_of_its_own_does_not_warm_up(same):
+def test_constant_without_warmup_lr_does_not_warm_up(same):
     assert [constant_lr(0, step, init_lr=2.0, warmup_steps=4, warmup_lr=same) for step in range(3)] == [2.0] * 3
 
 

@@ -34,7 +34,7 @@ def test_missing_list_says_what_to_run(tmp_path):
 
 
 def test_df_size_beyond_the_list(listed):
-    with pytest.raises(ConfigError, match=r"run.df_size is 4 but the forget list .*image-42\.txt holds 3 images"):
+    with pytest.raises(ConfigError, match=r"run.df_size is 4 but the forget list .*image-42\.txt has 3 images"):
         read_forget_list(listed, 4)
     with pytest.raises(ConfigError, match="run.df_size must be at least 1, found 0"):
         read_forget_list(listed, 0)

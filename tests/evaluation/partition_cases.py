@@ -1,4 +1,4 @@
-"""Features to rank in parts, and the ranks that one process with everything finds."""
+"""Features to rank in partitions, and the ranks of one process with all features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CASES = [(300, 700, 1, 64), (40, 40, 2, 64), (129, 65, 3, 64), (500, 500, 4, 128
 
 
 def features(n_img: int, n_txt: int, seed: int, block: int):
-    """Few distinct rows (ties), some NaN, captions of equal strings, images without a text."""
+    """Few distinct rows (ties), some NaN, equal captions, images without a caption."""
     draws = np.random.default_rng(seed)
     image = torch.from_numpy(draws.integers(-1, 2, (n_img, 8)).astype(np.float32))
     text = torch.from_numpy(draws.integers(-1, 2, (n_txt, 8)).astype(np.float32))

@@ -9,7 +9,7 @@ from lavis.evaluation.matches import build_matches
 
 
 @st.composite
-def relations(draw):
+def drawn_matches(draw):
     n_img = draw(st.integers(1, 12))
     n_txt = draw(st.integers(1, 20))
     txt2img = draw(st.lists(st.integers(0, n_img - 1), min_size=n_txt, max_size=n_txt))
@@ -17,10 +17,10 @@ def relations(draw):
     return n_img, np.array(txt2img), None if group is None else np.array(group)
 
 
-@given(relations(), st.integers(1, 7))
+@given(drawn_matches(), st.integers(1, 7))
 @settings(deadline=None, max_examples=60)
-def test_right_pairs_of_all_tiles_are_the_relation_each_once(relation, block):
-    n_img, txt2img, group = relation
+def test_tiles_contain_each_matching_pair_once(drawn, block):
+    n_img, txt2img, group = drawn
     built = build_matches(txt2img, group, n_img)
     found = []
     for r in range(0, n_img, block):
@@ -41,7 +41,7 @@ def test_paired_rows_keep_their_order():
 
 
 def test_equal_captions_are_brought_together():
-    """Image i bears caption i mod 3: the right pairs must fill three squares on the diagonal."""
+    """Image i has caption i mod 3: the matching pairs must fill three squares on the diagonal."""
     built = build_matches(np.arange(9), np.arange(9) % 3, 9)
     rows, cols = built.right_pairs(slice(0, 9), slice(0, 9))
     assert set(rows // 3 - cols // 3) == {0}
@@ -52,9 +52,9 @@ def test_equal_captions_are_brought_together():
     [
         (np.array([0, 3]), None, r"0\.\.2, got 0\.\.3"),
         (np.array([-1, 0]), None, r"got -1\.\.0"),
-        (np.array([0.0, 1.0]), None, "txt2img must be one whole number"),
-        (np.array([0, 1]), np.array([0]), "1 entries for 2 texts"),
-        (np.array([0, 1]), np.array(["a", "b"]), "text_group must be one whole number"),
+        (np.array([0.0, 1.0]), None, "txt2img must be 2 whole numbers"),
+        (np.array([0, 1]), np.array([0]), r"text_group must be 2 whole numbers, got shape \(1,\)"),
+        (np.array([0, 1]), np.array(["a", "b"]), "text_group must be 2 whole numbers"),
     ],
 )
 def test_wrong_maps_are_refused(txt2img, group, message):

@@ -36,7 +36,7 @@ def test_names_and_values(features):
     assert metrics["holdout_identity_cosine"] == round(features["holdout_identity"].paired_cosines.mean().item(), 6)
 
 
-def test_further_splits_are_ranked_when_the_configuration_names_them(features):
+def test_other_splits_are_ranked_if_the_configuration_names_them(features):
     metrics = metrics_of(features, RunConfig(metrics=["retrieval"], valid_splits=["holdout_identity"]))
     assert "holdout_identity_txt_r1" in metrics and "df_cosine" not in metrics and "mia_auc" not in metrics
 

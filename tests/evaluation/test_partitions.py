@@ -1,4 +1,4 @@
-"""Ranks of features that no process holds as a whole: those of one process with everything, to the last one."""
+"""Ranks of partitioned features equal those of one process with all features."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_real_processes_count_what_one_counts(tmp_path: Path, processes: int) -> None:
+def test_several_processes_rank_as_one(tmp_path: Path, processes: int) -> None:
     script = tmp_path / "ranks.py"
     script.write_text(SCRIPT)
-    alone = rank_variables(1)[0] if processes == 1 else None  # a group of one, too
+    alone = rank_variables(1)[0] if processes == 1 else None  # also a process group of one
     done = run([sys.executable, str(script)], processes, env=alone)
     assert done.returncode == 0 and done.stdout.count("equal") == processes, done.stderr
 
 
 @settings(max_examples=40, deadline=None)
 @given(n_img=st.integers(1, 90), n_txt=st.integers(1, 90), seed=st.integers(0, 999), block=st.sampled_from([1, 7, 64]))
-def test_one_process_in_shards_is_one_process(n_img, n_txt, seed, block):
+def test_one_process_with_a_plan_ranks_as_without(n_img, n_txt, seed, block):
     image, text, txt2img, group, _ = features(n_img, n_txt, seed, block)
     plan = partition_plan(txt2img, group, n_img, block=block)
     own = image[plan.image_rows], text[plan.text_rows]
@@ -68,7 +68,7 @@ def test_one_process_in_shards_is_one_process(n_img, n_txt, seed, block):
 
 @settings(max_examples=60, deadline=None)
 @given(n_img=st.integers(0, 500), n_txt=st.integers(0, 500), block=st.sampled_from([1, 7, 64]), world=st.integers(1, 9))
-def test_shards_cover_everything_once_and_tiles_have_owners(n_img, n_txt, block, world):
+def test_partitions_cover_all_rows_once_and_tiles_have_owners(n_img, n_txt, block, world):
     txt2img = np.zeros(n_txt if n_img else 0, dtype=np.int64)
     plans = [partition_plan(txt2img, None, n_img, block=block, shard=(rank, world)) for rank in range(world)]
     for kind, n in (("images", n_img), ("texts", len(txt2img))):
@@ -86,14 +86,14 @@ def test_features_of_another_shape_are_refused():
         ranks_from_partition(torch.zeros(2, 5), torch.zeros(4, 5), plan)
 
 
-def test_what_needs_whole_features_is_refused(trained_world):
+def test_metrics_that_need_whole_features_are_refused(trained_world):
     options = ["run.shard_features=true", "run.metrics=[retrieval,salmubench]"]
     with pytest.raises(ConfigError, match="cannot measure .*retfail"):
         RetrievalTask(load_config(trained_world.config, options))
     RetrievalTask(load_config(trained_world.config, options[:1]))
 
 
-def test_evaluation_in_shards_gives_the_same_numbers(trained_world, tmp_path):
+def test_partitioned_evaluation_gives_the_same_numbers(trained_world, tmp_path):
     checkpoint = f"run.checkpoint={trained_world.output / 'original/clip/salmu_retrieval/checkpoint_best.pth'}"
     found = []
     for name, processes, sharded in (("whole", 1, False), ("one", 1, True), ("two", 2, True)):
@@ -101,7 +101,7 @@ def test_evaluation_in_shards_gives_the_same_numbers(trained_world, tmp_path):
         options = (checkpoint, f"run.output_dir={out}", f"run.shard_features={sharded}", "run.eval_max_pairs=11")
         done = run(trained_world.command("evaluate.py", options=options), processes)
         assert done.returncode == 0, done.stderr
-        assert ("features stay partitioned" in done.stderr) == sharded
+        assert ("features are partitioned" in done.stderr) == sharded
         content = json.loads(next(out.rglob("results.json")).read_text())
         found.append((content["metrics"], content["counts"]))
         assert bool(list(out.rglob("*.safetensors"))) != sharded

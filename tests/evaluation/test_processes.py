@@ -1,4 +1,4 @@
-"""Two gloo processes must embed the same bits and report the same numbers as one."""
+"""Two gloo processes embed the same bits and report the same numbers as one."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ def test_a_layer_by_hand():
     layer = nn.Linear(2, 2)
     layer.weight.data = torch.tensor([[1.27, -0.634], [0.0, 0.0]])
     layer.bias.data = torch.tensor([0.5, 0.25])
-    made = Int8Linear(layer)
-    assert made.weight.tolist() == [[127.0, -63.0], [0.0, 0.0]]
+    int8 = Int8Linear(layer)
+    assert int8.weight.tolist() == [[127.0, -63.0], [0.0, 0.0]]
     inputs = torch.tensor([[2.54, 0.05], [0.0, 0.0]])  # scale 0.02: 127 and 2 (2.5 to even)
     expected = (127 * 127 - 63 * 2) * 0.01 * 0.02 + 0.5
-    torch.testing.assert_close(made(inputs), torch.tensor([[expected, 0.25], [0.5, 0.25]]))
+    torch.testing.assert_close(int8(inputs), torch.tensor([[expected, 0.25], [0.5, 0.25]]))
 
 
 def test_rounding_is_within_half_a_step():
@@ -36,14 +36,14 @@ def test_agrees_with_loops():
             assert found[row, out].item() == pytest.approx(total * size * step + layer.bias[out].item(), abs=1e-5)
 
 
-def test_a_copy_is_quantised_attention_included():
+def test_a_copy_is_quantised_including_attention():
     torch.manual_seed(0)
     model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    made = quantised(model)
-    assert type(made.linear1) is Int8Linear and type(model.linear1) is nn.Linear
-    assert type(made.self_attn.out_proj) is not Int8Linear
-    for weight in (made.self_attn.in_proj_weight, made.self_attn.out_proj.weight):
+    int8 = quantised(model)
+    assert type(int8.linear1) is Int8Linear and type(model.linear1) is nn.Linear
+    assert type(int8.self_attn.out_proj) is not Int8Linear
+    for weight in (int8.self_attn.in_proj_weight, int8.self_attn.out_proj.weight):
         steps = weight / (weight.abs().amax(dim=1, keepdim=True) / 127)
         torch.testing.assert_close(steps, steps.round(), atol=1e-3, rtol=0)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

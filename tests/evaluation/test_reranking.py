@@ -1,4 +1,4 @@
-"""Recall after matching, against whole score matrices filled with −100 as the published evaluation has them."""
+"""Recall after matching, compared with full score matrices, filled with −100 as in the published evaluation."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ COUNTS = (2, 1, 3, 2, 1)
 
 
 @dataclass
-class Side:
+class States:
     features: torch.Tensor
     states: torch.Tensor
     mask: torch.Tensor | None = None
 
 
-class Pictures:
-    """A data set of random pictures; captions of other lengths, one of them borne by two images."""
+class Images:
+    """A data set of random images with captions of several lengths; two images share a caption."""
 
     def __init__(self) -> None:
         draws = torch.Generator().manual_seed(3)
@@ -46,7 +46,7 @@ class Pictures:
 
 
 class Model:
-    """Features and match logits that are plain functions of pixels and letters."""
+    """Features and match logits are simple functions of pixels and letters."""
 
     def __init__(self, width: int = 4) -> None:
         draws = torch.Generator().manual_seed(5)
@@ -54,7 +54,7 @@ class Model:
 
     def image_states_of(self, images):
         states = images.flatten(1).float() / 255
-        return Side(F.normalize(states @ self.image, dim=-1), states[:, None])
+        return States(F.normalize(states @ self.image, dim=-1), states[:, None])
 
     def ranking_tokens(self, captions):
         rows = [torch.tensor([ord(letter) for letter in caption]) for caption in captions]
@@ -63,7 +63,7 @@ class Model:
 
     def text_states_of(self, tokens, mask):
         states = self.text[tokens] * mask[..., None]
-        return Side(F.normalize(states.sum(1), dim=-1), states, mask)
+        return States(F.normalize(states.sum(1), dim=-1), states, mask)
 
     def match(self, images, texts):
         return torch.einsum("bk,kd,bld->b", images.states[:, 0].sin(), self.image.cos(), texts.states) / 10
@@ -72,7 +72,7 @@ class Model:
 @pytest.mark.parametrize("k", [1, 2, 4, 50])
 @pytest.mark.parametrize("merge", [True, False])
 def test_recall_equals_that_of_whole_matrices(k, merge):
-    model, data = Model(), Pictures()
+    model, data = Model(), Images()
     images = model.image_states_of(data.pixels)
     texts = model.text_states_of(*vars(model.ranking_tokens(data.captions)).values())
     part = split_features(data, images.features, texts.features)
@@ -84,13 +84,13 @@ def test_recall_equals_that_of_whole_matrices(k, merge):
 
 
 def whole(model, images, texts, k, flip):
-    """Cosine + logit for the k best of every query, −100 elsewhere, by loops over pairs."""
+    """Cosine + logit for each query's k best, −100 elsewhere, by loops over pairs."""
     cosines = images.features @ texts.features.T
     scores = torch.full_like(cosines, -100)
     for i, j in np.ndindex(*cosines.shape):
         rivals = cosines[:, j] if flip else cosines[i]
         if (rivals > cosines[i, j]).sum() < k:
-            pair = [Side(s.features[n : n + 1], s.states[n : n + 1]) for s, n in ((images, i), (texts, j))]
+            pair = [States(s.features[n : n + 1], s.states[n : n + 1]) for s, n in ((images, i), (texts, j))]
             scores[i, j] = cosines[i, j] + model.match(*pair)[0]
     return scores.T if flip else scores
 
@@ -105,7 +105,7 @@ def maps(captions, owner, merge):
 
 
 def test_ranks_by_hand():
-    """A tie and a NaN are lost; without a right candidate all come first; an own NaN is never found."""
+    """Ties and NaN are lost; without a matching candidate all others come first; an own NaN is a miss."""
     scores, nan = np.array([3.0, 2.0, 2.0, 1.0]), float("nan")
     assert rank_of(scores, np.array([False, True, False, False]), 9) == 2
     assert rank_of(scores, np.array([False, False, False, True]), 9) == 3

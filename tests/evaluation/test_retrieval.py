@@ -32,7 +32,7 @@ def test_golden_recall_is_exact(seed, kind):
 
 @st.composite
 def small_worlds(draw):
-    """Whole-number features of few values (exact products, many ties), some NaN, some rows equal."""
+    """Features of few whole numbers (exact products, many ties), some NaN, some equal rows."""
     n_img, n_txt, dim = draw(st.integers(1, 14)), draw(st.integers(1, 18)), draw(st.integers(1, 3))
     value = st.sampled_from([-1.0, 0.0, 1.0, 2.0, 1.0, 0.0] + ([float("nan")] if draw(st.booleans()) else []))
     rows = st.lists(value, min_size=dim, max_size=dim)
@@ -70,7 +70,7 @@ def test_score_matrix_and_features_agree(world):
 
 @given(small_worlds(), st.integers(1, 6), st.integers(2, 5))
 @settings(deadline=None, max_examples=50)
-def test_shards_sum_to_the_whole(world, block, processes):
+def test_counts_of_processes_sum_to_the_whole(world, block, processes):
     image, text, txt2img, group = world
     parts: list[torch.Tensor] = []
 
@@ -92,7 +92,7 @@ def test_shards_sum_to_the_whole(world, block, processes):
 @pytest.mark.parametrize("dim", [1, 3, 7, 33, 64, 100, 511, 512])
 @pytest.mark.parametrize(("n_img", "captions"), [(11, 1), (67, 1), (40, 3), (130, 1)])
 def test_a_collapsed_model_finds_nothing(n_img, captions, dim):
-    """All embeddings equal: every query ties with all its competitors, wherever it lies in its tile."""
+    """All embeddings are equal: each query ties with all its competitors, wherever it is in its tile."""
     one = torch.randn(1, dim, generator=torch.Generator().manual_seed(dim))
     image, text = one.repeat(n_img, 1), one.repeat(n_img * captions, 1)
     txt2img = np.arange(n_img).repeat(captions)
@@ -108,7 +108,7 @@ def test_a_model_of_nan_finds_nothing_even_among_few(n):
 
 
 def test_one_nan_embedding_is_a_miss_and_a_lost_comparison():
-    """Image 2 is NaN: it finds nothing, and no text's comparison with it is won, so none is first."""
+    """Image 2 is NaN: it finds nothing, and every text loses its comparison with it, so none is first."""
     image = torch.eye(4)
     image[2] = float("nan")
     text_ranks, image_ranks = ranks_from_features(image, torch.eye(4), torch.arange(4))
@@ -117,7 +117,7 @@ def test_one_nan_embedding_is_a_miss_and_a_lost_comparison():
 
 
 def test_equal_captions_do_not_compete():
-    """Images 0 and 1 bear one caption and equal embeddings: a tie is no loss when the strings are equal."""
+    """Images 0 and 1 have equal captions and embeddings: with merged captions the tie is not lost."""
     image = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     text, txt2img = image.clone(), torch.arange(3)
     assert retrieval_metrics_from_features(image, text, txt2img)["txt_r1"] == pytest.approx(100 / 3)
@@ -125,8 +125,8 @@ def test_equal_captions_do_not_compete():
     assert merged["txt_r1"] == merged["img_r1"] == 100.0
 
 
-def test_an_image_that_bears_an_equal_caption_is_right():
-    """Text 0 scores best with image 1, which bears the same string: right only when strings are merged."""
+def test_an_image_with_an_equal_caption_matches():
+    """Text 0 scores best with image 1, which has the same caption: a match only if captions are merged."""
     image = torch.tensor([[0.5, 0.0], [1.0, 0.0]])
     text = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     assert list(ranks_from_features(image, text, [0, 1])[1]) == [1, 0]
@@ -134,7 +134,7 @@ def test_an_image_that_bears_an_equal_caption_is_right():
 
 
 def test_real_numbers_with_duplicates_tie_exactly():
-    """Random real embeddings of which a third are copies: copies must tie to the last bit across tiles."""
+    """A third of the embeddings are copies, which must tie to the last bit across tiles."""
     source = torch.Generator().manual_seed(3)
     image = torch.randn(150, 33, generator=source)
     text = image + torch.randn(150, 33, generator=source)
@@ -144,7 +144,7 @@ def test_real_numbers_with_duplicates_tie_exactly():
     assert (image_ranks[:50] == image_ranks[100:]).all() and (image_ranks[:50] > 0).all()
 
 
-def test_half_precision_is_lifted_and_mappings_are_read():
+def test_half_precision_and_mappings_are_accepted():
     eye = torch.eye(5, dtype=torch.float16)
     assert retrieval_metrics_from_features(eye, eye, {i: i for i in range(5)})["r_mean"] == 100.0
     scores = torch.eye(5, dtype=torch.bfloat16)

@@ -1,4 +1,4 @@
-"""A split of generated images and a model of two random projections, small and exact."""
+"""Small splits of generated images, and a model of two random projections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = 8
 
 
 class FakeModel(torch.nn.Module):
-    """Letters and pixels, linearly projected; counts what it is asked for."""
+    """Linear projections of letters and pixels; records its inputs."""
 
     features = PairFeatures
 
@@ -58,7 +58,7 @@ def noise_pairs(root: Path, captions: list[tuple[str, ...]], seed: int = 0) -> P
 
 
 def splits(root: Path) -> dict[str, PairDataset]:
-    """df: 9 images; dr: 31 images; test: several captions an image, some of them equal; a holdout split."""
+    """df: 9 images; dr: 31 images; test: several captions per image, some of them equal; a holdout split."""
     return {
         "df": noise_pairs(root, [(f"secret {i}",) for i in range(9)], seed=1),
         "dr": noise_pairs(root, [(f"public {i}",) for i in range(31)], seed=2),
@@ -70,7 +70,7 @@ def splits(root: Path) -> dict[str, PairDataset]:
 
 
 class FixedContext(PairContext):
-    """Features that are there already, in place of a data set's."""
+    """A context of given features, without a data set."""
 
     def __init__(self, features: dict[str, SplitFeatures], run: RunConfig) -> None:
         builder = SimpleNamespace(metadata_root=Path("nowhere"))
@@ -82,5 +82,5 @@ class FixedContext(PairContext):
 
 
 def metrics_of(features: dict[str, SplitFeatures], run: RunConfig) -> dict[str, float]:
-    """What the metrics of `run` give on these features."""
+    """The metrics of `run` on these features."""
     return measure(FixedContext(features, run), run.metrics)

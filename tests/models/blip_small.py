@@ -24,7 +24,7 @@ def lively(arch: str, seed: int = 0, **sizes: Any):
     return model
 
 
-def pictures(rows: int, seed: int = 0, each: tuple[int, ...] = ()) -> torch.Tensor:
+def image_batch(rows: int, seed: int = 0, each: tuple[int, ...] = ()) -> torch.Tensor:
     """uint8 (rows, …, 3, 32, 32)."""
     draw = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (rows, *each, 3, 32, 32), dtype=torch.uint8, generator=draw)

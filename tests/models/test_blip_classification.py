@@ -7,10 +7,10 @@ import torch
 
 from lavis.common.errors import DataError
 from lavis.models.base import TrainingStep
-from tests.models.blip_small import CLS, TEXTS, calls, lively, pictures, transformers_text
+from tests.models.blip_small import CLS, TEXTS, calls, image_batch, lively, transformers_text
 
 LABELS = torch.tensor([2, 0, 1])
-ROWS = {"images": pictures(3), "captions": TEXTS, "labels": LABELS}
+ROWS = {"images": image_batch(3), "captions": TEXTS, "labels": LABELS}
 
 
 @pytest.fixture

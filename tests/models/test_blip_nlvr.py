@@ -203,7 +203,7 @@ def test_the_images_are_not_interchangeable(model, inputs):
 
 
 def test_padding_changes_nothing(model, inputs):
-    """A statement alone and beside a longer one get the same logits."""
+    """A statement alone and in a batch with a longer one gets the same logits."""
     alone = model.prepare({"images": inputs["images"][2:], "captions": inputs["captions"][2:]})
     assert alone["tokens"].shape[1] < inputs["tokens"].shape[1]
     with torch.no_grad():

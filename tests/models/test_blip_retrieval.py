@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from lavis.common.features import FusedPairFeatures
 from lavis.models.base import TrainingStep
 from lavis.models.fused import retrieval
-from tests.models.blip_small import CLS, ENC, TEXTS, calls, lively, pictures, transformers_text
+from tests.models.blip_small import CLS, ENC, TEXTS, calls, image_batch, lively, transformers_text
 from tests.models.references import build
 
 SIZES = {"embed_dim": 16, "queue_size": 8, "max_txt_len": 12}
@@ -29,7 +29,7 @@ def model():
 def prepared(model, ids: torch.Tensor = IDS, rows: list[int] | None = None) -> dict:
     rows = [0, 1, 2] if rows is None else rows
     texts = [TEXTS[row] for row in rows]
-    return model.prepare({"images": pictures(3)[rows], "captions": texts, "image_ids": ids[rows]})
+    return model.prepare({"images": image_batch(3)[rows], "captions": texts, "image_ids": ids[rows]})
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def text_states(model, row: int, image: int | None, suffix: str = "") -> torch.T
     context = None
     if image is not None:
         tokens[:, 0] = ENC
-        context = model.visual_encoder(model.normalise(pictures(3)[image : image + 1]))
+        context = model.visual_encoder(model.normalise(image_batch(3)[image : image + 1]))
     encoder = transformers_text(model, f"text_encoder{suffix}")
     mask = torch.ones_like(tokens)
     found = encoder(input_ids=tokens, attention_mask=mask, encoder_hidden_states=context, is_decoder=False)
@@ -49,7 +49,7 @@ def text_states(model, row: int, image: int | None, suffix: str = "") -> torch.T
 @torch.no_grad()
 def projected(model, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
     """Normalised features (3, D) of images and texts, in double precision."""
-    images = getattr(model, f"visual_encoder{suffix}")(model.normalise(pictures(3)))[:, 0]
+    images = getattr(model, f"visual_encoder{suffix}")(model.normalise(image_batch(3)))[:, 0]
     texts = torch.stack([text_states(model, row, None, suffix)[0] for row in range(3)])
     found = []
     for states, layer in ((images, f"vision_proj{suffix}"), (texts, f"text_proj{suffix}")):

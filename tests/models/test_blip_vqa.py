@@ -8,7 +8,7 @@ import torch
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.features import FusedFeatures
 from lavis.models.base import TrainingStep
-from tests.models.blip_small import DEC, ENC, SEP, TEXTS, calls, lively, pictures, transformers_text
+from tests.models.blip_small import DEC, ENC, SEP, TEXTS, calls, image_batch, lively, transformers_text
 
 ANSWERS = [["a dog"], ["a red car", "tree"], ["two", "people", "two people"]]
 WEIGHTS = [[1.0], [0.75, 0.25], [0.5, 0.25, 0.25]]
@@ -22,7 +22,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def rows():
-    return {"images": pictures(3), "captions": TEXTS, "answers": ANSWERS, "answer_weights": WEIGHTS}
+    return {"images": image_batch(3), "captions": TEXTS, "answers": ANSWERS, "answer_weights": WEIGHTS}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_questions_begin_with_enc_and_answers_with_dec(model, inputs):
 
 
 def test_questions_are_cut_after_max_txt_len(model):
-    long = model.prepare({"images": pictures(1), "captions": ["dog " * 60]})
+    long = model.prepare({"images": image_batch(1), "captions": ["dog " * 60]})
     assert long["tokens"].shape == (1, model.config.max_txt_len) == (1, 35)
     assert (long["tokens"][0, 0].item(), long["tokens"][0, -1].item()) == (ENC, SEP)
 

@@ -138,7 +138,7 @@ def test_tables_of_no_square_grid_are_left_alone():
 
 
 def pretraining_state(arch: str) -> dict[str, torch.Tensor]:
-    """What the pretraining stage saves: a tower below `text_encoder.bert`, a head beside it, projections."""
+    """What the pretraining stage saves: a tower below `text_encoder.bert`, a head next to it, projections."""
     state = weights("albef_retrieval")
     kept = {name: value + 1 for name, value in state.items() if name.split(".")[0] == "visual_encoder"}
     kept |= {

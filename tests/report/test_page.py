@@ -34,8 +34,8 @@ def hostile_report() -> Report:
     for one in bad[2:]:
         one |= {"commit": HOSTILE[0], "checkpoint": HOSTILE[1], "command": list(HOSTILE), "folder": HOSTILE[2]}
     curve = {HOSTILE[0]: [(0.0, 1.0), (1.0, 0.5)], "loss": [(0.0, 1.0), (1.0, 0.4)]}
-    pictures: dict[Any, Any] = {SETTING: gallery(*HOSTILE)}
-    return Report(bad, galleries=pictures, losses={HOSTILE[2]: curve}, problems=HOSTILE, made_by=HOSTILE)
+    galleries: dict[Any, Any] = {SETTING: gallery(*HOSTILE)}
+    return Report(bad, galleries=galleries, losses={HOSTILE[2]: curve}, problems=HOSTILE, made_by=HOSTILE)
 
 
 def test_hostile_texts_are_shown_and_do_nothing() -> None:

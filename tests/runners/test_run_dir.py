@@ -30,5 +30,5 @@ def test_run_folders(change: dict, folder: str) -> None:
 
 @pytest.mark.parametrize("name", ["/tmp", "../elsewhere", "a/../../b"])
 def test_a_subfolder_stays_below(name: str) -> None:
-    with pytest.raises(ConfigError, match="run.subfolder is"):
+    with pytest.raises(ConfigError, match="run.subfolder must be a folder below"):
         dataclasses.replace(RUN, subfolder=name)

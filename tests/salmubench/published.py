@@ -1,4 +1,4 @@
-"""SALMUBench as it is published, at 1/100 of its size: parquet shards, side files, weights named as on the Hub."""
+"""SALMUBench in its published form at 1/100 of its size: parquet shards and metadata files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def person(number: int) -> dict[str, str]:
 
 
 def sensitive(split: str, owners: list[int], fields: tuple[str, ...], start: int) -> list[dict[str, Any]]:
-    """Pairs of a split; every third caption is a paraphrase that does not hold the value literally."""
+    """Pairs of a split; every third caption is a paraphrase that does not contain the value literally."""
     rows = []
     for i in range(PAIRS[split]):
         owner = owners[i % len(owners)]
@@ -44,7 +44,7 @@ def sensitive(split: str, owners: list[int], fields: tuple[str, ...], start: int
 
 
 def retain(start: int) -> list[dict[str, Any]]:
-    """A quarter of them show people of forget, the others nobody."""
+    """A quarter of them show people of forget, the others have no identity."""
     return [
         {
             "image": jpeg(start + i),
@@ -57,7 +57,7 @@ def retain(start: int) -> list[dict[str, Any]]:
 
 
 def write_published(root: Path) -> Path:
-    """Write data/<split>-*.parquet and the four side files below root."""
+    """Write data/<split>-*.parquet and the four metadata files below root."""
     people, partial = list(range(WHOLE + PARTIAL)), list(range(WHOLE, WHOLE + PARTIAL))
     held = list(range(WHOLE + PARTIAL, WHOLE + PARTIAL + HELD))
     rows = {

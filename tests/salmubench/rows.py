@@ -23,7 +23,7 @@ def cosine(a, b) -> float:
 
 
 class Projection(torch.nn.Module):
-    """Pixels and letters, projected at random; `break_image` and `break_text` may spoil an encoder's output."""
+    """Random projections of pixels and letters; `break_image` and `break_text` may replace an encoder's output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,10 +48,10 @@ def context_of(model, builder, run=None) -> PairContext:
 
 
 def benchmark_of(model, builder, run=None) -> BenchmarkData:
-    """The benchmark as this model sees it."""
+    """The benchmark for this model."""
     return context_of(model, builder, run).shared(BenchmarkData)
 
 
 def salmubench_metrics(model, builder, run=None) -> dict[str, float]:
-    """What run.metrics=[salmubench] gives."""
+    """The metrics of run.metrics=[salmubench]."""
     return measure(context_of(model, builder, run), ["salmubench"])

@@ -30,7 +30,7 @@ def test_acs_agrees_with_loops(features):
     assert acs(image, text, features=features) == pytest.approx(sum(shares) / 5, abs=1e-6)
 
 
-def test_acs_tells_memory_from_none_and_repeats_itself():
+def test_acs_separates_memory_from_none_and_is_repeatable():
     image = rows(200, 16)
     known = acs(image, image)
     unknown = acs(image, rows(200, 16, seed=1))

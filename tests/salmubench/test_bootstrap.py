@@ -41,7 +41,7 @@ def test_errors():
         clustered_interval([0.1, 0.2], ["a", "a"])
     with pytest.raises(DataError, match="not finite"):
         clustered_interval([0.1, float("nan")], ["a", "b"])
-    with pytest.raises(ValueError, match="one a cluster label"):
+    with pytest.raises(ValueError, match="one per cluster label"):
         clustered_interval([0.1], ["a", "b"])
 
 

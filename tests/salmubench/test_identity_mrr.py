@@ -14,7 +14,7 @@ OWNERS = ["ann", "ann", "bob", "ann", "eve", "ann", "bob"]
 
 
 def looped(image, text, captions, owners, pool_text, own):
-    """By the definition: distinct strings, pessimistic ties."""
+    """The definition: distinct strings, pessimistic ties."""
     distinct = list(dict.fromkeys(CAPTIONS))
     of = {c: {o for other, o in zip(CAPTIONS, OWNERS, strict=True) if other == c} for c in distinct}
     ranks = []

@@ -28,7 +28,7 @@ def test_keys_and_values(tmp_path):
     }
 
 
-def test_what_was_not_measured_is_not_made_up():
+def test_metrics_that_were_not_measured_have_no_value():
     layout = public_layout({"salmubench_gen_know": 0.9, "salmubench_acs": float("nan")})
     assert layout["utility"]["2.1_GenKnow"] == {"ImageNet1k_Accuracy": -1}
     assert layout["efficacy"]["1.3_ACS"] == {"acs_accuracy": None}

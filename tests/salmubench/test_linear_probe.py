@@ -12,7 +12,7 @@ from tests.salmubench.rows import rows
 
 
 def test_agrees_with_loops_over_the_folds():
-    people = ["ann"] * 6 + ["bob"] * 9 + ["eve"] * 4  # eve has too few pictures
+    people = ["ann"] * 6 + ["bob"] * 9 + ["eve"] * 4  # eve has too few images
     features = rows(19)
     unit = features[:15] / np.linalg.norm(features[:15], axis=1, keepdims=True)
     labels = np.array([0] * 6 + [1] * 9)
@@ -27,15 +27,15 @@ def test_agrees_with_loops_over_the_folds():
     assert found["chance"] == pytest.approx(9 / 15, abs=1e-6)
 
 
-def test_people_are_found_where_features_tell_them_apart_and_not_elsewhere():
+def test_people_are_found_if_features_distinguish_them():
     people = [str(i % 4) for i in range(80)]
     centres = rows(4, 8, seed=1)
-    told = centres[[int(p) for p in people]] + 0.1 * rows(80, 8, seed=2)
-    assert linear_probe(told, people) == {"accuracy": 1.0, "chance": 0.25} == linear_probe(told, people)
+    clusters = centres[[int(p) for p in people]] + 0.1 * rows(80, 8, seed=2)
+    assert linear_probe(clusters, people) == {"accuracy": 1.0, "chance": 0.25} == linear_probe(clusters, people)
     assert linear_probe(rows(80, 8, seed=3), people)["accuracy"] < 0.5
 
 
-def test_at_most_twenty_pictures_of_one_person_are_drawn():
+def test_at_most_twenty_images_per_person_are_drawn():
     assert linear_probe(rows(60), ["ann"] * 50 + ["bob"] * 10)["chance"] == pytest.approx(20 / 30)
 
 

@@ -13,7 +13,7 @@ from tests.salmubench.rows import cosine, rows
 
 
 def mean(image, text) -> float:
-    """What AssocStr and its kin are the mean of."""
+    """The value of AssocStr and the metrics like it."""
     return float(paired_cosines(image, text, "AssocStr").mean())
 
 
@@ -31,11 +31,11 @@ def test_core_association_takes_the_better_order():
     np.testing.assert_array_equal(core_cosines(image, two, one), core_cosines(image, one, two))
 
 
-@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("modality", [0, 1])
 @pytest.mark.parametrize("break_it", [lambda x: x * np.nan, lambda x: x * 0, lambda x: np.ones_like(x)])
-def test_broken_embeddings_have_no_value(side, break_it):
+def test_broken_embeddings_have_no_value(modality, break_it):
     pair = [rows(5), rows(5, seed=1)]
-    pair[side] = break_it(pair[side])
+    pair[modality] = break_it(pair[modality])
     with pytest.raises(DataError, match="not finite or zero|all 5 embeddings are equal"):
         mean(*pair)
 

@@ -1,4 +1,4 @@
-"""Importing and evaluating the published form: shards, side files, weights in a hub folder, the documented command."""
+"""Import and evaluation of the published form: shards, metadata files, weights in a hub folder, documented command."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_splits_identities_and_values(source):
     assert source.splits["retain_joint"] and source.splits["retain_disjoint"] and source.splits["fragile_set"]
 
 
-def test_every_metric_but_imagenet_is_measured_whole_and_partial_apart(source, caplog):
+def test_every_metric_but_imagenet_is_measured_also_for_whole_and_partial(source, caplog):
     found = salmubench_metrics(Projection(), source.builder)
     ten = set("retfail_r1 retfail_mrr assoc_str acs idzsc core_assoc".split())
     ten |= set("inter_id_sim intra_id_sim vis_id_int frag_sim".split())
@@ -69,19 +69,18 @@ def test_every_metric_but_imagenet_is_measured_whole_and_partial_apart(source, c
 
 
 def test_fictitious_values_are_fakers_and_of_the_same_field(source):
-    source.part("forget")  # embedded before anything is noted
-    texts = source.bank.texts
+    texts = source.texts
     seen: list[str] = []
 
-    def noting(captions, name=""):
+    def recording(captions, name=""):
         seen.extend(captions)
         return texts(captions, name)
 
-    source.bank.texts = noting
+    source.texts = recording
     try:
         ValueAuc().values(source)
     finally:
-        source.bank.texts = texts
+        source.texts = texts
     literal = [e for e in source.splits["forget"] if str(e.extra["value"]) in e.captions[0]]
     assert 0 < len(literal) < PAIRS["forget"] and len(seen) == 19 * len(literal)
     people = json.dumps(source.people)
@@ -113,7 +112,7 @@ def test_without_faker_the_value_auc_is_not_measured(source, monkeypatch, caplog
     assert "salmubench_value_auc" not in found and "pip install faker" in caplog.text
 
 
-def test_the_documented_command_runs_on_weights_as_they_are_published(keys, tmp_path, capsys):
+def test_the_documented_command_runs_on_published_weights(keys, tmp_path, capsys):
     config = load_config(CONFIG, keys)
     weights = []
     for number, name in enumerate(("clean", "compromised")):

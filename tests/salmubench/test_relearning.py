@@ -1,4 +1,4 @@
-"""run.metrics=[..., relearning]: the draw, the curve, X by loops, and that nothing depends on chance or is changed."""
+"""run.metrics=[..., relearning]: the draw, the curve, X by loops; it is repeatable and leaves the model unchanged."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def entries(*counts):
 
 
 def test_draw_takes_a_share_of_every_identity():
-    taught, asked = draw(entries(20, 10, 4), 0.1, 42)
+    taught, tested = draw(entries(20, 10, 4), 0.1, 42)
     assert [sum(e.extra["identity_id"] == who for e in taught) for who in "012"] == [2, 1, 1]
-    assert {e.image for e in taught} | {e.image for e in asked} == {e.image for e in entries(20, 10, 4)}
-    assert len(taught) + len(asked) == 34
+    assert {e.image for e in taught} | {e.image for e in tested} == {e.image for e in entries(20, 10, 4)}
+    assert len(taught) + len(tested) == 34
 
 
 def test_draw_depends_on_the_seed_and_not_on_the_order():
@@ -139,30 +139,30 @@ def test_file_holds_the_curves(world, tmp_path):
 
 
 def test_first_point_is_x_of_the_other_pairs(world, tmp_path):
-    """X by loops: the rank of the own caption among those of other people, over the pairs that are not taught."""
+    """X by loops: the rank of the own caption among those of other people, over the pairs outside the draw."""
     metrics, builder = measure(world, tmp_path)
     parts = builder.partition()
-    asked = draw(parts.df, 0.1, 42)[1]
+    tested = draw(parts.df, 0.1, 42)[1]
     people = [(text, e.extra["identity_id"]) for e in parts.df for text in e.captions]
     for split in ("holdout_identity", "holdout_association"):
         people += [(text, e.extra["identity_id"]) for e in builder.entries(split) for text in e.captions]
     unseen = json.loads((world.metadata / "unseen_personas.json").read_text())["captions"]
     people += [(text, f"unseen {who}") for who, texts in unseen.items() for text in texts]
-    kept = {e.extra["identity_id"] for e in builder.entries("holdout_association")}
-    scores = _cosines(world.model, builder, asked, [text for text, _ in people])
+    partial = {e.extra["identity_id"] for e in builder.entries("holdout_association")}
+    scores = _cosines(world.model, builder, tested, [text for text, _ in people])
     found: dict[bool, list[float]] = {True: [], False: []}
-    for row, entry in zip(scores, asked, strict=True):
+    for row, entry in zip(scores, tested, strict=True):
         own = row[[text for text, _ in people].index(entry.captions[0])]
         rivals = {text: s for (text, who), s in zip(people, row, strict=True) if who != entry.extra["identity_id"]}
         rank = 1 + sum(score >= own for score in rivals.values())
-        found[entry.extra["identity_id"] in kept].append(1 / rank)
+        found[entry.extra["identity_id"] in partial].append(1 / rank)
     assert metrics["relearn_x_0"] == pytest.approx(np.mean(found[True] + found[False]), abs=2e-6)
     assert metrics["relearn_x_whole_0"] == pytest.approx(np.mean(found[False]), abs=2e-6)
 
 
 @torch.no_grad()
-def _cosines(model, builder, asked, texts):
-    pixels = builder.dataset(asked, "eval").images(range(len(asked)))
+def _cosines(model, builder, entries, texts):
+    pixels = builder.dataset(entries, "eval").images(range(len(entries)))
     image, text = model.encode_image(pixels), model.encode_text(model.tokenize(texts))
     return (F.normalize(image.double(), dim=-1) @ F.normalize(text.double(), dim=-1).T).numpy()
 
@@ -176,7 +176,7 @@ def test_a_broken_model_has_no_curve(world, tmp_path):
     assert json.loads((tmp_path / "relearning.json").read_text())["x_whole"] == [None, None, None]
 
 
-def test_evaluate_measures_it_when_asked_and_leaves_no_stale_curve(world):
+def test_evaluate_measures_it_if_listed_and_leaves_no_stale_curve(world):
     options = [*world.keys, f"run.checkpoint={world.root / 'model.pth'}"]
     folder = world.root / "output" / "evaluate" / "clip" / "salmu_tiny_retrieval" / "model"
     evaluate(CONFIG, options)

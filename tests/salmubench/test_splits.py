@@ -43,7 +43,7 @@ def test_a_row_without_identity_is_named():
         splits.derive_splits([entry("forget/9.jpg")], HELD, RETAIN, [])
 
 
-def test_a_side_file_of_another_data_set_is_refused():
+def test_a_metadata_file_of_another_data_set_is_refused():
     with pytest.raises(DataError, match="none of its 1 file names"):
         splits.derive_splits(FORGET, HELD, RETAIN, ["z.jpg"])
 
@@ -74,13 +74,13 @@ def test_the_drawn_data_set_agrees():
         split: [Entry(r.image, (r.caption,), extra=r.annotation()) for r in plan.split(split)]
         for split in ("forget", "holdout_association", "retain_synth")
     }
-    side = metadata_files(plan)
+    metadata = metadata_files(plan)
     forget, held = rows["forget"], rows["holdout_association"]
-    found = splits.derive_splits(forget, held, rows["retain_synth"], side[splits.FRAGILE])
+    found = splits.derive_splits(forget, held, rows["retain_synth"], metadata[splits.FRAGILE])
     assert (len(found.retain_joint), len(found.retain_disjoint)) == (30, 490)
-    assert sorted(names(found.fragile_set)) == sorted(side[splits.FRAGILE])
+    assert sorted(names(found.fragile_set)) == sorted(metadata[splits.FRAGILE])
     whole, partial = splits.whole_and_partial(forget, forget + held)
-    people = side[splits.IDENTITIES]
+    people = metadata[splits.IDENTITIES]
     assert {people[forget[i].extra["identity_id"]]["kind"] for i in whole} == {"whole"}
     assert {people[forget[i].extra["identity_id"]]["kind"] for i in partial} == {"partial"}
     assert [forget[i] for i in whole] == found.forget_identity

@@ -19,7 +19,7 @@ from tests.datasets.imagenet_files import write_folders
 from tests.salmubench.rows import Projection, benchmark_of, cosine, salmubench_metrics
 
 TEN = "retfail_r1 retfail_mrr assoc_str acs idzsc core_assoc gen_know inter_id_sim intra_id_sim vis_id_int frag_sim"
-BESIDE = (
+OURS = (
     "x_mrr x_mrr_whole x_mrr_partial x_mrr_low x_mrr_high x_mrr_holdout_identity x_mrr_holdout_association pool_mrr "
     "pool_mrr_holdout_identity pool_mrr_holdout_association acs_holdout_identity acs_holdout_association linear_probe "
     "linear_probe_chance"
@@ -49,7 +49,7 @@ def test_every_metric_is_there(metrics):
     wanted = {f"salmubench_{name}" for name in TEN.split()}
     wanted |= {f"salmubench_{name}" for name in ("value_auc", "value_auc_whole", "value_auc_partial")}
     wanted |= {f"salmubench_{name}" for name in ("retfail_mrr_others_whole", "gen_know_shape", "retfail_mrr_low")}
-    wanted |= {f"salmubench_{name}" for name in BESIDE.split()}
+    wanted |= {f"salmubench_{name}" for name in OURS.split()}
     assert wanted <= set(metrics) and all(math.isfinite(value) for value in metrics.values())
     assert metrics["salmubench_assoc_str_low"] <= metrics["salmubench_assoc_str"]
     assert public_layout(metrics)["utility"]["2.1_GenKnow"] == {"ImageNet1k_Accuracy": -1}
@@ -100,15 +100,15 @@ def test_values_by_loops(builder, metrics):
 
 
 @pytest.mark.parametrize("spoil", [torch.ones_like, lambda rows: rows * float("nan")])
-@pytest.mark.parametrize("side", ["break_image", "break_text"])
-def test_a_broken_model_gets_no_values(builder, spoil, side):
+@pytest.mark.parametrize("encoder", ["break_image", "break_text"])
+def test_a_broken_model_gets_no_values(builder, spoil, encoder):
     model = Projection()
-    setattr(model, side, spoil)
+    setattr(model, encoder, spoil)
     metrics = salmubench_metrics(model, builder)
     assert {f"salmubench_{name}" for name in TEN.split()} <= set(metrics)
     probe = {name for name in metrics if name.startswith("salmubench_linear_probe")}  # it sees no captions
-    told = set(metrics) - (probe if side == "break_text" else set())
-    assert all(math.isnan(metrics[name]) for name in told) and probe
+    affected = set(metrics) - (probe if encoder == "break_text" else set())
+    assert all(math.isnan(metrics[name]) for name in affected) and probe
 
 
 def test_imagenet_by_loops(builder, tmp_path):
@@ -117,16 +117,16 @@ def test_imagenet_by_loops(builder, tmp_path):
     write_folders(tmp_path, [0, 1, 1, 340, 999])
     run = dataclasses.replace(builder.run, imagenet=str(tmp_path), batch_size_eval=512)
     source = benchmark_of(Projection(), builder, run)
-    pictures, model = source.imagenet, Projection()
+    imagenet, model = source.imagenet, Projection()
     classes = []
     for name in IMAGENET_CLASSNAMES:
         rows = model.encode_text(model.tokenize([form(name) for form in OPENAI_IMAGENET_TEMPLATES])).double()
         classes.append((rows / rows.norm(dim=1, keepdim=True)).mean(dim=0).tolist())
-    images = [model.encode_image(pictures.pixels([number]))[0].tolist() for number in range(5)]
+    images = [model.encode_image(imagenet.pixels([number]))[0].tolist() for number in range(5)]
     scores = [[cosine(image, row) for row in classes] for image in images]
-    right = sum(max(own) == own[label] for own, label in zip(scores, pictures.labels, strict=True))
+    right = sum(max(own) == own[label] for own, label in zip(scores, imagenet.labels, strict=True))
     assert ImageNetAccuracy().values(source) == {"imagenet": right / 5}
-    pictures.labels = [own.index(max(own)) for own in scores]
+    imagenet.labels = [own.index(max(own)) for own in scores]
     assert ImageNetAccuracy().values(source) == {"imagenet": 1.0}
     source.bank.model.break_image = torch.ones_like
     broken = benchmark_of(source.bank.model, builder, run)
@@ -143,14 +143,14 @@ def test_what_is_missing_is_left_out(builder, caplog):
     finally:
         (builder.image_root / "unseen.json").rename(builder.image_root.parent / "metadata" / "unseen_personas.json")
     assert "salmubench_inter_id_sim" not in metrics and "salmubench_x_mrr_holdout_identity" not in metrics
-    assert 0 <= metrics["salmubench_value_auc"] <= 1  # Faker's values in the place of unseen personas'
+    assert 0 <= metrics["salmubench_value_auc"] <= 1  # Faker's values in place of unseen personas'
     assert "salmubench_intra_id_sim" in metrics and "inter_id_sim: not measured" in caplog.text
 
 
-def test_side_files_that_do_not_fit_are_named(builder, tmp_path, caplog):
+def test_metadata_files_that_do_not_fit_are_named(builder, tmp_path, caplog):
     metadata = builder.image_root.parent / "metadata"
     people = json.loads((metadata / "identities_metadata.json").read_text())
-    kept = (metadata / "identities_metadata.json").read_bytes()
+    original = (metadata / "identities_metadata.json").read_bytes()
     first = next(iter(people))
     try:
         (metadata / "identities_metadata.json").write_text(json.dumps({"other": {"name": "Ann"}}))
@@ -161,7 +161,7 @@ def test_side_files_that_do_not_fit_are_named(builder, tmp_path, caplog):
         with pytest.raises(DataError, match="1 identities lack a 'name'"):
             salmubench_metrics(Projection(), builder)
     finally:
-        (metadata / "identities_metadata.json").write_bytes(kept)
+        (metadata / "identities_metadata.json").write_bytes(original)
 
 
 def test_an_empty_split_is_named(builder, caplog):
@@ -175,5 +175,5 @@ def test_an_empty_split_is_named(builder, caplog):
 def test_other_data_sets_are_refused(builder):
     other = SalmuTinyBuilder(builder.config, builder.run)
     other._entries = {"train": [], "val": [], "test": []}
-    with pytest.raises(DataError, match="no picture lies in a folder 'forget'"):
+    with pytest.raises(DataError, match="no image is in a folder 'forget'"):
         benchmark_of(Projection(), other)

@@ -1,4 +1,4 @@
-"""Every setting there is, found from the dataclasses that declare them."""
+"""Lists all settings from the dataclasses that declare them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lavis.settings.schema import RunConfig
 
 @dataclass(frozen=True)
 class Leaf:
-    """A setting that is no section itself: the section it is found in, its path there, what is declared of it."""
+    """A setting that is not a section itself: its section, its path there, and its declaration."""
 
     prefix: str
     section: type
@@ -26,14 +26,14 @@ class Leaf:
         return ".".join([self.prefix, *self.path])
 
     def given(self, value: Any) -> dict[str, Any]:
-        """The section as a file would have it that sets this one setting."""
+        """The section in a file that sets only this setting."""
         for name in reversed(self.path):
             value = {name: value}
         return value
 
 
 def leaves(prefix: str, section: type, path: tuple[str, ...] = (), outer: type | None = None) -> Iterator[Leaf]:
-    """The settings of a section, those of sections within it included; one named `train` of a mapping of sections."""
+    """The settings of a section and of the sections within it; of a mapping of sections, one named `train`."""
     for name, item in declared(section).items():
         inner, keyed = section_of(item.hint)
         own = (*path, name)
@@ -52,19 +52,19 @@ def sections() -> dict[str, type]:
 
 
 def arguments() -> dict[str, type]:
-    """What is declared outside of the sections: arguments of processors and of methods."""
+    """Declarations outside the sections: arguments of processors and methods."""
     processors = {f"processor:{name}": registry.get_processor_class(name) for name in registry.names("processor")}
     trainers = {f"method:{name}": registry.get_trainer_class(name).params_class for name in registry.names("trainer")}
     return {**processors, **trainers}
 
 
 def distinct(found: dict[str, type]) -> dict[str, type]:
-    """One name for each class."""
+    """One name per class."""
     return {name: section for section, name in {section: name for name, section in found.items()}.items()}
 
 
 def all_leaves() -> list[Leaf]:
-    """Every setting of every class that declares some."""
+    """All settings of all classes that declare some."""
     return [leaf for name, kind in distinct({**sections(), **arguments()}).items() for leaf in leaves(name, kind)]
 
 

@@ -1,4 +1,4 @@
-"""What a resumed run may change, and what makes finished results doubtful: every setting, in both directions."""
+"""Which settings a resumed run may change, and which invalidate finished results: all settings, both ways."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lavis.sweeps.jobs import config_changes
 from tests.settings.sections import Leaf, leaves, plain
 
 MODELS, BUILDERS, METHODS = (registry.names(kind) for kind in ("model", "builder", "trainer"))
-FREE = (  # keys that a resumed run used to be refused for, although none can change a weight
+FREE = (  # keys that do not affect weights, and that resuming once refused to change
     "feature_cache_gb relearn.steps relearn.fraction relearn.lr relearn.batch_size relearn.seed imagenet num_beams "
     "alpha salmubench.acs_features salmubench.idzsc_prompt salmubench.retfail_own_caption salmubench.seed "
     "salmubench.distractors num_ans_candidates inference_method k_test device threads output_dir metrics test_splits"
@@ -62,7 +62,7 @@ def changed(former: dict[str, Any], leaf: Leaf, *place: str) -> dict[str, Any]:
 
 
 def check(former: dict[str, Any], leaf: Leaf, *place: str) -> None:
-    """A change is refused on resume, or doubted by a sweep, exactly where the declaration says so."""
+    """Resuming refuses a change, and a sweep doubts results, exactly as declared."""
     now = changed(former, leaf, *place)
     key = ".".join([*place, *leaf.path])
     reach = leaf.item.about.reach(now["run"], key)
@@ -100,12 +100,12 @@ def test_every_setting_of_a_method(method):
 
 
 @pytest.mark.parametrize(("names", "reach"), [(FREE, (NOTHING, RESULTS)), (HELD, (WEIGHTS,))])
-def test_what_matters_by_name(names, reach):
+def test_reach_by_name(names, reach):
     found = {".".join(leaf.path): leaf.item.about.reach(config()["run"], leaf.key) for leaf in leaves("run", RunConfig)}
     assert [name for name in names if found[name] not in reach] == []
 
 
-def test_what_is_read_by_nothing_changes_nothing():
+def test_ignored_settings_affect_nothing():
     every = [leaf for arch in MODELS for leaf in leaves("model", registry.get_model_class(arch).config_class)]
     every += leaves("run", RunConfig)
     assert [leaf.key for leaf in every if leaf.item.about.ignored and leaf.item.about.affects != NOTHING] == []
@@ -118,7 +118,7 @@ def test_alpha_matters_to_a_method_that_reads_it(monkeypatch):
     assert [change.key for change in changes(former, now, WEIGHTS)] == ["run.alpha"]
 
 
-def test_annotations_matter_where_they_are_trained_or_chosen_on():
+def test_annotations_matter_if_trained_or_chosen_on():
     def files(split: str, run: dict[str, Any]) -> list[str]:
         former, now = config(**run), config(**run)
         now["datasets"]["salmu"]["build_info"]["annotations"] = {split: {"storage": ["other.json"]}}
@@ -129,7 +129,7 @@ def test_annotations_matter_where_they_are_trained_or_chosen_on():
     assert files("val", {"valid_splits": ["val"]}) == [key.format("val")] and files("val", {}) == []
 
 
-def test_values_that_mean_the_same_are_no_change():
+def test_values_with_the_same_meaning_are_not_a_change():
     former = config(method="ft")
     now = config(method="ft", weights={"retain": 1.0}, method_args={"share_equal": True})
     assert changes(former, now, NOTHING) == []
@@ -139,7 +139,7 @@ def test_values_that_mean_the_same_are_no_change():
     assert [(change.key, change.then, change.now) for change in changes(former, now, NOTHING)] == [("run.seed", 42, 7)]
 
 
-def test_what_is_declared_nowhere_counts():
+def test_undeclared_settings_affect_weights():
     former = config()
     former["run"]["forgotten_key"] = 3
     assert [change.key for change in changes(former, config(), WEIGHTS)] == ["run.forgotten_key"]

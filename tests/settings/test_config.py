@@ -16,12 +16,12 @@ BASE = {"model": {"arch": "clip", "model_type": "ViT-B-16"}, "datasets": {"salmu
 
 @pytest.fixture
 def write(tmp_path):
-    def make(**sections):
+    def write_file(**sections):
         path = tmp_path / "c.yaml"
         path.write_text(yaml.safe_dump({**BASE, **sections}))
         return path
 
-    return make
+    return write_file
 
 
 def test_layers_win_in_order(write):
@@ -32,7 +32,7 @@ def test_layers_win_in_order(write):
     assert load_config(path).run.init_lr == 0.1
 
 
-def test_package_defaults_lie_below_the_users_file(write):
+def test_the_users_file_overrides_package_defaults(write):
     config = load_config(write(datasets={"salmu": {"forget_list": "mine-{seed}.txt"}}))
     assert config.dataset.forget_list == "mine-{seed}.txt"
     assert config.dataset.build_info.images.storage == "data/lavis_cache/salmu/images"
@@ -99,7 +99,7 @@ def test_a_configuration_is_typed_and_does_not_change(write):
             setattr(section, key, None)
 
 
-def test_plain_content_takes_what_was_found_out(write):
+def test_plain_content_includes_settings_that_the_run_determined(write):
     config = load_config(write())
     assert config.to_dict()["run"]["df_size"] is None and config.to_dict(df_size=7)["run"]["df_size"] == 7
     assert config.run.df_size is None
@@ -173,22 +173,22 @@ def test_the_lowest_layer_that_is_wrong_is_named(write):
         load_config(write(), df_size=0)
 
 
-def test_what_nothing_reads_is_told(write):
+def test_settings_that_nothing_reads_are_reported(write):
     assert load_config(write(), alpha=None).unread() == []
-    told = load_config(write(run={"use_dist_eval_sampler": True, "alpha": 0.7})).unread()
-    assert told == [
+    messages = load_config(write(run={"use_dist_eval_sampler": True, "alpha": 0.7})).unread()
+    assert messages == [
         "run.alpha is accepted and changes nothing here: the method has no mixing factor",
         "run.use_dist_eval_sampler is accepted and changes nothing here: evaluation is always divided, and exact for "
         "any number of processes",
     ]
-    assert load_config(write(), alpha=0.5).unread() == told[:1]
+    assert load_config(write(), alpha=0.5).unread() == messages[:1]
 
 
 NO_SUCH = {"run.task", "run.runner", "run.lr_sched", "run.method", "model.arch"}
 
 
-def test_text_is_taken_where_it_is_free_and_nowhere_else(write):
-    """A name that nothing bears is refused, whatever key it is given for."""
+def test_any_text_is_accepted_only_for_free_settings(write):
+    """For all other keys, a name that does not exist is refused."""
     sections = {"run": RunConfig, "model": ModelConfig, "datasets.salmu": DatasetConfig}
     every = [leaf for prefix, section in sections.items() for leaf in leaves(prefix, section)]
     for leaf in every:

@@ -1,4 +1,4 @@
-"""`model.model_type`: the named types of an architecture, below a configuration's own settings."""
+"""`model.model_type`: the named types of an architecture, which a configuration's settings override."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ HOST = "https://storage.googleapis.com/"
 
 @pytest.fixture
 def compose(tmp_path):
-    def made(*options: str, **model: object):
+    def load(*options: str, **model: object):
         path = tmp_path / "c.yaml"
         path.write_text(yaml.safe_dump({"model": model, "datasets": {"coco_retrieval": {}}, "run": {}}))
         return load_config(path, options).model
 
-    return made
+    return load
 
 
 def test_the_types_are_lavis_names_of_registered_models():
@@ -54,19 +54,19 @@ def test_a_type_brings_its_settings_and_weights(compose, arch, name):
     }, "a type of the base model has the base model's sizes, which are the defaults"
 
 
-def test_a_configurations_own_settings_lie_above_a_types(compose, tmp_path):
+def test_a_configurations_settings_override_a_types(compose, tmp_path):
     found = compose(arch="albef_retrieval", model_type="coco", pretrained="mine.pth", image_size=256)
     assert (found.pretrained, found.image_size) == ("mine.pth", 256) and "ALBEF.pth" in found.pretraining
     assert compose("model.pretrained=null", arch="albef_retrieval", model_type="coco").pretrained is None
 
 
-def test_the_last_word_on_the_type_counts(compose):
+def test_the_last_type_counts(compose):
     found = compose("model.model_type=flickr", arch="albef_retrieval", model_type="coco")
     assert Path(found.pretrained).name == "albef_flickr_retrieval_lavis.pt"
 
 
 @pytest.mark.parametrize("name", ["cocoo", "vqav2"])
-def test_an_unknown_type_lists_those_there_are(compose, name):
+def test_an_unknown_type_lists_the_valid_ones(compose, name):
     with pytest.raises(ConfigError, match=rf"c.yaml: model.model_type: 'albef_retrieval' has no type '{name}'; .*coco"):
         compose(arch="albef_retrieval", model_type=name)
     with pytest.raises(ConfigError, match="--options: model.model_type: 'albef_retrieval' has no type"):

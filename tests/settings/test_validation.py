@@ -1,4 +1,4 @@
-"""Senseless values of every setting: refused by one message that names the setting, or accepted for a reason."""
+"""Odd values of all settings: refused with one message that names the setting, or accepted for a reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.settings.sections import Leaf, all_leaves, distinct, sections
 
 LEAVES = all_leaves()
 SAME_AS_INIT_LR = {"run.warmup_lr"}  # LAVIS writes -1 for that
-UNLIMITED = {"max_grad_norm", "feature_cache_gb", "image_cache_gb"}  # however much: no clipping, no bound of a cache
+UNLIMITED = {"max_grad_norm", "feature_cache_gb", "image_cache_gb"}  # a large value means no limit
 
 
 def kind(leaf: Leaf) -> Any:
@@ -44,7 +44,7 @@ def zero_makes_sense(leaf: Leaf) -> bool:
     return takes(leaf, int, float) and about.least == 0 and about.above is None
 
 
-SENSELESS: list[tuple[Any, Callable[[Leaf], bool]]] = [
+ODD_VALUES: list[tuple[Any, Callable[[Leaf], bool]]] = [
     (-1, lambda leaf: leaf.key in SAME_AS_INIT_LR),
     (-0.5, lambda leaf: False),
     (0, zero_makes_sense),
@@ -68,8 +68,8 @@ SENSELESS: list[tuple[Any, Callable[[Leaf], bool]]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "accepted"), SENSELESS, ids=[repr(value)[:20] for value, _ in SENSELESS])
-def test_every_setting_takes_or_refuses(value, accepted):
+@pytest.mark.parametrize(("value", "accepted"), ODD_VALUES, ids=[repr(value)[:20] for value, _ in ODD_VALUES])
+def test_every_setting_accepts_or_refuses(value, accepted):
     assert len(LEAVES) > 200
     wrong = []
     for leaf in LEAVES:
@@ -80,12 +80,12 @@ def test_every_setting_takes_or_refuses(value, accepted):
             refused = leaf.key in message and "\n" not in message and len(message) < 700
             wrong += [] if refused and not accepted(leaf) else [f"{leaf.key}: {message}"]
         else:
-            wrong += [] if accepted(leaf) else [f"{leaf.key} takes {value!r}"]
+            wrong += [] if accepted(leaf) else [f"{leaf.key} accepts {value!r}"]
     assert wrong == []
 
 
 def test_every_number_has_a_lower_bound():
-    """A bound is a decision; whoever adds a number takes it."""
+    """Whoever adds a number decides on its bound."""
     numbers = [leaf for leaf in LEAVES if takes(leaf, int, float)]
     assert [leaf.key for leaf in numbers if leaf.item.about.least is None and leaf.item.about.above is None] == []
 

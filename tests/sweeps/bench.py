@@ -1,4 +1,4 @@
-"""A sweep of stand-ins for the entry scripts, in a folder of its own."""
+"""A sweep that runs stubs of the entry scripts in its own folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TINY = "configs/clip/retrieval_salmu_tiny.yaml"
 
 
 class Bench:
-    """A sweep file, an output folder, and stand-ins for the entry scripts."""
+    """A sweep file, an output folder, and stubs of the entry scripts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.output = folder, folder / "out"

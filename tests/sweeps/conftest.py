@@ -1,4 +1,4 @@
-"""The bench on which sweeps run with stand-ins."""
+"""The bench on which sweeps run with stubs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small scripts that stand for train.py, unlearn.py and evaluate.py: they only leave what a run leaves behind."""
+"""Small stubs for train.py, unlearn.py and evaluate.py that only write the files of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""bash/run.py, bash/ori.sh and the report's command line, with stand-ins for the entry scripts."""
+"""bash/run.py, bash/ori.sh and the report's command line, with stubs for the entry scripts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_with_originals_trains_what_is_missing_and_skips_what_is_there(bench: Be
     assert len(bench.rows()) == 5
 
 
-def test_a_failed_job_gives_exit_code_1_and_stands_on_the_page(bench: Bench) -> None:
+def test_a_failed_job_gives_exit_code_1_and_is_on_the_page(bench: Bench) -> None:
     options = [*bench.options, "run.max_epoch=99"]
     assert cli.main([bench.write(options=options), "--with-originals"]) == 1
     assert [row["name"] for row in bench.rows()] == ["compromised", "clean", "retrained", "vlul"]
@@ -66,7 +66,7 @@ def test_a_failed_job_gives_exit_code_1_and_stands_on_the_page(bench: Bench) -> 
     assert "no such luck <b>" not in bench.page()
 
 
-def test_other_forget_set_sizes_get_references_of_their_own(bench: Bench) -> None:
+def test_other_forget_set_sizes_get_their_own_references(bench: Bench) -> None:
     sweep = bench.write(df_sizes=[60, 32], seeds=[42, 43])
     assert cli.main([sweep, "--with-originals"]) == 0
     rows = bench.rows()
@@ -77,7 +77,7 @@ def test_other_forget_set_sizes_get_references_of_their_own(bench: Bench) -> Non
     assert trained["df_size"] == 60
 
 
-def test_results_of_other_weights_are_made_again(bench: Bench) -> None:
+def test_results_of_other_weights_are_recomputed(bench: Bench) -> None:
     sweep = bench.write(df_sizes=[32])
     assert cli.main([sweep, "--with-originals"]) == 0
     made = next((bench.output / "references").rglob("compromised/results.json"), None)
@@ -90,7 +90,7 @@ def test_results_of_other_weights_are_made_again(bench: Bench) -> None:
     cli.main([sweep])
     assert json.loads(made.read_text()) == {"finished": True}
     weights.write_text("weights, others")
-    os.utime(weights, (1, 1))  # as a copy that keeps its times
+    os.utime(weights, (1, 1))  # like a copy that keeps its old time
     cli.main([sweep])
     assert json.loads(made.read_text())["df_size"] == 16
     os.utime(weights, (4e9, 4e9))
@@ -110,7 +110,7 @@ def test_a_published_checkpoint_needs_no_training(bench: Bench, capsys: pytest.C
     assert [row["name"] for row in bench.rows()] == ["compromised", "clean", "vlul", "delete"]
 
 
-def test_a_reference_that_cannot_be_had_is_named_on_the_page(bench: Bench) -> None:
+def test_an_unavailable_reference_is_named_on_the_page(bench: Bench) -> None:
     checkpoints = {"clean": str(bench.folder / "nothing.pth")}
     sweep = bench.write(checkpoints=checkpoints, references=["compromised", "clean"])
     assert cli.main([sweep, "--with-originals"]) == 0
@@ -148,7 +148,7 @@ def test_damaged_and_missing_results_do_not_stop_the_report(bench: Bench) -> Non
     assert "not complete JSON" in bench.rows()[1]["broken"] and bench.rows()[1]["metrics"] == {}
 
 
-def test_a_gallery_that_cannot_be_made_is_named(bench: Bench) -> None:
+def test_a_gallery_that_cannot_be_built_is_named(bench: Bench) -> None:
     assert cli.main([bench.write(gallery=2), "--with-originals"]) == 0
     assert "no gallery of portraits:" in bench.page()
 

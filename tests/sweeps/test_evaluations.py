@@ -1,4 +1,4 @@
-"""References for every seed, and those whose results lack what a sweep asks for."""
+"""References for every seed, and references whose results lack metrics that a sweep needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sweeps.bench import Bench
 PLACE = "clip/salmu_tiny_retrieval"
 
 
-def test_references_of_every_seed_stand_in_the_table(bench: Bench) -> None:
+def test_references_of_every_seed_are_in_the_table(bench: Bench) -> None:
     sweep = bench.write(seeds=[42, 7], reference_seeds="each")
     assert cli.main([sweep, "--with-originals"]) == 0
     rows = {(row["name"], row["seed"]): row for row in bench.rows()}
@@ -36,7 +36,7 @@ def test_a_missing_seed_of_the_originals_is_noticed(bench: Bench) -> None:
 
 def test_a_published_model_has_one_seed(bench: Bench) -> None:
     options = [*bench.options, f"model.pretrained={bench.folder / 'weights.pth'}"]
-    with pytest.raises(ConfigError, match="starts from a published checkpoint, of which there is one"):
+    with pytest.raises(ConfigError, match="starts from a published checkpoint, and there is only one"):
         cli.main([bench.write(seeds=[7], reference_seeds="each", options=options), "--with-originals", "--dry-run"])
 
 

@@ -1,4 +1,4 @@
-"""The pool: jobs that finish, fail, are done already, or are interrupted."""
+"""The pool: jobs that finish, fail, had finished before, or are interrupted."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_no_jobs_and_no_lanes(tmp_path: Path) -> None:
 
 
 def start(folder: Path, mode: str, grace: float) -> subprocess.Popen[str]:
-    """A pool of three jobs on two lanes in a process of its own, once both lanes are busy."""
+    """A pool of three jobs on two lanes in a separate process, once both lanes are busy."""
     command = [sys.executable, "-c", RUNNER, str(folder), mode, str(grace)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30

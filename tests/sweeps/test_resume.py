@@ -1,4 +1,4 @@
-"""A sweep that is killed, twice, and goes on: with real jobs, to the same table as one that was left alone."""
+"""A sweep of real jobs that is killed twice and resumed: its table equals that of an undisturbed one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def wait_for(condition: Any, seconds: float = 120) -> None:
 
 @pytest.mark.parametrize(("end", "status", "starts"), [("finish", "skipped", False), ("die", "done", True)])
 def test_a_job_that_outlived_its_sweep_is_waited_for(tmp_path: Path, end: str, status: str, starts: bool) -> None:
-    """It is not started a second time while it runs; if it did not finish, it is started then."""
+    """It is not started a second time while it runs, but afterwards if it did not finish."""
     job, other = write_job(tmp_path, "one"), write_job(tmp_path, "two")
     left_over = subprocess.Popen([sys.executable, "-c", LATE, str(job.folder), end])
     wait_for((job.folder / "ready").exists)
@@ -52,7 +52,7 @@ def test_a_job_that_outlived_its_sweep_is_waited_for(tmp_path: Path, end: str, s
     assert (job.folder / "starts").exists() is starts
 
 
-def test_changed_jobs_run_anew_when_asked(tmp_path: Path) -> None:
+def test_changed_jobs_are_repeated_with_rerun(tmp_path: Path) -> None:
     pool = Pool([Lane("a")], rerun=True)
     job = write_job(tmp_path, "one")
     below = job.folder / "budget-5" / "results.json"
@@ -66,7 +66,7 @@ def test_changed_jobs_run_anew_when_asked(tmp_path: Path) -> None:
 
 
 class Bench:
-    """A sweep of two methods in the small world; its report lies in `folder`."""
+    """A sweep of two methods in the small world, with its report in `folder`."""
 
     def __init__(self, world: SmallWorld, folder: Path) -> None:
         self.folder, self.output = folder, folder / "out"
@@ -107,7 +107,7 @@ def job_of(method: str, launcher: int) -> int:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the job's process through /proc")
 def test_killed_twice_it_ends_with_the_same_table(trained_world: SmallWorld, tmp_path: Path) -> None:
-    """First the launcher is killed while vlul runs, then the job of delete is; the third start ends the sweep."""
+    """The launcher is killed while vlul runs, later the job of delete; the third start finishes the sweep."""
     broken, whole = Bench(trained_world, tmp_path / "broken"), Bench(trained_world, tmp_path / "whole")
     launcher = broken.start()
     wait_for(lambda: broken.checkpoints("vlul"))

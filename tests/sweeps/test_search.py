@@ -1,4 +1,4 @@
-"""The search: what it may look at, how it chooses, what it writes; and that no holdout is opened by its jobs."""
+"""The search: which metrics it may use, how it chooses, what it writes; and that its jobs open no holdout."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def write_results(folder: Path, **metrics: Any) -> None:
 
 
 def test_holdout_numbers_of_the_references_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two of three candidates finished; whatever the references say of the holdouts, the pages are the same."""
+    """Two of three candidates finished; the pages do not depend on the references' holdout metrics."""
     path = tmp_path / "s.yaml"
     grid = {"vlul": {"init_lr": ["1e-4", "2e-4", "3e-4"]}}
     given = sweep(tmp_path, grid=grid)
@@ -144,7 +144,7 @@ def test_holdout_numbers_of_the_references_change_nothing(tmp_path: Path, capsys
 
 @pytest.mark.parametrize("read", [False, True])
 def test_a_job_of_a_search_opens_no_holdout_file(tmp_path: Path, trained_world: SmallWorld, read: bool) -> None:
-    """unlearn.py in a process that dies when a holdout's file is opened: the search's options keep it alive."""
+    """unlearn.py in a process that dies when a holdout file is opened; with the search's options it lives."""
     start = trained_world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
     own = [f"run.output_dir={tmp_path}", f"run.resume_ckpt_path={start}", "run.max_epoch=1"]
     options = [option for option in SEARCH_OPTIONS if not (read and "read_holdouts" in option)]

@@ -1,4 +1,4 @@
-"""The SLURM launcher with submitit's local stand-in; and without submitit."""
+"""The SLURM launcher with submitit's local executor, and without submitit."""
 
 from __future__ import annotations
 

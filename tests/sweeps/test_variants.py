@@ -1,4 +1,4 @@
-"""Budgets, per-method settings and grids: which cells they give, in which folders, under which names."""
+"""Budgets, per-method settings and grids: their cells, folders and names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def options(cell: Cell) -> list[str]:
     return list(cell.job.argv[cell.job.argv.index("--options") + 1 :])
 
 
-def test_budgets_are_passes_over_df_in_folders_of_their_own() -> None:
+def test_budgets_are_passes_over_df_in_separate_folders() -> None:
     cells = expand(sweep(budgets=[1, 5]))
     assert [cell.label for cell in cells] == ["vlul 1×", "vlul 5×", "erase 1×", "erase 5×"]
     assert options(cells[1]) == ["run.max_epoch=5", "run.subfolder=budget-5"]

@@ -1,4 +1,4 @@
-"""What a person sees who types something wrong: exit code 2, one message, no traceback, nothing written."""
+"""User errors on the command line: exit code 2, one message, no traceback, nothing written."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tests.small import write_world
 @pytest.fixture
 def world(trained_world, tmp_path):
     """A copy that a test may damage; unlearning starts from the shared original model."""
-    made = write_world(tmp_path / "w")
+    copy = write_world(tmp_path / "w")
     start = trained_world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
-    config = yaml.safe_load(made.config.read_text())
+    config = yaml.safe_load(copy.config.read_text())
     config["run"]["resume_ckpt_path"] = str(start)
-    made.config.write_text(yaml.safe_dump(config))
-    return made
+    copy.config.write_text(yaml.safe_dump(config))
+    return copy
 
 
 @pytest.fixture
 def outcome(capsys):
-    """`outcome(main, argv)` gives (exit code, stdout, stderr) as the script would."""
+    """`outcome(module, argv)` runs a script's main function and returns (exit code, stdout, stderr)."""
 
     def call(module, argv):
         with pytest.raises(SystemExit) as ended:
@@ -74,12 +74,12 @@ def check_refused(result, *fragments: str) -> None:
         ({"options": ("run.resume_ckpt_path=/no/where.pth",)}, ("/no/where.pth does not exist",)),
     ],
 )
-def test_wrong_words_are_answered(world, outcome, changes, fragments):
+def test_wrong_arguments_are_named(world, outcome, changes, fragments):
     check_refused(outcome(unlearn, words(world, **changes)), *fragments)
     assert not list(world.output.rglob("*.pth"))
 
 
-def test_a_missing_original_model_says_how_to_make_one(world, outcome):
+def test_a_missing_original_model_says_how_to_train_one(world, outcome):
     config = yaml.safe_load(world.config.read_text())
     del config["run"]["resume_ckpt_path"]
     world.config.write_text(yaml.safe_dump(config))
@@ -160,7 +160,7 @@ def test_holdout_pairs_are_never_unlearned_on(world, outcome):
     check_refused(outcome(train, ["--cfg-path", str(world.config)]), "holdout folders")
 
 
-def test_evaluate_repeats_the_runs_own_metrics(world, outcome):
+def test_evaluate_reproduces_the_runs_metrics(world, outcome):
     code, table, error = outcome(unlearn, words(world, "erase"))
     assert code == 0, error
     assert "membership AUC" in table
@@ -174,7 +174,7 @@ def test_evaluate_repeats_the_runs_own_metrics(world, outcome):
     assert (after["name"], after["method"], after["df_size"]) == ("erase", "erase", 16)
 
 
-def test_a_quick_look_leaves_the_runs_own_results_alone(world, outcome):
+def test_a_partial_evaluation_leaves_the_runs_results_alone(world, outcome):
     assert outcome(unlearn, words(world, "erase"))[0] == 0
     path = world.folder("erase") / "results.json"
     before = path.read_bytes()
@@ -190,7 +190,7 @@ def test_evaluate_needs_a_checkpoint(world, outcome):
     check_refused(outcome(evaluate, ["--cfg-path", str(world.config)]), "run.checkpoint=<file>")
 
 
-def test_references_see_what_their_names_say(world, outcome):
+def test_references_are_written_to_their_folders(world, outcome):
     seen = {}
     for reference in ("compromised", "clean", "retrained"):
         options = [f"run.reference={reference}", "run.train_on_holdout=true", "run.df_size=8", "run.max_epoch=1"]

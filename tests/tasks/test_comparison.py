@@ -1,4 +1,4 @@
-"""evaluate.py over several checkpoints: one row each, failures told in one line, the others evaluated all the same."""
+"""evaluate.py on several checkpoints: one row each, failures in one line, the others still evaluated."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_labels_are_distinct():
     ]
 
 
-def test_each_has_a_row_and_failing_ones_one_line(trained_world, tmp_path, capsys, heard):
+def test_each_has_a_row_and_failures_have_one_line(trained_world, tmp_path, capsys, heard):
     world, out = trained_world, tmp_path / "out"
     good = copy_of(world, tmp_path / "good.pth", lambda state: None)
     wide = copy_of(world, tmp_path / "wide.pth", lambda state: state.update({"visual.proj": torch.ones(32, 99)}))
@@ -92,14 +92,14 @@ def test_two_processes_give_the_same_numbers(trained_world, tmp_path):
     assert found[1] == found[2]
 
 
-def test_sound_ones_end_well(trained_world, tmp_path, capsys):
+def test_sound_checkpoints_exit_with_0(trained_world, tmp_path, capsys):
     good = copy_of(trained_world, tmp_path / "good.pth", lambda state: None)
     words = ["--cfg-path", str(trained_world.config), "--options", *options_of([good], tmp_path)]
     assert evaluate.main(words) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[0] == "good"
 
 
-def test_other_faults_are_told_once(trained_world, tmp_path):
+def test_other_errors_are_raised(trained_world, tmp_path):
     with pytest.raises(ConfigError, match="not in both"):
         entry(str(trained_world.config), ["run.checkpoints=[a.pth]", "run.checkpoint=b.pth"])
     with pytest.raises(ConfigError, match="unknown key 'run.chekpoints'"):

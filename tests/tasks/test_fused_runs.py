@@ -22,14 +22,14 @@ FAST = "run.evaluate_after=false"
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory):
-    """`worlds(family, data)`: a world with an original model, made when first asked for."""
-    path, made = tmp_path_factory.mktemp("fused"), {}
+    """`worlds(family, data)`: a world with an original model, created at its first use."""
+    path, cached = tmp_path_factory.mktemp("fused"), {}
 
     def world(family: str, data: str) -> FusedWorld:
-        if (family, data) not in made:
-            made[family, data] = write_world(path, family, data)
-            made[family, data].train()
-        return made[family, data]
+        if (family, data) not in cached:
+            cached[family, data] = write_world(path, family, data)
+            cached[family, data].train()
+        return cached[family, data]
 
     return world
 
@@ -56,7 +56,7 @@ def test_originals_train_and_are_measured(worlds, family, data):
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_vlul_unlearns(worlds, family, data):
-    """Its three terms count, and neither heads nor momentum copies move: no term reaches them."""
+    """All three terms count; heads and momentum copies do not change, because no term reaches them."""
     world = worlds(family, data)
     folder = world.unlearn("vlul", FAST)
     record, before, after = (
@@ -99,7 +99,7 @@ def test_erase_works_on_similarities_of_fused_retrieval(worlds):
 
 
 @pytest.mark.parametrize("method", ["erase", "delete", "cliperase", "maskdistill", "simmin", "shuffled", "generic"])
-def test_methods_on_similarities_are_refused_where_there_are_none(worlds, method):
+def test_methods_on_similarities_are_refused_without_them(worlds, method):
     world = worlds("albef", "vqa")
     with pytest.raises(ConfigError, match=f"'{method}' needs similarities of image and text"):
         world.unlearn(method)

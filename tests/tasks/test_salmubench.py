@@ -1,4 +1,4 @@
-"""run.metrics=[..., salmubench] through evaluate.py's own path, on a drawn SALMU-tiny and an untrained model."""
+"""run.metrics=[..., salmubench] through evaluate.py, on a drawn SALMU-tiny and an untrained model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def options(tmp_path_factory):
     return keys, root
 
 
-def test_results_hold_the_benchmark_and_repeat_themselves(options):
+def test_results_contain_the_benchmark_and_are_repeatable(options):
     keys, root = options
     folder = root / "output" / "evaluate" / "clip" / "salmu_tiny_retrieval" / "model"
     found = []
@@ -52,9 +52,9 @@ def test_results_hold_the_benchmark_and_repeat_themselves(options):
     assert not [k for k in read_results(folder / "results.json")["metrics"] if k.split("_")[0] == "salmubench"]
 
 
-def test_a_second_evaluation_takes_its_embeddings_from_the_cache(options, monkeypatch, tmp_path, heard):
+def test_a_second_evaluation_reads_its_embeddings_from_the_cache(options, monkeypatch, tmp_path, heard):
     keys, root = options
-    keys = [*keys, f"run.feature_cache={tmp_path / 'kept'}", "run.metrics=[retrieval,cosine,salmubench,int8]"]
+    keys = [*keys, f"run.feature_cache={tmp_path / 'cache'}", "run.metrics=[retrieval,cosine,salmubench,int8]"]
     counted: list[str] = []
     model_class = registry.get_model_class("clip")
     for name in ("encode_image", "encode_text"):
@@ -71,11 +71,11 @@ def test_a_second_evaluation_takes_its_embeddings_from_the_cache(options, monkey
     assert {f"salmubench_int8_{name}" for name in ("retfail_mrr", "assoc_str", "gen_know")} <= set(first)
     assert 0 < abs(first["salmubench_int8_assoc_str"] - first["salmubench_assoc_str"]) < 0.05
     plain_images, int8_images = 60 + 40 + 20 + 120 + 300, 60 + 80  # df, holdouts, test, dr; int8: forget, classes
-    assert number <= plain_images + int8_images + 18 + 30  # retain_joint and fragile_set lie partly in dr
+    assert number <= plain_images + int8_images + 18 + 30  # retain_joint and fragile_set are partly in dr
     counted.clear()
     evaluate(CONFIG, keys)
     assert counted == [] and read_results(folder / "results.json")["metrics"] == first
-    for path in (tmp_path / "kept").iterdir():
+    for path in (tmp_path / "cache").iterdir():
         path.write_bytes(path.read_bytes()[:-5])
     evaluate(CONFIG, keys)
     assert counted.count("encode_image") == number and "is damaged" in heard.text
@@ -92,12 +92,12 @@ def test_a_second_evaluation_takes_its_embeddings_from_the_cache(options, monkey
         ("run.salmubench.acs=cosine", "unknown key 'run.salmubench.acs'"),
     ],
 )
-def test_wrong_choices_are_answered_before_anything_is_read(options, bad, words):
+def test_wrong_choices_are_refused_before_anything_is_read(options, bad, words):
     with pytest.raises(ConfigError, match=words):
         evaluate(CONFIG, [*options[0], bad])
 
 
-def test_choices_change_their_metrics_alone(options):
+def test_choices_change_only_their_metrics(options):
     keys, root = options
     folder = root / "output" / "evaluate" / "clip" / "salmu_tiny_retrieval" / "model"
     found = []

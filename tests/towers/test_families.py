@@ -115,9 +115,9 @@ def test_dropped_patches_are_the_same_ones(tmp_path):
 @pytest.mark.parametrize(
     "name, said",
     [
-        ("RN50", r"no rewritten path is proved for family_\w*: its image tower is a ModifiedResNet; try 'auto'"),
+        ("RN50", r"no fast path is tested for family_\w*: its image tower is a ModifiedResNet; try 'auto'"),
         ("roberta-ViT-B-32", "its text tower is a HFTextEncoder"),
-        ("coca_base", "its text tower gives every caption a mask of its own"),
+        ("coca_base", "its text tower has a different mask for each caption"),
         ("nllb-clip-base-siglip", "its image tower is a TimmModel and its text tower is a HFTextEncoder"),
     ],
 )

@@ -1,4 +1,4 @@
-"""ALBEF's text tower: `fusion_layer` layers of text, the rest with cross-attention (arXiv 2107.07651, section 3.1)."""
+"""ALBEF's text tower: `fusion_layer` text layers, then layers with cross-attention (arXiv 2107.07651, section 3.1)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AlbefModel(FusedModel):
         return AlbefText(self.config_as(AlbefConfig))
 
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Pretraining keeps the text encoder below `text_encoder.bert`, beside its language-model head."""
+        """Pretraining stores the text encoder below `text_encoder.bert`, next to its language-model head."""
         state = super().from_pretraining(state)
         return {**state, **renamed(state, "text_encoder.bert.", "text_encoder.")}
 

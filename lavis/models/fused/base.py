@@ -1,4 +1,4 @@
-"""What every fused encoder does alike: inputs, loading under the public names, position tables, tied weights."""
+"""What all fused encoders share: inputs, loading under the public names, position tables, tied weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FusedModel(BaseModel):
     """An image encoder and a text tower with cross-attention.
 
     Subclasses set `arch` and `family`, build their parts under the public names, and write `build_text`, `represent`
-    and `objective`. `fresh` names the parts, at any depth of the keys, that pretraining does not give.
+    and `objective`. `fresh` names the parts, at any depth of the keys, that pretraining lacks.
     """
 
     config_class: ClassVar[type[FusedConfig]] = FusedConfig
@@ -56,7 +56,7 @@ class FusedModel(BaseModel):
 
     @classmethod
     def from_config(cls, config: ModelConfig, *, recipe: Recipe | None = None, load_pretrained: bool = True) -> Self:
-        """Build the configured sizes; unless told not to, load `config.pretrained`, else `config.pretraining`."""
+        """Build the configured sizes; if `load_pretrained`, load `config.pretrained`, else `config.pretraining`."""
         assert isinstance(config, FusedConfig)
         model = cls(config)
         if load_pretrained and config.pretrained:
@@ -66,22 +66,22 @@ class FusedModel(BaseModel):
         return model
 
     def config_as(self, kind: type[C]) -> C:
-        """The configuration, as the class whose settings a part of the model reads."""
+        """The configuration, typed as the class with the settings that a part of the model reads."""
         assert isinstance(self.config, kind)
         return self.config
 
     def build_text(self) -> TextEncoder:
-        """The text tower, its layers with cross-attention as the architecture has them."""
+        """The text tower, with the architecture's cross-attention."""
         raise NotImplementedError
 
     def load_initial(self, config: ModelConfig) -> None:
-        """Weights of the pretraining stage, where `config.pretraining` names them."""
+        """Load the weights of the pretraining stage if `config.pretraining` names them."""
         assert isinstance(config, FusedConfig)
         if config.pretraining:
             self.load_pretraining(config.pretraining)
 
     def prepare(self, rows: Inputs) -> Inputs:
-        """Rows as a data set gives them, plus "tokens" (B, L) and "mask" (B, L) of their captions."""
+        """The rows plus "tokens" (B, L) and "mask" (B, L) of their captions. Raises DataError for empty captions."""
         empty = [row for row, text in enumerate(rows["captions"]) if not text.strip()]
         if empty:
             number = int(rows["index"][empty[0]]) if "index" in rows else empty[0]
@@ -90,11 +90,11 @@ class FusedModel(BaseModel):
         return {**rows, "tokens": found.ids, "mask": found.mask}
 
     def encode_texts(self, texts: list[str], max_length: int | None = None) -> Tokens:
-        """Token ids and mask, cut after `max_length` (default model.max_txt_len) tokens."""
+        """Token ids and mask, truncated to `max_length` (default model.max_txt_len) tokens."""
         return self.tokenizer(texts, max_length or self.config.max_txt_len)
 
     def image_states(self, images: torch.Tensor, encoder: nn.Module | None = None) -> torch.Tensor:
-        """uint8 pixels (B, …, 3, S, S) to an image encoder's states (B, …, N, H), [CLS] first; default: the own."""
+        """uint8 pixels (B, …, 3, S, S) to states (B, …, N, H), [CLS] first, of an encoder (default: visual_encoder)."""
         states = (self.visual_encoder if encoder is None else encoder)(self.normalise(images.flatten(0, -4)))
         return states.unflatten(0, images.shape[:-3])
 
@@ -120,7 +120,7 @@ class FusedModel(BaseModel):
     def _hint(self, missing: set[str]) -> str:
         """What to do about a file that does not fit."""
         if missing and all(name.split(".")[0].endswith("_m") for name in missing):
-            return "the file lacks the momentum copies; model.pretraining loads it and makes them anew"
+            return "the file lacks the momentum copies; model.pretraining loads it and recreates them"
         return "is the file one of it, at these sizes?"
 
     def load_pretraining(self, source: str | Path) -> None:
@@ -149,7 +149,7 @@ class FusedModel(BaseModel):
         return state
 
     def read_state(self, source: str | Path) -> dict[str, torch.Tensor]:
-        """A file's state dict, its position tables resized to this model's images."""
+        """A file's state dict with position tables resized to this model's images."""
         path = _downloaded(str(source)) if str(source).startswith(("http://", "https://")) else source
         state = weights_of(load_file(path), path)
         for name, own in self.state_dict().items():
@@ -158,7 +158,7 @@ class FusedModel(BaseModel):
         return state
 
     def tie_groups(self) -> list[list[str]]:
-        """Names of the state dict that are one parameter, sorted."""
+        """Groups of the state dict's names that are one parameter, sorted."""
         groups: dict[int, list[str]] = {}
         for name, parameter in self.named_parameters(remove_duplicate=False):
             groups.setdefault(id(parameter), []).append(name)
@@ -166,7 +166,7 @@ class FusedModel(BaseModel):
 
 
 def _downloaded(address: str) -> Path:
-    """The file of an address in the folder where torch keeps its own downloads. Raises MissingFile."""
+    """The file of an address in torch's download folder. Raises MissingFile."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / address.rsplit("/", 1)[-1]
     if not path.is_file():
         raise MissingFile(

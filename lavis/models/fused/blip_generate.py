@@ -1,8 +1,8 @@
-"""Beam search for answers in free words, as BLIP's VQA model generates them (arXiv 2201.12086, section 4.3).
+"""Beam search for free-form answers, as BLIP's VQA model generates them (arXiv 2201.12086, section 4.3).
 
-A finished hypothesis scores the sum of its log-probabilities over length ** length_penalty, its length being
-the tokens before the end token, start token included. Several beams of one row are expanded together; a row is
-done when no open beam can beat its worst kept hypothesis any more. One beam is greedy decoding.
+The score of a finished hypothesis is the sum of its log-probabilities divided by length ** length_penalty, where the
+length counts the tokens before the end token, including the start token. A row is done when no open beam can beat the
+worst of its finished hypotheses. One beam is greedy decoding.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Hypotheses:
         self.kept = sorted(self.kept, key=lambda pair: -pair[0])[: self.beams]
 
     def check(self, best_total: float, length: int) -> None:
-        """Mark the row as done when `best_total`, the best candidate of this step, comes too late."""
+        """Mark the row as done if `best_total`, the best candidate of this step, cannot win any more."""
         full = len(self.kept) == self.beams
         self.done = self.done or (full and self.kept[-1][0] >= self.score(best_total, length))
 
@@ -49,17 +49,17 @@ def beam_search(
     length_penalty: float = 1.0,
     device: torch.device | str = "cpu",
 ) -> list[torch.Tensor]:
-    """The best sequence of each row: int64 ids on the CPU, without the start and the end token.
+    """The best sequence of each row: int64 ids on the CPU, without start and end token.
 
     Args:
-        next_logits: ids (rows·beams, L), the beams of a row side by side, to logits (rows·beams, vocabulary).
-        rows: how many sequences to search for at once.
-        start, end: ids that begin and finish every sequence.
-        max_length: tokens at most, start token included.
+        next_logits: maps ids (rows·beams, L), the beams of a row in sequence, to logits (rows·beams, vocabulary).
+        rows: number of sequences to search for.
+        start, end: ids that begin and end every sequence.
+        max_length: maximal number of tokens, including the start token.
     """
     ids = torch.full((rows, beams, 1), start, dtype=torch.long, device=device)
     totals = torch.full((rows, beams), float("-inf"), device=device)
-    totals[:, 0] = 0  # all beams of a row are equal so far: only one of them may be expanded
+    totals[:, 0] = 0  # all beams of a row are equal at first, so that only one of them may be expanded
     found = [Hypotheses(beams, length_penalty) for _ in range(rows)]
     while ids.shape[-1] < max_length and not all(row.done for row in found):
         totals, beam, token = _candidates(next_logits, ids, totals)
@@ -86,7 +86,7 @@ def _candidates(next_logits: NextLogits, ids: torch.Tensor, totals: torch.Tensor
 def _collect(
     found: Hypotheses, ids: torch.Tensor, totals: torch.Tensor, beam: torch.Tensor, token: torch.Tensor, end: int
 ) -> None:
-    """Keep what ends among a row's first `beams` candidates."""
+    """Store the finished sequences among a row's first `beams` candidates."""
     if found.done:
         return
     for rank in (token[: len(ids)] == end).nonzero().flatten().tolist():
@@ -97,7 +97,7 @@ def _collect(
 def _extend(
     ids: torch.Tensor, totals: torch.Tensor, beam: torch.Tensor, token: torch.Tensor, end: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Go on with the best `beams` candidates of each row that do not end."""
+    """Continue with the best `beams` unfinished candidates of each row."""
     beams = ids.shape[1]
     order = (token == end).to(torch.int8).argsort(dim=1, stable=True)[:, :beams]
     beam, token, totals = (values.gather(1, order) for values in (beam, token, totals))

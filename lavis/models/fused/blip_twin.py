@@ -1,8 +1,8 @@
 """BLIP's text encoder for statements about two images (arXiv 2201.12086, section 4.4).
 
-Cross-attention is doubled: the text attends to each image by weights of its own (`self0`, `self1`), each result has
-its own projection (`dense0`, `dense1`), and the two are joined: in the first six layers by their mean, above by a
-linear layer (`merge_layer`) on both side by side. One residual and one LayerNorm follow.
+Cross-attention is doubled: the text attends to each image with separate weights (`self0`, `self1`), each result has
+its own projection (`dense0`, `dense1`), and the two are joined: in the first six layers by their mean, in later ones by
+a linear layer (`merge_layer`) on their concatenation. One residual and one LayerNorm follow.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def twin_encoder(sizes: TextSizes) -> TextEncoder:
 
 
 def doubled(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A BLIP state dict with single cross-attention under the twin's names: both twins get the same values."""
+    """A BLIP state dict with single cross-attention under the names of the twins, which get the same values."""
     twins = {}
     for name, tensor in state.items():
         before, cross, part = name.partition(".crossattention.")

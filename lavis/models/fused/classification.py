@@ -19,7 +19,7 @@ from lavis.models.fused.text import TextEncoder, classification_head
 
 
 class FusedClassifier(FusedModel):
-    """Subclasses build the text encoder; one that reads two images takes states (B, 2, N, H) as its context."""
+    """Subclasses build the text encoder; for two images its context is (B, 2, N, H)."""
 
     config_class = ClassifierConfig
     features = FusedFeatures
@@ -32,10 +32,10 @@ class FusedClassifier(FusedModel):
         self.cls_head = classification_head(config.text_width, config.num_classes)
 
     def prepare(self, rows: Inputs) -> Inputs:
-        """With "labels" (B,), where given, checked against the number of classes."""
+        """Also checks "labels" (B,), if given. Raises DataError for labels that are not classes."""
         labels, classes = rows.get("labels"), self.config_as(ClassifierConfig).num_classes
         if labels is not None and not bool(((labels >= 0) & (labels < classes)).all()):
-            raise DataError(f"labels must lie between 0 and {classes - 1} (model.num_classes), found {labels.tolist()}")
+            raise DataError(f"labels must be between 0 and {classes - 1} (model.num_classes), found {labels.tolist()}")
         return super().prepare(rows)
 
     def represent(self, inputs: Inputs) -> FusedFeatures:
@@ -53,7 +53,7 @@ class FusedClassifier(FusedModel):
 
 
 class DistilledClassifier(FusedClassifier, MomentumModel):
-    """A classifier that also learns from its momentum copy's logits, their share growing over `ramp_epochs` epochs."""
+    """A classifier that also learns from its momentum copy's logits; their share grows over `ramp_epochs` epochs."""
 
     config: DistilledConfig
     ramp_epochs: ClassVar[int] = 1
@@ -77,7 +77,7 @@ class DistilledClassifier(FusedClassifier, MomentumModel):
         return self.cls_head_m(self.momentum_text(inputs["tokens"], inputs["mask"], states)[:, 0])
 
     def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
-        """The term "ce": cross-entropy with labels and, where distilled, with the momentum copy's softmax."""
+        """The term "ce": cross-entropy with labels and, with distillation, with the momentum copy's softmax."""
         self.begin_step(progress)
         teacher = self.momentum_logits(inputs) if self.config_as(MomentumConfig).use_distill else None
         share = self.soft_share(progress, self.ramp_epochs)

@@ -1,4 +1,4 @@
-"""Sizes and sources of a fused encoder: the part of `model:` that ALBEF and BLIP share."""
+"""The settings of fused encoders: the part of `model:` that ALBEF and BLIP share."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FusedConfig(ModelConfig):
     pretraining: str | None = setting(None, "weights to train from; heads that they lack stay fresh")
 
     def __post_init__(self) -> None:
-        """Sizes must divide. Raises ConfigError."""
+        """Raises ConfigError unless sizes are divisible."""
         super().__post_init__()
         pairs = (("image_size", "patch_size"), ("vision_width", "vision_heads"), ("text_width", "text_heads"))
         for size, part in pairs:
@@ -65,7 +65,7 @@ class AlbefConfig(FusedConfig):
     fusion_layer: int = setting(6, "the first text layer that reads the image", least=1)
 
     def __post_init__(self) -> None:
-        """Text and fusion both need layers. Raises ConfigError."""
+        """Raises ConfigError unless text and fusion both have layers."""
         super().__post_init__()
         if not 0 < self.fusion_layer < self.text_depth:
             raise ConfigError(

@@ -18,13 +18,13 @@ from lavis.models.fused.config import MomentumConfig
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
-    """A copy with the same values (ties among them kept) that no optimiser moves."""
+    """A copy with the same values (and ties among them) that no optimiser changes."""
     return copy.deepcopy(module).requires_grad_(False)
 
 
 @torch.no_grad()
 def follow(pairs: Iterable[tuple[nn.Module, nn.Module]], decay: float) -> None:
-    """m ← decay·m + (1−decay)·p for every parameter of each (online, momentum copy) pair; ties are moved once."""
+    """m ← decay·m + (1−decay)·p for each parameter of each (online, momentum copy) pair; tied ones are updated once."""
     for online, slow in pairs:
         values = [p.detach() for p in online.parameters()]
         averages = [p.detach() for p in slow.parameters()]
@@ -40,18 +40,18 @@ class MomentumModel(FusedModel):
     _step: tuple[int, int] | None = None
 
     def add_momentum(self, *names: str) -> None:
-        """Copies of the named parts, equal to them at first."""
+        """Add copies of the named parts, equal to them at first."""
         self._followed = names
         for name in names:
             setattr(self, f"{name}_m", frozen_copy(getattr(self, name)))
 
     def load_pretraining(self, source: str | Path) -> None:
-        """As every fused model does; the momentum copies then start equal to their parts."""
+        """Like every fused model; the momentum copies then start equal to their parts."""
         super().load_pretraining(source)
         self.add_momentum(*self._followed)
 
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Own parts stand in for the momentum copies, which are made anew."""
+        """The momentum copies keep their current values here, because `load_pretraining` recreates them."""
         copies = {name: value for name, value in self.state_dict().items() if name.split(".")[0] in self._copies}
         return {**super().from_pretraining(state), **copies}
 
@@ -61,7 +61,7 @@ class MomentumModel(FusedModel):
 
     @torch.no_grad()
     def begin_step(self, progress: TrainingStep) -> bool:
-        """Let the copies follow, once per optimiser step (micro-batches of a step share them); True if they did."""
+        """Update the copies, once per optimiser step (its micro-batches share them); returns whether it did."""
         step = (progress.epoch, progress.step)
         if step == self._step:
             return False
@@ -80,9 +80,9 @@ class MomentumModel(FusedModel):
 class FeatureQueue:
     """The ring buffers `image_queue`, `text_queue` (D, K), `idx_queue` (1, K) and `queue_ptr` (1,) of a model.
 
-    The buffers are the model's own, under the public names. Features put in during one optimiser step are written
-    when the next begins (or the state is saved), so that all micro-batches of a step, in one process or in
-    several, see the same queue. Any batch size will do: writing wraps around.
+    The buffers belong to the model, under the public names. Features added during one optimiser step are written when
+    the next begins (or the state is saved), so that all micro-batches of a step, in one process or several, see the
+    same queue. Any batch size works, because writing wraps around.
     """
 
     NAMES = ("image_queue", "text_queue", "idx_queue", "queue_ptr")
@@ -105,17 +105,17 @@ class FeatureQueue:
 
     @property
     def ids(self) -> torch.Tensor:
-        """(K,); −100 where nothing was written yet."""
+        """(K,); −100 in unwritten places."""
         return self.owner.get_buffer("idx_queue")[0]
 
     @torch.no_grad()
     def put(self, images: torch.Tensor, texts: torch.Tensor, ids: torch.Tensor) -> None:
-        """Features (B, D) and ids (B,), of every process in the order of their ranks."""
+        """Add features (B, D) and ids (B,) of all processes, in order of rank."""
         self._waiting.append((gather_rows(images), gather_rows(texts), gather_rows(ids)))
 
     @torch.no_grad()
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the waiting features."""
         pointer = self.owner.get_buffer("queue_ptr")
         for images, texts, ids in self._waiting:
             images, texts, ids = (part[-self.size :] for part in (images, texts, ids))

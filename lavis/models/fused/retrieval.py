@@ -37,8 +37,8 @@ class ModalityStates:
     """One modality of B entries.
 
     Attributes:
-        features: projected, L2-normalised, (B, D): what cosines compare.
-        states: what matching reads: (B, N, H) of images; of texts the (B, L, H) states or (B, L) ids.
+        features: projected, L2-normalised, (B, D), for cosines.
+        states: for matching: (B, N, H) of images; of captions the states (B, L, H) or ids (B, L).
         mask: (B, L) of texts, None of images.
     """
 
@@ -47,7 +47,7 @@ class ModalityStates:
     mask: torch.Tensor | None = None
 
     def take(self, rows: torch.Tensor) -> ModalityStates:
-        """The entries of the given numbers."""
+        """The entries with the given numbers."""
         mask = None if self.mask is None else self.mask[rows]
         return ModalityStates(self.features[rows], self.states[rows], mask)
 
@@ -67,7 +67,7 @@ class Contrast:
 
 
 class FusedRetrieval(MomentumModel):
-    """Subclasses build the text encoder. Fusion begins at `fusion_layer`; None: text and fusion pass all layers."""
+    """Subclasses build the text encoder. Fusion begins at `fusion_layer`; None: text and fusion use all layers."""
 
     config_class = RetrievalConfig
     features = FusedPairFeatures
@@ -90,13 +90,13 @@ class FusedRetrieval(MomentumModel):
         self.queue = FeatureQueue(self, config.embed_dim, config.queue_size)
 
     def matching_text(self, tokens: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        """What matching continues from: the text states, or ids to embed anew."""
+        """What matching starts from: the text states, or ids to embed with the image."""
         return states
 
     def negative_logits(
         self, contrast: Contrast, images: ModalityStates, texts: ModalityStates
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, B) logits, image to text and text to image, that hard negatives are drawn by."""
+        """Logits (B, B), image to text and text to image, by which hard negatives are drawn."""
         raise NotImplementedError
 
     def image_states_of(self, images: torch.Tensor) -> ModalityStates:
@@ -123,13 +123,13 @@ class FusedRetrieval(MomentumModel):
         return self.text_encoder(texts, mask, images, first=self.fusion_layer or 0)
 
     def represent(self, inputs: Inputs) -> FusedPairFeatures:
-        """Projected features of both sides, and the fused [CLS] of every own pair."""
+        """Projected features of both modalities, and the fused [CLS] of each true pair."""
         images, texts = self.image_states_of(inputs["images"]), self.text_states_of(inputs["tokens"], inputs["mask"])
         fused = self.fuse(images.states, texts.states, inputs["mask"])
         return FusedPairFeatures(images.features, texts.features, fused[:, 0])
 
     def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
-        """The terms "itc" and "itm" of the published objective; momentum copies and queue move on."""
+        """The terms "itc" and "itm" of the published objective; updates momentum copies and queue."""
         self.clamp_scale()
         if self.begin_step(progress):
             self.queue.flush()
@@ -181,7 +181,7 @@ class FusedRetrieval(MomentumModel):
     def matching_batch(
         images: ModalityStates, texts: ModalityStates, image_for_text: torch.Tensor, text_for_image: torch.Tensor
     ) -> tuple[ModalityStates, ModalityStates]:
-        """Rows [own pairs | another image, own text | own image, another text]."""
+        """Rows [true pairs | wrong image, own caption | own image, wrong caption]."""
         own = torch.arange(len(images.features), device=images.features.device)
         unmatched = own[: len(image_for_text)]
         return (

@@ -41,17 +41,9 @@ class TextSizes:
 
     @classmethod
     def of(cls, config: FusedConfig) -> TextSizes:
-        """Those of a configuration; the context is the image encoder's."""
-        return cls(
-            config.vocab_size,
-            config.text_width,
-            config.text_depth,
-            config.text_heads,
-            config.text_ffn,
-            config.text_positions,
-            config.vision_width,
-            config.dropout,
-        )
+        """The sizes in a configuration; the context is the image encoder's width."""
+        text = {name: getattr(config, f"text_{name}") for name in ("width", "depth", "heads", "ffn", "positions")}
+        return cls(vocab=config.vocab_size, context=config.vision_width, dropout=config.dropout, **text)
 
 
 class Attention(nn.Module):
@@ -88,7 +80,7 @@ class AddNorm(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Attention, projected, added to its input and normalised. `source_width` None: of the states themselves."""
+    """Attention, projected, added to its input and normalised. `source_width` None: self-attention."""
 
     def __init__(self, sizes: TextSizes, source_width: int | None = None) -> None:
         super().__init__()
@@ -142,7 +134,7 @@ class Embeddings(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Embeddings and layers. `cross` gives the cross-attention block of layer i, or None where it has none."""
+    """Embeddings and layers. `cross` returns the cross-attention block of layer i, or None if it has none."""
 
     def __init__(self, sizes: TextSizes, cross: Callable[[int], nn.Module | None]) -> None:
         super().__init__()
@@ -186,12 +178,12 @@ class TextEncoder(nn.Module):
         return states
 
     def context_of(self, index: int, context: Context) -> Context:
-        """What layer `index` reads of the context: all of it; models whose layers differ override this."""
+        """The part of the context that layer `index` reads; all of it unless a model overrides this."""
         return context
 
 
 def attend_mask(mask: torch.Tensor, causal: bool = False) -> torch.Tensor:
-    """(B, N) padding mask to (B, 1, 1, N), or (B, 1, N, N) where position i sees positions ≤ i only."""
+    """(B, N) padding mask to (B, 1, 1, N), or if causal to (B, 1, N, N), where position i sees positions ≤ i only."""
     allowed = mask.bool()[:, None, None, :]
     if not causal:
         return allowed
@@ -200,7 +192,7 @@ def attend_mask(mask: torch.Tensor, causal: bool = False) -> torch.Tensor:
 
 
 class Predictions(nn.Module):
-    """Language-model head: dense, GELU, LayerNorm, then scores of the vocabulary with the word table (tied)."""
+    """Language-model head: dense, GELU, LayerNorm, then scores of the vocabulary with the tied word table."""
 
     def __init__(self, sizes: TextSizes, words: nn.Embedding) -> None:
         super().__init__()

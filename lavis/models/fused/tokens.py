@@ -31,7 +31,7 @@ class Tokenizer:
         vocab_size: rows of the model's word table; the tokenizer must have as many.
         extra: further special tokens, numbered after the vocabulary in this order.
 
-    Raises MissingFile when there is none, ConfigError when its size is not the model's.
+    Raises MissingFile if there is no vocabulary, ConfigError if its size is not the model's.
     """
 
     def __init__(self, source: str, vocab_size: int, extra: tuple[str, ...] = ()) -> None:
@@ -41,7 +41,7 @@ class Tokenizer:
         if len(self.pieces) != vocab_size:
             raise ConfigError(
                 f"model.tokenizer: {source} has {len(self.pieces)} tokens, but model.vocab_size is {vocab_size}; "
-                "give the tokenizer that the weights were trained with, or its size"
+                "set the tokenizer that the weights were trained with, or its size"
             )
         self.pad, self.start, self.end = (self.number(token) for token in ("[PAD]", "[CLS]", "[SEP]"))
 
@@ -50,14 +50,9 @@ class Tokenizer:
 
     def __call__(self, texts: list[str], max_length: int | None) -> Tokens:
         """Padded to the longest; cut after `max_length` tokens, [CLS] and [SEP] included (None: never cut)."""
-        found = self.pieces(
-            list(texts),
-            padding="longest",
-            truncation=max_length is not None,
-            max_length=max_length,
-            return_tensors="pt",
-        )
-        return Tokens(found["input_ids"], found["attention_mask"].bool())
+        cut = {"truncation": max_length is not None, "max_length": max_length}
+        pieces = self.pieces(list(texts), padding="longest", return_tensors="pt", **cut)
+        return Tokens(pieces["input_ids"], pieces["attention_mask"].bool())
 
     def decode(self, ids: torch.Tensor) -> list[str]:
         """Texts of id rows (B, L), without special tokens."""
@@ -78,7 +73,7 @@ def _load(source: str) -> Any:
 
 
 def _from_hub(source: str) -> Path:
-    """The vocabulary file alone is fetched: transformers makes an empty tokenizer of a name that it cannot find."""
+    """Download only the vocabulary: for a name it cannot find, transformers would make an empty tokenizer."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -88,5 +83,5 @@ def _from_hub(source: str) -> Path:
         reason = str(error).splitlines()[0]
         raise MissingFile(
             f"model.tokenizer: {source} is not cached here and could not be fetched ({reason}); "
-            f"a folder with its {VOCABULARY} will do as well"
+            f"give a folder with its {VOCABULARY} instead"
         ) from error

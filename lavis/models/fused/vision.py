@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class TokenAttention(Attention):
-    """timm's self-attention through `attend`: nothing is copied, and long rows have their own way on a CPU."""
+    """timm's self-attention through `attend`, which copies nothing and is faster for long rows on a CPU."""
 
     def forward(self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False) -> torch.Tensor:
         """(B, L, H) to (B, L, H)."""
@@ -48,15 +48,15 @@ def build_vision(config: FusedConfig) -> VisionTransformer:
     encoder.set_grad_checkpointing(config.grad_checkpointing)
     fast = fast_towers(config.fast_towers) != "false"
     log.info("fast paths of %s: %s", config.arch, "image encoder: attention" if fast else "none")
-    for block in encoder.blocks if fast else ():  # no dropout, gates and norms of queries, so this form is the same
+    for block in encoder.blocks if fast else ():  # without dropout, gates and query norms, so that results are equal
         block.get_submodule("attn").__class__ = TokenAttention
     return encoder
 
 
 def resize_positions(table: torch.Tensor, tokens: int) -> torch.Tensor:
-    """A position table (1, 1+g², H) for another square grid: (1, tokens, H), bicubic; the [CLS] row is untouched.
+    """A position table (1, 1+g², H) for another square grid: (1, tokens, H), bicubic; the [CLS] row does not change.
 
-    A table whose own or wanted grid is no square is returned as it is (the strict comparison then reports it).
+    If either grid is not square the table is returned unchanged (and the strict comparison reports it).
     """
     own, wanted = (round((count - 1) ** 0.5) for count in (table.shape[1], tokens))
     if own == wanted or own * own + 1 != table.shape[1] or wanted * wanted + 1 != tokens:

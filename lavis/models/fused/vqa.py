@@ -1,7 +1,6 @@
-"""Answering questions with a fused encoder and an answer decoder (ALBEF, arXiv 2107.07651, section 5).
+"""Answers questions with a fused encoder and an answer decoder (ALBEF, arXiv 2107.07651, section 5).
 
-The decoder is trained on the answers of each question, weighted, and used to rank a list of answers or to
-generate them.
+The decoder is trained on the weighted answers of each question, and ranks a list of answers or generates them.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from lavis.models.fused.tokens import Tokens
 
 
 class Ranking(NamedTuple):
-    """Candidates of B questions: numbers in the answer list, probability of their first word, score; each (B, k)."""
+    """Candidates for B questions: number in the answer list, probability of the first token, score; each (B, k)."""
 
     candidates: torch.Tensor
     first: torch.Tensor
@@ -31,7 +30,7 @@ class Ranking(NamedTuple):
 
 
 class FusedVqa(FusedModel):
-    """Subclasses build the text encoder and say with which token an answer starts."""
+    """Subclasses build the text encoder and set the token that answers start with."""
 
     config_class = VqaConfig
     features = FusedFeatures
@@ -49,10 +48,10 @@ class FusedVqa(FusedModel):
         self.text_decoder = TextDecoder(sizes)
 
     def prepare(self, rows: Inputs) -> Inputs:
-        """Questions as tokens; "answers" and "answer_weights" (a list for each question), where given, as tensors.
+        """Questions as tokens; "answers" and "answer_weights" (a list per question), if given, as tensors.
 
-        They become "answer_tokens" and "answer_mask" (A, L), "answer_weights" (A,), and "answer_counts" (B,), the
-        number of answers of each question.
+        These are "answer_tokens" and "answer_mask" (A, L), "answer_weights" (A,), and "answer_counts" (B,), the number
+        of answers per question. Raises DataError for questions without answers or weights.
         """
         inputs = super().prepare(rows)
         answers, weights = inputs.pop("answers", None), inputs.pop("answer_weights", None)
@@ -67,10 +66,10 @@ class FusedVqa(FusedModel):
         return {**inputs, **own}
 
     def answer_tokens(self, answers: list[str]) -> Tokens:
-        """Start token, pieces, [SEP]; never cut."""
-        found = self.tokenizer(answers, None)
-        found.ids[:, 0] = self.start
-        return found
+        """Start token, pieces, [SEP]; never truncated."""
+        tokens = self.tokenizer(answers, None)
+        tokens.ids[:, 0] = self.start
+        return tokens
 
     def represent(self, inputs: Inputs) -> FusedFeatures:
         """Image states (B, N, H) and the [CLS] of the question's fused states (B, H)."""
@@ -78,29 +77,29 @@ class FusedVqa(FusedModel):
         return FusedFeatures(states, self.text_encoder(inputs["tokens"], inputs["mask"], states)[:, 0])
 
     def question_states(self, inputs: Inputs) -> torch.Tensor:
-        """All fused states (B, L, H) of the question, which the decoder reads."""
+        """All fused states (B, L, H) of the question, for the decoder."""
         return self.text_encoder(inputs["tokens"], inputs["mask"], self.image_states(inputs["images"]))
 
     def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
-        """The term "lm": the answers' summed token losses, weighted, over the number of questions."""
+        """The term "lm": the weighted sum of the answers' token losses, divided by the number of questions."""
         return {"lm": self.answer_loss(inputs, None, 0.0)}
 
     def answer_loss(self, inputs: Inputs, teacher: torch.Tensor | None, share: float) -> torch.Tensor:
-        """`share` of the targets are the `teacher`'s (A, L, V) logits."""
+        """The loss with a `share` of soft targets from the `teacher`'s logits (A, L, V)."""
         logits = self.answer_logits(self.text_decoder, self.question_states(inputs), inputs)
         labels = lm_labels(inputs["answer_tokens"], inputs["answer_mask"])
         losses = sequence_losses(logits, labels, teacher, share)
         return weighted_lm_loss(losses, inputs["answer_weights"], len(inputs["tokens"]))
 
     def answer_logits(self, decoder: TextDecoder, states: torch.Tensor, inputs: Inputs) -> torch.Tensor:
-        """(A, L, V): every answer reads the states (B, L, H) of its own question, under that question's mask."""
+        """Logits (A, L, V); each answer reads the states (B, L, H) and the mask of its own question."""
         counts = inputs["answer_counts"]
         rows = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
         return decoder(inputs["answer_tokens"], inputs["answer_mask"], states[rows], inputs["mask"][rows])
 
     @torch.no_grad()
     def rank(self, inputs: Inputs, answers: list[str], k: int) -> Ranking:
-        """The `k` answers of a list whose first token is likeliest, each with −(its summed token losses).
+        """The `k` answers of a list with the likeliest first tokens, each scored by minus the sum of its token losses.
 
         Raises ConfigError for an empty list.
         """
@@ -119,7 +118,7 @@ class FusedVqa(FusedModel):
         return Ranking(candidates, first, torch.stack(scores))
 
     def _listed(self, answers: list[str]) -> Tokens:
-        """Tokens of an answer list; the last list's are kept, since a split is ranked with one."""
+        """Tokens of an answer list, cached for the last list because a split is ranked with one list."""
         if self._known is None or self._known[0] != answers:
             self._known = list(answers), self.answer_tokens(answers)
         return self._known[1]
@@ -127,7 +126,7 @@ class FusedVqa(FusedModel):
     def _repeated(
         self, ids: torch.Tensor, ends: torch.Tensor, states: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
-        """Logits of k candidates that all read one question's states (L, H)."""
+        """Logits of k candidates for one question with states (L, H)."""
         k = len(ids)
         return self.text_decoder(ids, ends, states.expand(k, -1, -1), mask.expand(k, -1))
 
@@ -138,7 +137,7 @@ class FusedVqa(FusedModel):
 
     @torch.no_grad()
     def confidence(self, inputs: Inputs) -> torch.Tensor:
-        """Log-likelihood of the given answers, (B,): minus the loss of training (smoothed), their mean by weight."""
+        """Log-likelihood of the given answers, (B,): their weighted mean of minus the (smoothed) training loss."""
         logits = self.answer_logits(self.text_decoder, self.question_states(inputs), inputs)
         losses = sequence_losses(logits, lm_labels(inputs["answer_tokens"], inputs["answer_mask"]))
         counts, weights = inputs["answer_counts"], inputs["answer_weights"]
@@ -152,7 +151,7 @@ class FusedVqa(FusedModel):
 
     @torch.no_grad()
     def generate(self, inputs: Inputs, num_beams: int = 3, max_length: int = 10) -> list[str]:
-        """Answers in free words, one a question; `max_length` counts tokens, start token included."""
+        """Free-form answers, one per question; `max_length` counts tokens, including the start token."""
         states = self.question_states(inputs).repeat_interleave(num_beams, dim=0)
         mask = self.generation_mask(inputs["mask"]).repeat_interleave(num_beams, dim=0)
 
