@@ -23,6 +23,7 @@ from lavis.common.torchscript import is_archive, read_archive
 
 FORMAT = 1
 BEST = "checkpoint_best.pth"
+MIXED = "checkpoint_interpolated.pth"  # run.interpolate's; not numbered, so no run continues from it
 NAME = re.compile(r"checkpoint_(\d+)(?:-(\d+))?\.pth")
 
 
@@ -181,7 +182,7 @@ def link_best(folder: Path, target: str) -> None:
 
 def discard_all(folder: Path) -> None:
     """Delete every checkpoint of a run folder: the run starts over."""
-    for path in [*all_checkpoints(folder), folder / BEST]:
+    for path in [*all_checkpoints(folder), folder / BEST, folder / MIXED]:
         path.unlink(missing_ok=True)
 
 

@@ -35,6 +35,7 @@ def model_card(recipe: Recipe, content: Mapping[str, Any], folder: Path, to: str
         "Digest of the original model": origin.get("starting weights"),
         "Digest of the training data": origin.get("training data"),
         "Overridden of the original recipe": len(recipe.overridden) or None,
+        "Share of the unlearned weights (the rest is the original's)": content.get("interpolation"),
         "Code": content.get("commit"),
     }
     lines = ["---", f"library_name: {to}", "pipeline_tag: zero-shot-image-classification", "tags: [clip, unlearning]"]

@@ -137,6 +137,18 @@ class BaseModel(nn.Module):
         """uint8 pixels to the floats that the tower was trained on: (x/255 − mean) / std."""
         return (images.to(self.image_mean.dtype) / 255 - self.image_mean) / self.image_std
 
+    def public_parameters(self) -> dict[str, nn.Parameter]:
+        """Parameters by the names that `run.trainable` and checkpoints use."""
+        return dict(self.named_parameters())
+
+    def adapt(self, rank: int, alpha: float, seed: int) -> None:
+        """Put LoRA's factors on the linear layers whose weights are trainable, and freeze these (if `adapts`)."""
+        raise NotImplementedError
+
+    def adapter_state(self) -> dict[str, torch.Tensor]:
+        """What is trained after `adapt`, for going on from a checkpoint; empty before."""
+        return {}
+
     def checkpoint_state(self) -> dict[str, torch.Tensor]:
         """Weights under the backbone's public names."""
         return self.state_dict()

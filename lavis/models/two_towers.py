@@ -14,6 +14,7 @@ from lavis.common.errors import CheckpointError
 from lavis.common.features import PairFeatures
 from lavis.hub.recipe import Recipe
 from lavis.losses.sigmoid import pair_loss
+from lavis.models.adapters import add_lora, linear_weights, merged_state
 from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep
 
 MAX_LOG_SCALE = math.log(100.0)
@@ -28,11 +29,13 @@ class TwoTowers(BaseModel):
 
     family = "clip"
     shards = True
+    adapts = True
     clip: Any  # the libraries' models have no common base
 
     def __init__(self, clip: Any, recipe: Recipe) -> None:
         super().__init__()
         self.clip, self.recipe, self.most_log_scale = clip, recipe, MAX_LOG_SCALE
+        self.adapted = False
         self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0])
         pixels = recipe.pixels
         self.register_buffer("image_mean", torch.tensor(pixels.mean).view(3, 1, 1), persistent=False)
@@ -87,5 +90,23 @@ class TwoTowers(BaseModel):
         # Published scales lie a rounding of 16 bits above ln 100: a step of nothing must not change them
         self.most_log_scale = max(MAX_LOG_SCALE, float(self.clip.logit_scale.detach()))
 
+    def public_parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self.clip.named_parameters())
+
+    def adapt(self, rank: int, alpha: float, seed: int) -> None:
+        parameters, weights = self.public_parameters(), linear_weights(self.clip)
+        scales = [parameter for parameter in self.scale_parameters() if parameter.requires_grad]
+        layers = [layer for name, layer in weights.items() if parameters[name].requires_grad]
+        self.requires_grad_(False)
+        if layers:
+            add_lora(self.clip, layers, rank, alpha, seed)
+            self.adapted = True
+            for parameter in scales:
+                parameter.requires_grad_(True)
+
+    def adapter_state(self) -> dict[str, torch.Tensor]:
+        trained = {name: p.detach() for name, p in self.clip.named_parameters() if p.requires_grad}
+        return trained if self.adapted else {}
+
     def checkpoint_state(self) -> dict[str, torch.Tensor]:
-        return self.clip.state_dict()
+        return merged_state(self.clip) if self.adapted else self.clip.state_dict()

@@ -27,6 +27,7 @@ from lavis.runners.saving import Saver, TrainingState
 from lavis.runners.stop import StopFlag, Stopped
 from lavis.settings.schema import RunConfig
 from lavis.trainers.base import BaseTrainer
+from lavis.trainers.parts import limit
 
 Validate = Callable[[int], dict[str, float]]
 STOP_EVERY = 8  # steps between checks whether any process got a SIGTERM: an all-reduce per step would be slow
@@ -55,6 +56,7 @@ class EpochRunner:
         self.trainer, self.feed, self.folder, self.validate = trainer, feed, folder, validate
         self.run, self.device = trainer.run, trainer.device
         self.model: BaseModel = trainer.model
+        limit(trainer.model, trainer.run)
         self.loop = TrainingLoop(trainer, self._schedule(), alone=not self.trains)
         self.saver = Saver(folder, self.model, self.loop.optimizer, self.loop.scaler, config, self.run.keep_last)
         self.log = RunLog(folder, distributed.is_main(), self.run.tensorboard)

@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 import torch
 
 from lavis.common import distributed
-from lavis.common.checkpoint import BEST, load_file, weights_of
+from lavis.common.checkpoint import BEST
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
 from lavis.common.seed import random_states, restore_random_states, seed_everything
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
+from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.context import Context
 from lavis.evaluation.measure import all_metrics, guarded, measure, selected
 from lavis.evaluation.metric import DECIMALS
@@ -28,10 +29,12 @@ from lavis.models.base import BaseModel
 from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
 from lavis.runners.fsdp import is_sharded, put, whole
+from lavis.runners.mixing import interpolate
 from lavis.runners.run_dir import RESULTS, folder_lock, original_checkpoint, run_folder
 from lavis.runners.teaching import build_teacher
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
+from lavis.tasks.checkpoints import checkpoint_label
 from lavis.tasks.run_result import RunResult, write_run_result
 from lavis.trainers.base import BaseTrainer
 
@@ -119,7 +122,7 @@ class BaseTask:
             feed = Feed(self.unlearning_sets(trainer), model, self.run, self.device)
             if trainer.needs_teacher:
                 trainer.attach_teacher(build_teacher(model, feed, trainer.joint_of_teacher, trainer.teacher_sets))
-            return self._train(trainer, feed)
+            return self._train(trainer, feed, start)
 
     def train(self) -> RunResult:
         """Train the reference model run.reference, and evaluate if run.evaluate_after."""
@@ -224,7 +227,7 @@ class BaseTask:
             get_logger().info("model.pretrained is not used because the original model %s exists", own)
         get_logger().info("Unlearning starts from %s", start)
 
-    def _train(self, trainer: Any, feed: Feed) -> RunResult:
+    def _train(self, trainer: Any, feed: Feed, start: str | None = None) -> RunResult:
         began = time.monotonic()
         validate = (lambda epoch: self.validation(self._whole(trainer.model))) if self.run.valid_splits else None
         runner_class: type[EpochRunner] = registry.get_runner_class(trainer.runner or self.run.runner)
@@ -234,11 +237,21 @@ class BaseTask:
         seconds = {"train": round(time.monotonic() - began, 3)}
         best = self.folder / BEST
         trainer.attach_teacher(None)
-        model = self._model(load_pretrained=False) if is_sharded(trainer.model) else trainer.model
+        rebuilt = is_sharded(trainer.model) or self.run.lora.rank
+        model = self._model(load_pretrained=False) if rebuilt else trainer.model
         del runner
+        if self.run.interpolate is not None:
+            assert start is not None, "check_parts refuses methods that train from scratch"
+            interpolate(model, start, self.folder, self.run.interpolate, self._forget_features)
         model.load_weights(best)
         skipped = sum(part.skipped for part in feed.datasets.values())
         return self._evaluated(model, best, seconds, {"skipped_images": skipped} if skipped else {})
+
+    def _forget_features(self, model: BaseModel) -> SplitFeatures:
+        """The forget set's embeddings, as an evaluation takes them."""
+        dataset = self.builder.dataset(self.builder.partition().df, "eval")
+        size, workers = self.run.batch_size_eval, self.run.num_workers
+        return embed_entries(model.eval(), dataset, size, self.device, num_workers=workers, name="interpolation")
 
     def _evaluated(
         self, model: BaseModel, checkpoint: str | Path, seconds: dict[str, float], counts: dict[str, int]
@@ -276,19 +289,3 @@ def load_model(config: Config, checkpoint: str | Path, device: torch.device | st
     model = model_class.from_config(config.model, recipe=recipe, load_pretrained=False)
     model.load_weights(checkpoint)
     return model.to(device).eval()
-
-
-def checkpoint_label(path: str | Path) -> str:
-    """A checkpoint's name: that of its file without suffix, or of its folder if the file has open_clip's name."""
-    path = Path(path)
-    return path.parent.name if path.stem.startswith("open_clip") else path.stem
-
-
-def checkpoint_origin(path: str | Path) -> dict[str, Any]:
-    """The `run` settings in a checkpoint of this project; empty for other files."""
-    if not Path(path).is_file():
-        return {}  # a hub name or a folder: the model checks whether it exists
-    content = load_file(path)
-    weights_of(content, path)
-    config = content.get("config") if isinstance(content, dict) else None
-    return dict(config.get("run", {})) if isinstance(config, dict) else {}

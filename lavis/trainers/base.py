@@ -21,6 +21,7 @@ from lavis.settings.declaration import setting
 from lavis.settings.schema import RunConfig
 from lavis.settings.validation import build
 from lavis.trainers.batch import Batch
+from lavis.trainers.parts import check_parts
 from lavis.trainers.teacher import Teacher
 
 
@@ -155,6 +156,7 @@ class BaseTrainer:
         cls.params_of(run)
         cls._weights(method, run.weights)
         cls._check_gather(method, run, model)
+        check_parts(run, model, anew=cls.trains_anew, once=cls.runner == "once")
         if cls.needs_pairs and model is not None and not model.features.paired_towers:
             raise ConfigError(
                 f"'{method}' needs similarities of image and text embeddings, which this backbone does not have for "

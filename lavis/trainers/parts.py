@@ -1,4 +1,4 @@
-"""Less than the whole model is trained: parameters by pattern (run.trainable), or low-rank factors on them (run.lora)."""
+"""Training less than the whole model: parameters by pattern (run.trainable), low-rank factors on them (run.lora)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ from lavis.models.base import BaseModel
 from lavis.settings.schema import RunConfig
 
 
-def check_parts(run: RunConfig, model: type[BaseModel], runner: str) -> None:
-    """Refuse run.lora where it cannot be. Raises ConfigError."""
+def check_parts(run: RunConfig, model: type[BaseModel] | None, *, anew: bool, once: bool) -> None:
+    """Refuse run.lora and run.interpolate where they cannot be. Raises ConfigError.
+
+    anew: the method starts from no original model. once: it changes weights without training.
+    """
+    if anew and run.interpolate is not None:
+        raise ConfigError("run.interpolate mixes with the original's weights, from which this job does not start")
+    if run.interpolate == -1 and model is not None and not model.features.paired_towers:
+        raise ConfigError(
+            "run.interpolate=-1 compares embeddings, which this backbone does not have; name a share, 0 to 1"
+        )
     if not run.lora.rank:
         return
-    if not model.adapts:
+    if model is not None and not model.adapts:
         raise ConfigError(f"run.lora is for models of two towers, not for backbone '{model.family}'; set rank to null")
-    if run.parallel == "fsdp" or runner == "once":
+    if run.parallel == "fsdp" or once:
         what = "run.parallel=fsdp" if run.parallel == "fsdp" else "a method that is not trained"
         raise ConfigError(f"run.lora does not go with {what}; set run.lora.rank to null")
 

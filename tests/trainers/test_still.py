@@ -13,12 +13,15 @@ import pytest
 import torch
 import transformers
 
+from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.models.clip import ClipModel
 from lavis.models.two_towers import TwoTowers
 from lavis.runners.loop import TrainingLoop
+from lavis.settings.parts_schema import LoraConfig
 from lavis.settings.schema import ModelConfig, RunConfig
 from lavis.trainers.base import Batch
+from lavis.trainers.parts import limit
 from lavis.trainers.teacher import FrozenModel, Teacher, Towers
 from tests.hub.folders import PLAIN, SIGLIP, VIT, open_clip_folder, perturbed, transformers_folder
 from tests.reduced import make_timm_small, reduced_config
@@ -98,3 +101,29 @@ def test_a_learning_rate_of_0_changes_nothing(model: TwoTowers, method: str) -> 
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
     if trainer.needs_teacher and method not in ("cliperase", "shuffled"):
         assert {name: term.item() for name, term in terms.items() if name in RETAIN and abs(term) > 1e-6} == {}
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_only_what_is_named_is_trained(tmp_path_factory, method: str, rank: int | None) -> None:
+    """The MLPs of the text tower, which every method trains."""
+    student = ClipModel.from_config(ModelConfig(model_type=open_clip_folder(tmp_path_factory.mktemp("plain"), PLAIN)))
+    before = {name: value.clone() for name, value in student.checkpoint_state().items()}
+    run = RunConfig(trainable=["transformer.*.mlp.*.weight"], lora=LoraConfig(rank=rank))
+    try:
+        trainer = registry.get_trainer_class(method)(method, student, run, CPU)
+    except ConfigError as error:
+        pytest.skip(str(error))
+    trainer.fiction = FixedCaptions()
+    if trainer.needs_teacher:
+        trainer.attach_teacher(Teacher(FrozenModel(student), {"df": Towers(), "dr": Towers()}))
+    limit(student, run)
+    loop = TrainingLoop(trainer, lambda epoch, step: 1e-2)
+    trainer.begin()
+    batch = Batch({name: side(student, number) for number, name in enumerate(("df", "dr"))}, 0, 0, 0)
+    loop.step(iter([batch]), 0, 0)
+    after = student.checkpoint_state()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    named = {name for name in before if name.startswith("transformer.") and ".mlp." in name and "weight" in name}
+    at_its_aim = method == "vlul-uni" and rank is not None  # no gradient at the teacher, and decay of B = 0 is none
+    assert moved == (set() if at_its_aim else named)
