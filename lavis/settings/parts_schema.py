@@ -14,4 +14,4 @@ class LoraConfig(Section):
     rank: int | None = setting(
         None, "rank of the factors; null: no factors, the weights themselves are trained", least=1
     )
-    alpha: float = setting(16.0, "the product of the factors counts alpha/rank times", above=0)
+    alpha: float = setting(16.0, "the product of the factors counts alpha/rank times", above=0, most=10_000)

@@ -134,7 +134,7 @@ class BaseTrainer:
     joint_of_teacher: ClassVar[tuple[str, ...]] = ()  # of these the teacher's joint representation
     trains_scale: ClassVar[bool] = False  # whether it learns the temperature
     starts_from: ClassVar[str] = "original"  # "initial": start as original training does; Dr is what `retrained` sees
-    trains_anew: ClassVar[bool] = False  # as any training: statistics are learnt, random layers are active
+    makes_model: ClassVar[bool] = False  # as any training: statistics are learnt, random layers are active
     runner: ClassVar[str | None] = None  # replaces run.runner
     gathers: ClassVar[bool] = True  # whether run.gather_similarity is defined for it
     reads: ClassVar[frozenset[str]] = frozenset()  # the optional run settings that it reads, such as "alpha"
@@ -156,7 +156,7 @@ class BaseTrainer:
         cls.params_of(run)
         cls._weights(method, run.weights)
         cls._check_gather(method, run, model)
-        check_parts(run, model, anew=cls.trains_anew, once=cls.runner == "once")
+        check_parts(run, model, fresh=cls.makes_model, once=cls.runner == "once")
         if cls.needs_pairs and model is not None and not model.features.paired_towers:
             raise ConfigError(
                 f"'{method}' needs similarities of image and text embeddings, which this backbone does not have for "
@@ -206,7 +206,7 @@ class BaseTrainer:
 
     def begin(self) -> None:
         """Set the model's mode, before the first step and whenever it has been evaluated."""
-        if self.trains_anew:
+        if self.makes_model:
             self.model.train()
         else:
             self.model.unlearning_mode()

@@ -11,12 +11,12 @@ from lavis.models.base import BaseModel
 from lavis.settings.schema import RunConfig
 
 
-def check_parts(run: RunConfig, model: type[BaseModel] | None, *, anew: bool, once: bool) -> None:
+def check_parts(run: RunConfig, model: type[BaseModel] | None, *, fresh: bool, once: bool) -> None:
     """Refuse run.lora and run.interpolate where they cannot be. Raises ConfigError.
 
-    anew: the method starts from no original model. once: it changes weights without training.
+    fresh: the method starts from no original model. once: it changes weights without training.
     """
-    if anew and run.interpolate is not None:
+    if fresh and run.interpolate is not None:
         raise ConfigError("run.interpolate mixes with the original's weights, from which this job does not start")
     if run.interpolate == -1 and model is not None and not model.features.paired_towers:
         raise ConfigError(

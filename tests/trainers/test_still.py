@@ -32,7 +32,7 @@ RETAIN = {"retain", "consist", "uni", "multi"}  # terms that compare with the te
 METHODS = [
     name
     for name in registry.names("trainer")
-    if not registry.get_trainer_class(name).trains_anew and registry.get_trainer_class(name).runner != "once"
+    if not registry.get_trainer_class(name).makes_model and registry.get_trainer_class(name).runner != "once"
 ]
 RESNET = PLAIN | {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 8}}
 DROPPED = PLAIN | {"vision_cfg": VIT | {"patch_dropout": 0.5}}
