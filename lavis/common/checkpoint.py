@@ -64,7 +64,7 @@ def load_file(path: str | Path, *, lazily: bool = False) -> Any:
     path = Path(path)
     if not path.is_file():
         raise MissingFile(f"checkpoint {path} does not exist")
-    _refuse_impostor(path)
+    refuse_impostor(path)
     if is_archive(path):
         return read_archive(path)
     try:
@@ -84,7 +84,7 @@ def load_file(path: str | Path, *, lazily: bool = False) -> Any:
         raise CheckpointError(f"checkpoint {path} is damaged or not a checkpoint ({reason})") from error
 
 
-def _refuse_impostor(path: Path) -> None:
+def refuse_impostor(path: Path) -> None:
     """Raise CheckpointError for text in place of weights: what git or a browser leaves where a download failed."""
     with path.open("rb") as stream:
         beginning = stream.read(256).lstrip().lower()

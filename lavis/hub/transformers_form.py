@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lavis.common.checkpoint import describe_mismatch
+from lavis.common.checkpoint import describe_mismatch, refuse_impostor
 from lavis.common.errors import CheckpointError, ConfigError, dead_worker, suggest
 from lavis.hub.places import TRANSFORMERS_CONFIG, Folder, Place, read_config, weights_file
 from lavis.hub.recipe import TRANSFORMERS, Pixels, Recipe
@@ -60,7 +60,7 @@ def read_model(place: Place, recipe: Recipe) -> Any:
     """The model with its weights, under this installation's names. Raises CheckpointError, MissingFile."""
     from transformers import AutoModel
 
-    weights_file(place)
+    refuse_impostor(weights_file(place))
     try:
         with quietly():
             config = _config(recipe.architecture)

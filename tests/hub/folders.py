@@ -84,7 +84,7 @@ def open_clip_embeddings(source: str) -> tuple[torch.Tensor, torch.Tensor]:
         return model.encode_image(images), model.encode_text(open_clip.get_tokenizer(source)(CAPTIONS))
 
 
-def transformers_folder(folder: Path, kind: str) -> str:
+def transformers_folder(folder: Path, kind: str, words: int = 40) -> str:
     """A CLIPModel or SiglipModel folder as transformers saves it; "local-dir:…"."""
     folder.mkdir(parents=True)
     image = TOWER | {"image_size": 32, "patch_size": 8}
@@ -99,7 +99,7 @@ def transformers_folder(folder: Path, kind: str) -> str:
         text = TOWER | {
             "bos_token_id": 0,
             "max_position_embeddings": 12,
-            "vocab_size": 40,
+            "vocab_size": words,
             "projection_size": 32,
             "eos_token_id": 1,
         }
