@@ -38,10 +38,7 @@ def is_main() -> bool:
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device for 'auto', 'cpu', 'cuda', 'cuda:<n>' or 'mps'; under the launcher, cuda is the local rank's GPU.
-
-    Raises ConfigError if the machine has no such device.
-    """
+    """The device for run.device; under the launcher, 'cuda' is the local rank's. Raises ConfigError if missing."""
     if name == "auto":
         mps = torch.backends.mps.is_available()
         name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"

@@ -86,10 +86,7 @@ class PairFeatures:
 
 @dataclass
 class FusedPairFeatures(PairFeatures):
-    """Pairs of a fused encoder for retrieval: projected, normalised image and text (B, D), and `fused` (B, H).
-
-    `fused` is the [CLS] of the text states after cross-attention to the pair's image.
-    """
+    """Pairs of a fused retrieval encoder. `fused` (B, H): [CLS] of the text after cross-attention to its image."""
 
     fused: torch.Tensor
 

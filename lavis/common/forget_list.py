@@ -53,10 +53,7 @@ def write_forget_list(path: str | Path, images: Iterable[str]) -> None:
 
 
 def draw_pool(images: Iterable[str], size: int, seed: int) -> list[str]:
-    """`size` distinct images in random order, which depends only on the set of images and the seed.
-
-    Raises ConfigError if there are fewer images.
-    """
+    """`size` distinct images in an order fixed by the set of images and the seed. Raises ConfigError if too few."""
     names = sorted(set(images))
     if not 1 <= size <= len(names):
         raise ConfigError(f"a forget list of {size} images cannot be drawn from {len(names)} training images")

@@ -53,10 +53,7 @@ def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
-    """Read and check a results file.
-
-    Raises MissingFile, and DataError with file and key if it is truncated or does not fit the schema.
-    """
+    """Read a results file. Raises MissingFile, or DataError with file and key if it does not fit the schema."""
     path = Path(path)
     text = read_text(path, "results file", "run the experiment, or evaluate.py on its checkpoint")
     try:

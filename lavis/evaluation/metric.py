@@ -110,10 +110,7 @@ class Metric:
     order: ClassVar[int] = 100
 
     def check(self, run: RunConfig, features: type) -> None:
-        """Raise ConfigError if a run with this class of features (lavis.common.features) cannot measure it.
-
-        Called before anything is built.
-        """
+        """Raise ConfigError if a run with this class of features cannot measure it; called before anything is built."""
 
     def __call__(self, context: Context) -> dict[str, float]:
         """The values by key. Raises NotMeasured if the data lacks something, DataError if embeddings are unusable."""

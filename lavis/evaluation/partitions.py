@@ -145,10 +145,7 @@ def travelling(text: torch.Tensor, plan: PartitionPlan, peers: Peers) -> Iterato
 def cosines_from_partition(
     image: torch.Tensor, text: torch.Tensor, plan: PartitionPlan, *, peers: Peers = distributed
 ) -> torch.Tensor:
-    """SplitFeatures.paired_cosines of the whole split, (n_txt,) float64, on every process.
-
-    Takes the arguments of `ranks_from_partition`.
-    """
+    """SplitFeatures.paired_cosines of the whole split, (n_txt,) float64. Arguments as for `ranks_from_partition`."""
     _check(image, text, plan)
     cosines = torch.zeros(plan.n_txt, dtype=torch.float64)
     if not plan.n_txt:

@@ -74,10 +74,7 @@ def ranks_from_counts(matches: Matches, below: torch.Tensor, own: OwnScores) -> 
 
 
 def ranks_from_rows(scores: np.ndarray, own: list[np.ndarray]) -> np.ndarray:
-    """Rank of the best matching column in each row of a score matrix (n, m), by the same rules, (n,) int64.
-
-    own[i] are the matching columns of row i (possibly none).
-    """
+    """Rank of the best of the columns own[i] (possibly none) in each row of scores (n, m), (n,) int64; same rules."""
     ranks = np.full(len(scores), MISSED)
     for rows in blocks_of(range(len(scores)), BLOCK):
         part = np.array(scores[rows], dtype=np.result_type(scores.dtype, np.float32))

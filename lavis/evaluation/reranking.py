@@ -129,20 +129,19 @@ class _Pairs:
 
     def match_image(self, image: int, texts: torch.Tensor) -> torch.Tensor:
         """Logits of an image with texts (k,)."""
-        image_rows = torch.full_like(texts, image)
-        return self.model.match(self._take(self.images, image_rows), self._take(self.texts, self.group[texts]))
+        return self._logits(torch.full_like(texts, image), texts)
 
     def match_text(self, text: int, images: torch.Tensor) -> torch.Tensor:
         """Logits of a text with images (k,)."""
-        text_rows = self.group[torch.full_like(images, text)]
-        return self.model.match(self._take(self.images, images), self._take(self.texts, text_rows))
+        return self._logits(images, torch.full_like(images, text))
+
+    def _logits(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+        image_states = _moved(self.images, self.device, images)
+        return self.model.match(image_states, _moved(self.texts, self.device, self.group[texts]))
 
     def _texts(self, captions: list[str]) -> Any:
         tokens = self.model.ranking_tokens(captions)
         return self.model.text_states_of(tokens.ids.to(self.device), tokens.mask.to(self.device))
-
-    def _take(self, states: Any, rows: torch.Tensor) -> Any:
-        return _moved(states, self.device, rows)
 
 
 def _moved(states: Any, device: torch.device | str, rows: Any = slice(None)) -> Any:

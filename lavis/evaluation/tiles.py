@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from lavis.evaluation.matches import Matches
 
@@ -122,7 +123,5 @@ def pad_rows(rows: torch.Tensor) -> torch.Tensor:
 
 def _padded(own: torch.Tensor, part: slice, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Own scores of a block, padded to `length` rows, and weights: 1 for real rows, 0 for padding."""
-    scores, weights = own.new_zeros(length), own.new_zeros(length)
-    scores[: part.stop - part.start] = own[part]
-    weights[: part.stop - part.start] = 1
-    return scores, weights
+    missing = (0, length - (part.stop - part.start))
+    return F.pad(own[part], missing), F.pad(torch.ones_like(own[part]), missing)

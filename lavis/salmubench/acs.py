@@ -13,7 +13,7 @@ from lavis.datasets.builder import HOLDOUTS
 from lavis.evaluation.inputs import paired_rows
 from lavis.evaluation.metric import DISTANCE, HEADLINE, Column
 from lavis.salmubench.data import BenchmarkData
-from lavis.salmubench.metric import PREFIX, TEN, Numbers, SalmuMetric
+from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, ten_column
 
 FEATURES = ("cosine", "product")
 FOLDS = 5
@@ -25,10 +25,8 @@ class Acs(SalmuMetric):
     """SALMUBench 1.3."""
 
     columns = (
-        Column(
-            *(PREFIX + "acs", "ACS", "accuracy of a probe telling true from shuffled forget pairs"),
-            groups=(TEN,),
-            order=40,
+        ten_column(
+            *("acs", "ACS", "accuracy of a probe telling true from shuffled forget pairs", 40),
             uses=(DISTANCE, HEADLINE),
             public=("efficacy", "1.3_ACS", "acs_accuracy"),
             published=("0.6019", "0.9510"),
@@ -76,13 +74,15 @@ def acs(image: Any, text: Any, *, features: str = "cosine", seed: int = 42) -> f
     order = np.random.default_rng(derived_seed(seed, "salmubench", "acs")).permutation(len(images))
     products = np.concatenate([images * texts, images * texts[order]])
     inputs = products.sum(axis=1, keepdims=True) if features == "cosine" else products
-    return _cross_validated(inputs, np.repeat([1, 0], len(images)), derived_seed(seed, "salmubench", "folds"))
-
-
-def _cross_validated(inputs: np.ndarray, labels: np.ndarray, seed: int) -> float:
     from sklearn.linear_model import LogisticRegression
+
+    probe, labels = LogisticRegression(max_iter=MOST_STEPS), np.repeat([1, 0], len(images))
+    return cross_validated(probe, inputs, labels, derived_seed(seed, "salmubench", "folds"))
+
+
+def cross_validated(probe: Any, inputs: np.ndarray, labels: np.ndarray, seed: int) -> float:
+    """Accuracy of a classifier over stratified folds, shuffled by the seed."""
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed % 2**32)
-    probe = LogisticRegression(max_iter=MOST_STEPS)
     return float(cross_val_score(probe, inputs, labels, cv=folds, scoring="accuracy", error_score="raise").mean())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lavis.common.registry import registry
 from lavis.evaluation.inputs import paired_cosines
-from lavis.evaluation.metric import DISTANCE, HEADLINE, Column
+from lavis.evaluation.metric import DISTANCE, HEADLINE
 from lavis.salmubench.data import BenchmarkData
-from lavis.salmubench.metric import PREFIX, TEN, Numbers, SalmuMetric, people_column, summarised
+from lavis.salmubench.metric import Numbers, SalmuMetric, people_column, summarised, ten_column
 
 
 @registry.register_metric("assoc_str")
@@ -14,10 +14,8 @@ class AssocStr(SalmuMetric):
     """SALMUBench 1.2, with an interval and means over whole and partial identities."""
 
     columns = (
-        Column(
-            *(PREFIX + "assoc_str", "AssocStr", "mean cosine of forgotten images with their captions"),
-            groups=(TEN,),
-            order=30,
+        ten_column(
+            *("assoc_str", "AssocStr", "mean cosine of forgotten images with their captions", 30),
             uses=(DISTANCE, HEADLINE),
             public=("efficacy", "1.2_AssocStr", "mean"),
             published=("0.1417", "0.3215"),

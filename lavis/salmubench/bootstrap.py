@@ -14,10 +14,8 @@ DRAWS = 1000
 LEVEL = 0.95
 
 
-def clustered_interval(
-    values: Any, clusters: Sequence[Any], *, draws: int = DRAWS, level: float = LEVEL, seed: int = 42
-) -> tuple[float, float]:
-    """Percentile interval of the mean of values (n,), drawing whole clusters (n labels) with replacement.
+def clustered_interval(values: Any, clusters: Sequence[Any], draws: int = DRAWS, seed: int = 42) -> tuple[float, float]:
+    """95 % percentile interval of the mean of values (n,), drawing whole clusters (n labels) with replacement.
 
     Each draw takes as many clusters as there are and averages all their values; the seed fixes the draws. Raises
     DataError for values that are not finite and for fewer than two clusters, ValueError on shapes.
@@ -34,6 +32,5 @@ def clustered_interval(
     total = np.bincount(group, weights=numbers)
     rng = np.random.default_rng(derived_seed(seed, "salmubench", "bootstrap"))
     times = rng.multinomial(len(size), np.full(len(size), 1 / len(size)), size=draws)
-    tail = (1 - level) / 2
-    low, high = np.quantile((times @ total) / (times @ size), [tail, 1 - tail])
+    low, high = np.quantile((times @ total) / (times @ size), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

@@ -8,9 +8,9 @@ import numpy as np
 
 from lavis.common.registry import registry
 from lavis.evaluation.inputs import paired_cosines
-from lavis.evaluation.metric import Column, NotMeasured
+from lavis.evaluation.metric import NotMeasured
 from lavis.salmubench.data import BenchmarkData
-from lavis.salmubench.metric import PREFIX, TEN, Numbers, SalmuMetric, need_people
+from lavis.salmubench.metric import Numbers, SalmuMetric, need_people, ten_column
 from lavis.salmubench.splits import core_texts
 
 
@@ -19,10 +19,8 @@ class CoreAssoc(SalmuMetric):
     """SALMUBench 1.5."""
 
     columns = (
-        Column(
-            *(PREFIX + "core_assoc", "CoreAssoc", 'larger cosine of "name value" and "value name", mean over forget'),
-            groups=(TEN,),
-            order=60,
+        ten_column(
+            *("core_assoc", "CoreAssoc", 'larger cosine of "name value" and "value name", mean over forget', 60),
             public=("efficacy", "1.5_CoreAssoc", "mean"),
             published=("0.1514", "0.1827"),
         ),

@@ -11,7 +11,7 @@ from lavis.embedding.embed import embed_captions
 from lavis.embedding.feature_store import key_of
 from lavis.evaluation.metric import DISTANCE, HEADLINE, UP, Column, NotMeasured
 from lavis.salmubench.data import BenchmarkData
-from lavis.salmubench.metric import PREFIX, TEN, Numbers, SalmuMetric
+from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, ten_column
 from lavis.salmubench.zero_shot import class_features, top1
 
 KEY = PREFIX + "gen_know"
@@ -22,11 +22,9 @@ class GenKnow(SalmuMetric):
     """Accuracy on the data set's own classes (zero_shot_classes.json): of each kind, and the mean over kinds."""
 
     columns = (
-        Column(
-            *(KEY, "GenKnow", "zero-shot accuracy on the data set's own classes"),
+        ten_column(
+            *("gen_know", "GenKnow", "zero-shot accuracy on the data set's own classes", 70),
             direction=UP,
-            groups=(TEN,),
-            order=70,
             uses=(HEADLINE,),
         ),
         Column(KEY + "_shape", "GenKnow shape", "zero-shot accuracy of shapes", groups=(), uses=(DISTANCE,)),
@@ -57,11 +55,9 @@ class ImageNetAccuracy(SalmuMetric):
     """SALMUBench 2.1: top-1 accuracy on the images of run.imagenet among all 1,000 classes."""
 
     columns = (
-        Column(
-            *(PREFIX + "imagenet", "GenKnow", "ImageNet-1k zero-shot top-1 accuracy"),
+        ten_column(
+            *("imagenet", "GenKnow", "ImageNet-1k zero-shot top-1 accuracy", 71),
             direction=UP,
-            groups=(TEN,),
-            order=71,
             uses=(HEADLINE,),
             public=("utility", "2.1_GenKnow", "ImageNet1k_Accuracy"),
             published=("0.633", "0.638"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lavis.common.registry import registry
-from lavis.evaluation.metric import DOWN, Column
+from lavis.evaluation.metric import DOWN
 from lavis.salmubench.data import BenchmarkData
-from lavis.salmubench.metric import PREFIX, TEN, Numbers, SalmuMetric, need_people
+from lavis.salmubench.metric import Numbers, SalmuMetric, need_people, ten_column
 from lavis.salmubench.splits import name_of
 from lavis.salmubench.zero_shot import top1
 
@@ -17,11 +17,9 @@ class IdZsc(SalmuMetric):
     """SALMUBench 1.4: share of images that are closer to the own person's name than to every other name."""
 
     columns = (
-        Column(
-            *(PREFIX + "idzsc", "IdZSC", "zero-shot accuracy of the forgotten identity's name"),
+        ten_column(
+            *("idzsc", "IdZSC", "zero-shot accuracy of the forgotten identity's name", 50),
             direction=DOWN,
-            groups=(TEN,),
-            order=50,
             public=("efficacy", "1.4_IdZSC", "identity_classification_accuracy"),
             published=("0.0107", "0.0836"),
         ),

@@ -13,10 +13,10 @@ from lavis.common.registry import registry
 from lavis.common.seed import derived_seed
 from lavis.evaluation.inputs import unit_rows
 from lavis.evaluation.metric import RESIDUE, Column
+from lavis.salmubench.acs import FOLDS, cross_validated
 from lavis.salmubench.data import BenchmarkData
 from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, people_of
 
-FOLDS = 5
 MOST = 20  # images per identity
 MOST_STEPS = 300
 
@@ -74,13 +74,10 @@ def _draw(people: Sequence[str], seed: int) -> list[int]:
 def _accuracy(rows: np.ndarray, labels: np.ndarray, seed: int) -> float:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    order = derived_seed(seed, "salmubench", "probe folds") % 2**32
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=order)
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MOST_STEPS, tol=1e-3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return float(cross_val_score(probe, rows, labels, cv=folds, scoring="accuracy", error_score="raise").mean())
+        return cross_validated(probe, rows, labels, derived_seed(seed, "salmubench", "probe folds"))

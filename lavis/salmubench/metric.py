@@ -42,6 +42,11 @@ class SalmuMetric(Metric):
         raise NotImplementedError
 
 
+def ten_column(name: str, title: str, help: str, order: int, **more: Any) -> Column:
+    """A column in the table of the ten metrics."""
+    return Column(PREFIX + name, title, help, groups=(TEN,), order=order, **more)
+
+
 def people_column(name: str, title: str, help: str, order: int, **more: Any) -> Column:
     """A column in the table of whole and partial identities."""
     return Column(PREFIX + name, title, help, groups=(IDENTITIES,), order=order, **more)

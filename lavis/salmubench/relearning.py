@@ -147,10 +147,7 @@ def _points(student: BaseModel, exam: Exam, dataset: PairDataset, settings: Rele
 def relearn(
     student: BaseModel, dataset: PairDataset, settings: RelearnConfig, device: torch.device, kernel: str = "auto"
 ) -> Iterator[int]:
-    """Train the model on the data set, yielding the number of steps taken, from 0. Raises TrainingError.
-
-    Each process trains its own copy, with the same result.
-    """
+    """Train the model, the same on each process; yields the number of steps taken, from 0. Raises TrainingError."""
     run = RunConfig(init_lr=settings.lr, weight_decay=0.0, seed=settings.seed, attention=kernel)
     student.requires_grad_(True)
     loop = TrainingLoop(Original("original", student, run, device), lambda epoch, step: settings.lr, alone=True)

@@ -17,7 +17,7 @@ from lavis.common.seed import derived_seed
 from lavis.evaluation.inputs import TIE, paired_rows, row_numbers, unit_rows
 from lavis.evaluation.metric import DOWN, HEADLINE, Column, NotMeasured
 from lavis.salmubench.data import BenchmarkData
-from lavis.salmubench.metric import PREFIX, TEN, Numbers, SalmuMetric, people_column, people_of, summarised
+from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, people_column, people_of, summarised, ten_column
 
 COUNT = 1000
 BLOCK = 1024
@@ -30,18 +30,17 @@ class RetFail(SalmuMetric):
     """SALMUBench 1.1, the primary efficacy; also without the own identity's other captions (ours)."""
 
     columns = (
-        Column(
-            *(PREFIX + "retfail_r1", "RetFail R@1", "true caption first among itself, forget and retain texts"),
-            *(4, DOWN),
-            groups=(TEN,),
-            order=10,
+        ten_column(
+            *("retfail_r1", "RetFail R@1", "true caption first among itself, forget and retain texts", 10),
+            decimals=4,
+            direction=DOWN,
             public=("efficacy", "1.1_RetFail", "R@1"),
             published=("0", "0.1016"),
         ),
-        Column(
-            *(PREFIX + "retfail_mrr", "RetFail MRR", "the same as mean reciprocal rank; the primary efficacy", 4, DOWN),
-            groups=(TEN,),
-            order=20,
+        ten_column(
+            *("retfail_mrr", "RetFail MRR", "the same as mean reciprocal rank; the primary efficacy", 20),
+            decimals=4,
+            direction=DOWN,
             uses=(HEADLINE,),
             public=("efficacy", "1.1_RetFail", "MRR"),
             published=("0.0008", "0.2361"),

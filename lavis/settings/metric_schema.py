@@ -14,7 +14,7 @@ class SalmubenchConfig(Section):
 
     acs_features: str = setting("cosine", "input of ACS's probe", choices=("cosine", "product"), affects=RESULTS)
     idzsc_prompt: str = setting(
-        "name", 'IdZSC\'s prompt: "{name}" or "a photo of {name}"', choices=("name", "photo"), affects=RESULTS
+        "name", "IdZSC: {name}, or a photo of {name}", choices=("name", "photo"), affects=RESULTS
     )
     retfail_own_caption: str = setting(
         "drop", "whether a distractor may equal the query's own caption", choices=("drop", "keep"), affects=RESULTS

@@ -64,6 +64,7 @@ class BaseTask:
         self.folder = Path()
         self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
         self.label, self.problem = "", ""
+        self.measured = [*self.always, *config.run.metrics]
 
     @classmethod
     def check(cls, config: Config) -> None:
@@ -99,11 +100,6 @@ class BaseTask:
         scores = [stats[f"{split}_agg_metrics"] for split in splits]
         finite = all(map(math.isfinite, scores))
         return stats | {"agg_metrics": sum(scores) / len(scores) if finite else -math.inf}
-
-    @property
-    def measured(self) -> list[str]:
-        """Names of the metrics of this run."""
-        return [*self.always, *self.run.metrics]
 
     def unlearn(self) -> RunResult:
         """Unlearn run.df_size images with run.method, and evaluate if run.evaluate_after."""

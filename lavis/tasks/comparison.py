@@ -29,10 +29,7 @@ def distinct_labels(paths: Sequence[str]) -> dict[str, str]:
 
 
 class Comparison:
-    """Evaluated checkpoints, with the result of each or the reason why there is none.
-
-    several: whether they share a table with one row per checkpoint; otherwise the only one has its own table.
-    """
+    """Evaluated checkpoints, each with its result or the reason why it has none; `several` share one table."""
 
     def __init__(self, several: bool = True) -> None:
         self.several = several

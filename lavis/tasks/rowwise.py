@@ -31,10 +31,7 @@ class RowwiseTask(BaseTask):
         return RowContext(model, self.builder, self.run, self.device, splits, scores=scores)
 
     def _rows(self, model: BaseModel, split: str, entries: list[Entry]) -> torch.Tensor:
-        """`measure` of all rows, (n, 2) float64 on the CPU, the same for any number of processes.
-
-        Fixed chunks of rows are divided among the processes, which must call it together.
-        """
+        """`measure` of all rows, (n, 2) float64 on the CPU, the same for any number of processes (fixed chunks)."""
         dataset, size = self.builder.dataset(entries, "eval"), self.run.batch_size_eval
         chunks = list(range(distributed.rank(), chunk_count(len(dataset), size), distributed.world_size()))
         loader = eval_loader(dataset, size, self.run.num_workers, chunks)

@@ -68,10 +68,7 @@ def _wide(column: Column) -> int:
 
 
 def write_run_result(result: RunResult, config: Config, found: dict[str, Any]) -> None:
-    """Write results.json, and append the metrics to evaluate.txt and log.txt, per split under result/.
-
-    found: run settings that the run determined, including df_size.
-    """
+    """Write results.json (with the settings `found` in the run) and result/; append to evaluate.txt and log.txt."""
     folder, run = result.folder, config.run
     if result.metrics:
         line = json_line(result.metrics)

@@ -161,7 +161,7 @@ def test_closed_holdouts_are_treated_as_missing(build, world):
     assert len(builder.partition().df) == 10
     with pytest.raises(ConfigError, match="'holdout_identity' is a holdout split, and run.read_holdouts=false"):
         builder.entries("holdout_identity")
-    with pytest.raises(ConfigError, match="run.train_on_holdout=true needs the holdout splits"):
+    with pytest.raises(ConfigError, match="run.train_on_holdout=true needs holdout splits"):
         build(read_holdouts=False, train_on_holdout=True)
     with pytest.raises(DataError, match="holdout_identity.json"):
         build().evaluation_entries()
