@@ -14,7 +14,7 @@ LIBRARY = ROOT / "lavis"
 # Lowest first. A file may import from its own room and from rooms to the left of it.
 ORDER = (
     *("common", "settings", "losses", "processors", "synthetic", "importing", "images", "tables", "towers"),
-    *("models", "datasets"),
+    *("hub", "models", "datasets"),
     *("embedding", "trainers", "runners", "evaluation", "salmubench", "report", "tasks", "sweeps"),
 )
 PURE = {"common", "losses"}  # these import nothing of ours but common and themselves

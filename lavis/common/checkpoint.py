@@ -10,6 +10,7 @@ import hashlib
 import pickle
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ import torch
 from lavis.common.errors import CheckpointError, MissingFile, dead_worker
 from lavis.common.files import replacing
 from lavis.common.logger import get_logger
+from lavis.common.torchscript import is_archive, read_archive
 
 FORMAT = 1
 BEST = "checkpoint_best.pth"
+MIXED = "checkpoint_interpolated.pth"  # run.interpolate's; not numbered, so no run continues from it
 NAME = re.compile(r"checkpoint_(\d+)(?:-(\d+))?\.pth")
 
 
@@ -52,20 +55,25 @@ def _write_failure(path: Path, error: BaseException) -> str:
     return f"checkpoint {path} could not be written: {cause}; {kept}. Free some space and run the same command again"
 
 
-def load_file(path: str | Path) -> Any:
-    """The content of a .safetensors or torch file, on the CPU; pickled code is refused, not run.
+def load_file(path: str | Path, *, lazily: bool = False) -> Any:
+    """The content of a .safetensors, torch or TorchScript file, on the CPU; pickled code is refused, not run.
 
-    Raises MissingFile, and CheckpointError for a truncated file or one with other objects than tensors.
+    lazily: tensors are read from the disk when they are used, for a look at what else the file holds. Raises
+    MissingFile, and CheckpointError for a truncated file, one with other objects than tensors, and what is no weights.
     """
     path = Path(path)
     if not path.is_file():
         raise MissingFile(f"checkpoint {path} does not exist")
+    refuse_impostor(path)
+    if is_archive(path):
+        return read_archive(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file as load_safetensors
 
             return load_safetensors(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        mapped = lazily and zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"checkpoint {path} was refused: it is no plain file of tensors, and unpickling it could execute code. "
@@ -74,6 +82,21 @@ def load_file(path: str | Path) -> Any:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"checkpoint {path} is damaged or not a checkpoint ({reason})") from error
+
+
+def refuse_impostor(path: Path) -> None:
+    """Raise CheckpointError for text in place of weights: what git or a browser leaves where a download failed."""
+    with path.open("rb") as stream:
+        beginning = stream.read(256).lstrip().lower()
+    if beginning.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            f"checkpoint {path} is a pointer of Git LFS, not the weights: fetch them with `git lfs pull` in its folder"
+        )
+    if beginning.startswith((b"<!doctype html", b"<html")):
+        raise CheckpointError(
+            f"checkpoint {path} is an HTML page, not weights: the download has saved the page of the link; take the "
+            "address of the file itself (on the Hugging Face hub: …/resolve/main/…)"
+        )
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -92,6 +115,13 @@ def weights_of(content: Any, path: str | Path) -> dict[str, torch.Tensor]:
             break
     if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
         raise CheckpointError(f"checkpoint {path} holds no state dict (names to tensors)")
+    for name, tensor in content.items():
+        kind = "meta" if tensor.is_meta else "quantised" if tensor.is_quantized else str(tensor.layout)
+        if kind != str(torch.strided):
+            raise CheckpointError(
+                f"checkpoint {path}: {name} is a {kind.removeprefix('torch.')} tensor, where plain numbers are needed; "
+                "save the model's ordinary (dense) weights"
+            )
     return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
@@ -152,7 +182,7 @@ def link_best(folder: Path, target: str) -> None:
 
 def discard_all(folder: Path) -> None:
     """Delete every checkpoint of a run folder: the run starts over."""
-    for path in [*all_checkpoints(folder), folder / BEST]:
+    for path in [*all_checkpoints(folder), folder / BEST, folder / MIXED]:
         path.unlink(missing_ok=True)
 
 

@@ -148,7 +148,7 @@ class FeatureBank:
             return None
         weights = getattr(self.model, "checkpoint_state", self.model.state_dict)()  # type: ignore[attr-defined]
         run, config = self.run, self.builder.config
-        facts = [type(self.model).__name__, getattr(self.model, "model_type", ""), self.model, self.precision]
+        facts = [type(self.model).__name__, getattr(self.model, "recipe", ""), self.model, self.precision]
         facts += [self.device.type, run.attention, self.builder.image_root.resolve()]
         facts += [config.vis_processor.eval, config.text_processor.eval]
         return self.folder / f"{weights_digest(weights)}-{key_of(*facts).hex()[:16]}{SUFFIX}"

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lavis.common.features import Features, FusedFeatures, PairFeatures
+from lavis.hub.recipe import Recipe
 from lavis.settings.schema import ModelConfig
 
 Inputs = dict[str, Any]
@@ -30,7 +31,7 @@ class BaseModel(nn.Module):
     """A backbone with the head of its task, as trainers and evaluation use it.
 
     `Inputs` are one set's micro-batch: a dict of tensors (rows first) and lists. Subclasses set the buffers
-    `image_mean` and `image_std` ((3, 1, 1), not persistent), the class attributes and the methods below.
+    `image_mean` and `image_std` ((3, 1, 1), not persistent), `recipe`, the class attributes and the methods below.
     `checkpoint_state` and `load_weights` use the backbone's public key names.
     """
 
@@ -40,12 +41,32 @@ class BaseModel(nn.Module):
     text_inputs: ClassVar[tuple[str, ...]] = ("tokens", "mask")  # the keys of `Inputs` with the text
     spares: ClassVar[bool] = False  # whether a loss may leave parameters without gradient, as S does fusion layers
     shards: ClassVar[bool] = False  # whether run.parallel=fsdp works
+    adapts: ClassVar[bool] = False  # whether run.lora works
+    recipe: Recipe
     image_mean: torch.Tensor
     image_std: torch.Tensor
 
     @classmethod
-    def from_config(cls, config: ModelConfig, *, load_pretrained: bool = True) -> BaseModel:
-        """Build from the `model:` section; `load_pretrained=False` keeps the initial weights."""
+    def recipe_of(cls, config: ModelConfig, weights: str | None = None) -> Recipe:
+        """How the configured model is built and fed; `weights`: what will be loaded, if not `weights_source`.
+
+        Raises ConfigError where the configuration contradicts the weights, MissingFile, CheckpointError.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def weights_source(cls, config: ModelConfig) -> str | None:
+        """The weights that the configuration names."""
+        return config.pretrained
+
+    @classmethod
+    def from_config(
+        cls, config: ModelConfig, *, recipe: Recipe | None = None, load_pretrained: bool = True
+    ) -> BaseModel:
+        """Build from the `model:` section; `load_pretrained=False` keeps the initial weights.
+
+        recipe: what `recipe_of` gave, in order not to read it again.
+        """
         raise NotImplementedError
 
     def prepare(self, rows: dict[str, Any]) -> Inputs:
@@ -89,6 +110,11 @@ class BaseModel(nn.Module):
         """The multiplier of cosines in the contrastive loss, scalar (backbones with towers only)."""
         raise NotImplementedError
 
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """What is added to scaled cosines in the sigmoid loss, scalar; None: the model is trained with softmax."""
+        return None
+
     def scale_parameters(self) -> list[nn.Parameter]:
         """The temperature, if there is one; methods that do not learn it freeze it."""
         return []
@@ -96,6 +122,10 @@ class BaseModel(nn.Module):
     def text_parameters(self, tokens_only: bool = False) -> list[nn.Parameter]:
         """The weights of the text tower or of its token embedding; none if the backbone has no separate text tower."""
         return []
+
+    def unlearning_mode(self) -> None:
+        """Set the mode of its modules for unlearning; training's by default: ALBEF and BLIP drop out, as published."""
+        self.train()
 
     def clamp_scale(self) -> None:
         """Keep the temperature within its published bound, after an optimiser step."""
@@ -106,6 +136,18 @@ class BaseModel(nn.Module):
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 pixels to the floats that the tower was trained on: (x/255 − mean) / std."""
         return (images.to(self.image_mean.dtype) / 255 - self.image_mean) / self.image_std
+
+    def public_parameters(self) -> dict[str, nn.Parameter]:
+        """Parameters by the names that `run.trainable` and checkpoints use."""
+        return dict(self.named_parameters())
+
+    def adapt(self, rank: int, alpha: float, seed: int) -> None:
+        """Put LoRA's factors on the linear layers whose weights are trainable, and freeze these (if `adapts`)."""
+        raise NotImplementedError
+
+    def adapter_state(self) -> dict[str, torch.Tensor]:
+        """What is trained after `adapt`, for going on from a checkpoint; empty before."""
+        return {}
 
     def checkpoint_state(self) -> dict[str, torch.Tensor]:
         """Weights under the backbone's public names."""

@@ -44,10 +44,15 @@ def build_processor(config: Mapping[str, Any], kind: str, where: str) -> Any:
 
     Raises ConfigError for a missing or unknown name, the wrong kind or a bad argument.
     """
+    return processor_class(config, kind, where).from_config(config, where)
+
+
+def processor_class(config: Mapping[str, Any], kind: str, where: str) -> type[Processor]:
+    """The class that the key `name` stands for. Raises ConfigError as `build_processor` does."""
     name = config.get("name") if isinstance(config, Mapping) else None
     if not isinstance(name, str):
         raise ConfigError(f"{where} needs the name of a processor, for example {{name: clip_{kind}_eval}}")
-    processor = registry.get_processor_class(name)
-    if processor.kind != kind:
-        raise ConfigError(f"{where}.name: '{name}' processes {processor.kind}s; use a processor for {kind}s")
-    return processor.from_config(config, where)
+    found = registry.get_processor_class(name)
+    if found.kind != kind:
+        raise ConfigError(f"{where}.name: '{name}' processes {found.kind}s; use a processor for {kind}s")
+    return found

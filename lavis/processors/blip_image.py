@@ -76,7 +76,7 @@ class BlipImageEval(ImageProcessor):
 @registry.register_processor("blip_image_train")
 @dataclass(frozen=True)
 class BlipImageTrain(ClipImageTrain):
-    """Random resized crop (bicubic), a horizontal flip half of the time, then `apply_operations`.
+    """Random resized crop, a horizontal flip half of the time, then `apply_operations`.
 
     Set `flip` to false for data whose captions mention left and right.
     """
@@ -91,7 +91,7 @@ class BlipImageTrain(ClipImageTrain):
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
         box = crop_box(image.width, image.height, (self.min_scale, self.max_scale), generator)
         size = [self.image_size, self.image_size]
-        cropped = F.resized_crop(image.convert("RGB"), *box, size, InterpolationMode.BICUBIC)
+        cropped = F.resized_crop(image.convert("RGB"), *box, size, InterpolationMode(self.interpolation))
         # Drawn even if unused: without `flip` the operations stay the same.
         flip_draw = torch.rand(1, generator=generator).item()
         draws = torch.rand(DRAWN, 3, generator=generator)

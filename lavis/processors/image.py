@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image
 from torchvision.transforms import InterpolationMode, functional
+from torchvision.transforms.v2 import functional as functional_v2
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
@@ -18,6 +19,8 @@ from lavis.settings.declaration import setting
 F: Any = functional  # takes Pillow's images as well; its annotations name tensors alone
 RATIO = (3 / 4, 4 / 3)  # aspect ratios of a random crop, as in torchvision's RandomResizedCrop
 ATTEMPTS = 10  # draws before the crop falls back to the centre, as there
+INTERPOLATIONS = ("bicubic", "bilinear")
+OPEN_CLIP, TRANSFORMERS = LIBRARIES = ("open_clip", "transformers")
 
 
 @dataclass(frozen=True)
@@ -35,21 +38,59 @@ class ImageProcessor(Processor):
 @registry.register_processor("clip_image_eval")
 @dataclass(frozen=True)
 class ClipImageEval(ImageProcessor):
-    """Resize the shorter side to S (bicubic), crop the centre S x S, RGB: open_clip's evaluation transform."""
+    """The evaluation transform of the model's library, to the last bit.
+
+    The libraries differ: open_clip resizes with Pillow and converts to RGB afterwards; transformers converts first,
+    with white where an image is transparent, and resizes with torchvision, which is off by a grey level here and there.
+    """
+
+    interpolation: str = setting("bicubic", "how pixels are resampled", choices=INTERPOLATIONS)
+    resize_mode: str = setting(
+        "shortest",
+        "shortest: that side becomes S, then the centre is cropped; longest: that side does, then bars are added; "
+        "squash: both sides do",
+        choices=("shortest", "longest", "squash"),
+    )
+    fill_color: int = setting(0, "grey level of the bars that resize_mode=longest adds", least=0, most=255)
+    library: str = setting(OPEN_CLIP, "the library whose transform this is", choices=LIBRARIES)
+
+    def __post_init__(self) -> None:
+        if self.library == TRANSFORMERS and self.resize_mode == "longest":
+            raise ConfigError(
+                "resize_mode is longest, which library=transformers does not have; use shortest or squash"
+            )
 
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
-        resized = F.resize(image, self.image_size, InterpolationMode.BICUBIC)
-        return to_pixels(F.center_crop(resized, [self.image_size, self.image_size]))
+        if self.library == TRANSFORMERS:
+            return self._by_torchvision(to_pixels(over_white(image)))
+        side, mode = self.image_size, InterpolationMode(self.interpolation)
+        if self.resize_mode == "squash":
+            return to_pixels(F.resize(image, [side, side], mode))
+        if self.resize_mode == "shortest":
+            return to_pixels(F.center_crop(F.resize(image, side, mode), [side, side]))
+        ratio = max(image.height / side, image.width / side)
+        size = [round(length / ratio) for length in (image.height, image.width)]
+        return to_pixels(framed(F.resize(image, size, mode), side, self.fill_color))
+
+    def _by_torchvision(self, pixels: torch.Tensor) -> torch.Tensor:
+        side, (height, width) = self.image_size, pixels.shape[-2:]
+        size = [side, side]
+        if self.resize_mode == "shortest":
+            size = [int(side * length / min(height, width)) for length in (height, width)]
+        resized = functional_v2.resize(pixels, size, InterpolationMode(self.interpolation), antialias=True)
+        top, left = (size[0] - side) // 2, (size[1] - side) // 2
+        return resized[:, top : top + side, left : left + side].contiguous()
 
 
 @registry.register_processor("clip_image_train")
 @dataclass(frozen=True)
 class ClipImageTrain(ImageProcessor):
-    """Random resized crop (bicubic) covering `min_scale` to `max_scale` of the area, RGB."""
+    """Random resized crop covering `min_scale` to `max_scale` of the area, RGB."""
 
     deterministic: ClassVar[bool] = False
     min_scale: float = setting(0.9, "least share of the image's area that a crop covers", above=0, most=1)
     max_scale: float = setting(1.0, "greatest share of the image's area that a crop covers", above=0, most=1)
+    interpolation: str = setting("bicubic", "how pixels are resampled", choices=INTERPOLATIONS)
 
     def __post_init__(self) -> None:
         if self.min_scale > self.max_scale:
@@ -58,12 +99,26 @@ class ClipImageTrain(ImageProcessor):
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
         box = crop_box(image.width, image.height, (self.min_scale, self.max_scale), generator)
         size = [self.image_size, self.image_size]
-        return to_pixels(F.resized_crop(image, *box, size, InterpolationMode.BICUBIC))
+        return to_pixels(F.resized_crop(image, *box, size, InterpolationMode(self.interpolation)))
 
 
 def to_pixels(image: Image.Image) -> torch.Tensor:
     """Convert an image of any mode to RGB, uint8 (3, H, W)."""
     return F.pil_to_tensor(image.convert("RGB"))
+
+
+def over_white(image: Image.Image) -> Image.Image:
+    """The image on a white background where it is transparent."""
+    if "A" not in image.getbands() and image.info.get("transparency") is None:
+        return image
+    background = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(background, image.convert("RGBA"))
+
+
+def framed(image: Image.Image, side: int, fill: int) -> Image.Image:
+    """The image, no side longer than `side`, in the middle of a square of `side` pixels filled with `fill`."""
+    across, down = side - image.width, side - image.height
+    return F.pad(image, [across // 2, down // 2, (across + 1) // 2, (down + 1) // 2], fill=fill)
 
 
 def crop_box(

@@ -27,6 +27,7 @@ from lavis.runners.saving import Saver, TrainingState
 from lavis.runners.stop import StopFlag, Stopped
 from lavis.settings.schema import RunConfig
 from lavis.trainers.base import BaseTrainer
+from lavis.trainers.parts import limit
 
 Validate = Callable[[int], dict[str, float]]
 STOP_EVERY = 8  # steps between checks whether any process got a SIGTERM: an all-reduce per step would be slow
@@ -55,6 +56,7 @@ class EpochRunner:
         self.trainer, self.feed, self.folder, self.validate = trainer, feed, folder, validate
         self.run, self.device = trainer.run, trainer.device
         self.model: BaseModel = trainer.model
+        limit(trainer.model, trainer.run)
         self.loop = TrainingLoop(trainer, self._schedule(), alone=not self.trains)
         self.saver = Saver(folder, self.model, self.loop.optimizer, self.loop.scaler, config, self.run.keep_last)
         self.log = RunLog(folder, distributed.is_main(), self.run.tensorboard)
@@ -71,7 +73,7 @@ class EpochRunner:
         """Train to the last epoch, from the newest checkpoint if there is one. Raises Stopped on SIGTERM."""
         self._start()
         _ = self.loop.network  # DDP broadcasts the weights before the first batch is drawn
-        self.model.train()
+        self.trainer.begin()
         with self.stop.listening(), self._bar() as self.bar:
             for epoch in range(self.state.epoch, self.epochs):
                 self._epoch(epoch)
@@ -153,7 +155,7 @@ class EpochRunner:
     def _validated(self, epoch: int) -> dict[str, float]:
         assert self.validate is not None
         stats = self.validate(epoch)
-        self.model.train()
+        self.trainer.begin()
         score = stats.get("agg_metrics", -math.inf)
         if self.state.best_score is None or score > self.state.best_score:
             self.state.best_score, self.state.best_epoch = score, epoch

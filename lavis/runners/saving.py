@@ -78,6 +78,7 @@ class Saver:
         return {
             "format": FORMAT,
             "model": weights,
+            "adapter": {name: value.cpu() for name, value in self.model.adapter_state().items()},
             "state_dict": weights,
             "optimizer": optimizer,
             "scaler": self.scaler.state_dict(),
@@ -85,6 +86,7 @@ class Saver:
             "position": dict(vars(state)),
             "meter": meter,
             "config": self.config,
+            "recipe": self.model.recipe.state(),
             "origin": self.origin,
             "commit": git_commit(),
         }
@@ -104,8 +106,10 @@ class Saver:
         difference = describe_mismatch(weights, content["model"], path)
         if difference:
             raise CheckpointError(difference)
-        for name, tensor in content["model"].items():
-            put(weights[name], tensor)
+        adapter = content.get("adapter")
+        targets = self.model.adapter_state() if adapter else weights
+        for name, tensor in (adapter or content["model"]).items():
+            put(targets[name], tensor)
         self.optimizer.load_state_dict(content["optimizer"])
         cut_states(self.optimizer)
         if content["scaler"]:

@@ -70,7 +70,7 @@ def _store(model: BaseModel, feed: Feed, dataset: Any) -> FeatureStore:
     if folder is None or run.teacher_cache != "auto":
         return FeatureStore()
     images = [(image, *dataset.store.stamp(image)) for entry in dataset.entries for image in entry.images]
-    facts = [weights_digest(model.checkpoint_state()), type(model).__name__, getattr(model, "model_type", ""), model]
+    facts = [weights_digest(model.checkpoint_state()), type(model).__name__, model.recipe, model]
     facts += [dataset.image_processor, dataset.captions, images if dataset.deterministic else ""]
     facts += [run.batch_size_eval, feed.device.type, run.attention, torch.__version__]
     return FeatureStore(folder / f"teacher-{key_of(*facts).hex()}{SUFFIX}", 1e9 * run.feature_cache_gb)

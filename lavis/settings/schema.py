@@ -13,6 +13,7 @@ from lavis.common.errors import ConfigError
 from lavis.settings.conditions import ORIGINAL, chooses_epoch, read_by_method, trained_or_chosen_on
 from lavis.settings.declaration import NOTHING, RESULTS, SEED, Section, setting
 from lavis.settings.metric_schema import RelearnConfig, SalmubenchConfig
+from lavis.settings.parts_schema import LoraConfig
 
 REFERENCES = ("compromised", "clean", "retrained")
 REFERENCE_JOBS = (ORIGINAL, *REFERENCES)
@@ -23,7 +24,11 @@ class ModelConfig(Section):
     """`model:` — the backbone. Model classes may extend this (attribute `config_class`)."""
 
     arch: str = setting("clip", "registered model")
-    model_type: str = setting("", "the backbone's own architecture name, or a JSON file that describes one")
+    model_type: str = setting(
+        "",
+        "the architecture: a name of the backbone's library, a JSON file, or a model with its weights "
+        "(local-dir:<folder>, hf-hub:<name>, a run folder, a checkpoint); empty: what the weights say",
+    )
     pretrained: str | None = setting(
         None, "weights: a file, local-dir:<folder>, hf-hub:<name>, or a tag the backbone's library knows"
     )
@@ -40,6 +45,11 @@ class ModelConfig(Section):
         affects=NOTHING,
     )
     args: dict[str, Any] = setting({}, "other arguments of the architecture")
+    override_recipe: bool = setting(
+        False,
+        "continue if settings contradict what the weights say about their model; results.json lists what was replaced",
+        affects=NOTHING,
+    )
 
 
 @dataclass(frozen=True)
@@ -177,6 +187,16 @@ class RunConfig(Section):
     num_workers: int = setting(8, "processes that decode images", least=0, most=1024, affects=NOTHING)
     weights: dict[str, float] = setting({}, "loss term -> its weight, 1 by default", absent=1.0)
     method_args: dict[str, Any] = setting({}, "the method's own settings")
+    trainable: list[str] = setting([], "patterns of the parameters to train (visual.*, *.mlp.*); empty: all", lone=True)
+    lora: LoraConfig = setting(LoraConfig(), "train low-rank factors instead of the weights")
+    interpolate: float | None = setting(
+        None,
+        "share of the unlearned weights in the result, the rest is the original's; -1: the least share that forgets; "
+        "null: 1",
+        least=0,
+        most=1,
+        also=(-1,),
+    )
     teacher_cache: str = setting(
         "auto",
         "the teacher's embeddings: auto (in memory, and in feature_cache for later runs), memory, none (computed live)",

@@ -38,7 +38,7 @@ class ReferenceResult:
 
     def prepare(self, model_type: str) -> None:
         """Link the checkpoint; delete results that are of other weights or lack metrics. Raises MissingFile."""
-        from lavis.models.clip import resolve_weights
+        from lavis.hub.places import resolve_weights
 
         target = resolve_weights(self.source, model_type).resolve()
         with replacing(self.link) as temporary:

@@ -12,24 +12,29 @@ from typing import Any, ClassVar
 import torch
 
 from lavis.common import distributed
-from lavis.common.checkpoint import BEST, load_file, weights_digest, weights_of
+from lavis.common.checkpoint import BEST, weights_digest
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
 from lavis.common.seed import random_states, restore_random_states, seed_everything
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
+from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.context import Context
 from lavis.evaluation.measure import all_metrics, guarded, measure, selected
 from lavis.evaluation.metric import DECIMALS
+from lavis.hub.preparing import follow
+from lavis.hub.recipe import Recipe
 from lavis.models.base import BaseModel
 from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
 from lavis.runners.fsdp import is_sharded, put, whole
+from lavis.runners.mixing import interpolate
 from lavis.runners.run_dir import RESULTS, folder_lock, original_checkpoint, run_folder
 from lavis.runners.teaching import build_teacher
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
+from lavis.tasks.checkpoints import checkpoint_label
 from lavis.tasks.evaluations import evaluation_folder, split_digests
 from lavis.tasks.run_result import RunResult, write_run_result
 from lavis.trainers.base import BaseTrainer
@@ -41,20 +46,22 @@ Splits = dict[str, list[Entry]]
 class BaseTask:
     """One run. Subclasses define how a model is evaluated (`context`).
 
-    The configuration does not change. `session` sets `device`, `df_size` (images to forget: run.df_size or the length
-    of the forget list) and `folder` (for the run's files); the runner sets `epochs`; an evaluation sets `label` (the
-    checkpoint's name) and `problem` (why its embeddings are unusable, if they are).
+    The configuration does not change. `session` sets `device`, `recipe` (the model's), `builder` (which prepares images
+    accordingly), `df_size` (images to forget: run.df_size or the length of the forget list) and `folder` (for the
+    run's files); the runner sets `epochs`; an evaluation sets `label` (the checkpoint's name) and `problem` (why its
+    embeddings are unusable, if they are).
 
     Class attributes: `kind` of its metrics (Metric.kinds); `always`, metrics that are measured even if not listed.
     """
 
     kind: ClassVar[str] = ""
     always: ClassVar[tuple[str, ...]] = ()
+    recipe: Recipe
+    builder: PairBuilder
 
     def __init__(self, config: Config) -> None:
         self.config, self.run = config, config.run
         self.device = torch.device("cpu")
-        self.builder: PairBuilder = registry.get_builder_class(config.dataset_name)(config.dataset, config.run)
         self.folder = Path()
         self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
         self.label, self.problem = "", ""
@@ -98,12 +105,14 @@ class BaseTask:
 
     def unlearn(self) -> RunResult:
         """Unlearn run.df_size images with run.method, and evaluate if run.evaluate_after."""
-        with self.session():
-            assert self.run.method is not None, "load_config refuses unlearning without a method"
-            trainer_class = registry.get_trainer_class(self.run.method)
+        assert self.run.method is not None, "load_config refuses unlearning without a method"
+        trainer_class = registry.get_trainer_class(self.run.method)
+        start = self._start() if trainer_class.starts_from == "original" else None
+        with self.session(start):
             model = self._model(load_pretrained=False)
-            if trainer_class.starts_from == "original":
-                model.load_weights(self._start())
+            if start:
+                self._tell_start(start)
+                model.load_weights(start)
             else:
                 get_logger().info("'%s' trains from scratch; the original model is not read", self.run.method)
                 model.load_initial(self.config.model)
@@ -111,11 +120,11 @@ class BaseTask:
             feed = Feed(self.unlearning_sets(trainer), model, self.run, self.device)
             if trainer.needs_teacher:
                 trainer.attach_teacher(build_teacher(model, feed, trainer.joint_of_teacher, trainer.teacher_sets))
-            return self._train(trainer, feed)
+            return self._train(trainer, feed, start)
 
     def train(self) -> RunResult:
         """Train the reference model run.reference, and evaluate if run.evaluate_after."""
-        with self.session():
+        with self.session(self.run.resume_ckpt_path):
             model = self._model(load_pretrained=not self.run.resume_ckpt_path)
             if self.run.resume_ckpt_path:
                 model.load_weights(self.run.resume_ckpt_path)
@@ -130,14 +139,17 @@ class BaseTask:
         if not path:
             raise ConfigError("evaluate.py needs a checkpoint: --options run.checkpoint=<file>")
         self.label = label
-        with self.session(Path(path)):
+        with self.session(path, Path(path)):
             model = self._model(load_pretrained=False)
             model.load_weights(path)
             return self._evaluated(model, path, {}, {})
 
     @contextlib.contextmanager
-    def session(self, checkpoint: Path | None = None) -> Iterator[None]:
-        """Set up device, process group, seeds, data and run folder. A group joined earlier stays joined at the end."""
+    def session(self, weights: str | None, checkpoint: Path | None = None) -> Iterator[None]:
+        """Set up device, process group, seeds, recipe, data and run folder. A group joined earlier stays joined.
+
+        weights: what the model will load, if not what `model:` names. checkpoint: what is evaluated.
+        """
         if self.run.threads:
             torch.set_num_threads(self.run.threads)
         self.device = distributed.resolve_device(self.run.device)
@@ -147,6 +159,7 @@ class BaseTask:
         for message in self.config.unread():
             get_logger().info("%s", message)
         try:
+            self._follow(weights)
             seed_everything(self.run.seed)
             distributed.on_main(self.builder.prepare)
             if self.df_size is None and self.builder.forgets:
@@ -158,6 +171,14 @@ class BaseTask:
         finally:
             if not joined:
                 distributed.shutdown()
+
+    def _follow(self, weights: str | None) -> None:
+        """Read the model's recipe, and set up the data set to prepare images by it. Raises ConfigError."""
+        config, model_class = self.config, registry.get_model_class(self.config.model.arch)
+        recipe = model_class.recipe_of(config.model, weights)
+        dataset, self.recipe = follow(config.dataset, config.dataset_name, recipe, config.model.override_recipe)
+        self.builder = registry.get_builder_class(config.dataset_name)(dataset, config.run)
+        get_logger().info("Recipe: %s", self.recipe)
 
     def _folder(self, checkpoint: Path | None) -> Path:
         if checkpoint is None:
@@ -177,7 +198,8 @@ class BaseTask:
     def _model(self, load_pretrained: bool) -> BaseModel:
         model_class = registry.get_model_class(self.config.model.arch)
         seed_everything(self.run.seed)
-        return model_class.from_config(self.config.model, load_pretrained=load_pretrained).to(self.device)
+        model = model_class.from_config(self.config.model, recipe=self.recipe, load_pretrained=load_pretrained)
+        return model.to(self.device)
 
     def _whole(self, model: BaseModel) -> BaseModel:
         """The model, or a complete copy if this process has only a part of it."""
@@ -193,18 +215,22 @@ class BaseTask:
     def _start(self) -> str:
         """The weights from which unlearning starts."""
         own = original_checkpoint(self.run, self.config.backbone, self.config.job_name)
-        start = self.run.resume_ckpt_path or (str(own) if own.exists() else self.config.model.pretrained)
+        named = registry.get_model_class(self.config.model.arch).weights_source(self.config.model)
+        start = self.run.resume_ckpt_path or (str(own) if own.exists() else named)
         if not start:
             raise MissingFile(
                 f"original model {own} does not exist; train it with `bash bash/ori.sh {self.config.source}`, or name "
                 "a checkpoint: --options run.resume_ckpt_path=<file> (or model.pretrained=hf-hub:<name>)"
             )
+        return start
+
+    def _tell_start(self, start: str) -> None:
+        own = original_checkpoint(self.run, self.config.backbone, self.config.job_name)
         if start == str(own) and self.config.model.pretrained:
             get_logger().info("model.pretrained is not used because the original model %s exists", own)
         get_logger().info("Unlearning starts from %s", start)
-        return start
 
-    def _train(self, trainer: Any, feed: Feed) -> RunResult:
+    def _train(self, trainer: Any, feed: Feed, start: str | None = None) -> RunResult:
         began = time.monotonic()
         validate = (lambda epoch: self.validation(self._whole(trainer.model))) if self.run.valid_splits else None
         runner_class: type[EpochRunner] = registry.get_runner_class(trainer.runner or self.run.runner)
@@ -214,11 +240,21 @@ class BaseTask:
         seconds = {"train": round(time.monotonic() - began, 3)}
         best = self.folder / BEST
         trainer.attach_teacher(None)
-        model = self._model(load_pretrained=False) if is_sharded(trainer.model) else trainer.model
+        rebuilt = is_sharded(trainer.model) or self.run.lora.rank
+        model = self._model(load_pretrained=False) if rebuilt else trainer.model
         del runner
+        if self.run.interpolate is not None:
+            assert start is not None, "check_parts refuses methods that train from scratch"
+            interpolate(model, start, self.folder, self.run.interpolate, self._forget_features)
         model.load_weights(best)
         skipped = sum(part.skipped for part in feed.datasets.values())
         return self._evaluated(model, best, seconds, {"skipped_images": skipped} if skipped else {})
+
+    def _forget_features(self, model: BaseModel) -> SplitFeatures:
+        """The forget set's embeddings, as an evaluation takes them."""
+        dataset = self.builder.dataset(self.builder.partition().df, "eval")
+        size, workers = self.run.batch_size_eval, self.run.num_workers
+        return embed_entries(model.eval(), dataset, size, self.device, num_workers=workers, name="interpolation")
 
     def _evaluated(
         self, model: BaseModel, checkpoint: str | Path, seconds: dict[str, float], counts: dict[str, int]
@@ -230,8 +266,8 @@ class BaseTask:
             metrics, sizes = self._measure(model)
             counts = {**sizes, **counts, **self.builder.counts}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
-        weights = weights_digest(model.checkpoint_state())
-        facts = (self.data, weights, self.builder.notices())
+        digest = weights_digest(model.checkpoint_state())
+        facts = (self.recipe.overridden, self.data, digest, self.builder.notices())
         result = RunResult(self.folder, str(checkpoint), metrics, counts, seconds, self.problem, *facts)
         if distributed.is_main():
             write_run_result(result, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
@@ -253,22 +289,8 @@ class BaseTask:
 
 def load_model(config: Config, checkpoint: str | Path, device: torch.device | str = "cpu") -> BaseModel:
     """The configuration's backbone with the weights of a checkpoint, in eval mode."""
-    model = registry.get_model_class(config.model.arch).from_config(config.model, load_pretrained=False)
+    model_class = registry.get_model_class(config.model.arch)
+    recipe = model_class.recipe_of(config.model, str(checkpoint))
+    model = model_class.from_config(config.model, recipe=recipe, load_pretrained=False)
     model.load_weights(checkpoint)
     return model.to(device).eval()
-
-
-def checkpoint_label(path: str | Path) -> str:
-    """A checkpoint's name: that of its file without suffix, or of its folder if the file has open_clip's name."""
-    path = Path(path)
-    return path.parent.name if path.stem.startswith("open_clip") else path.stem
-
-
-def checkpoint_origin(path: str | Path) -> dict[str, Any]:
-    """The `run` settings in a checkpoint of this project; empty for other files."""
-    if not Path(path).is_file():
-        return {}  # a hub name or a folder: the model checks whether it exists
-    content = load_file(path)
-    weights_of(content, path)
-    config = content.get("config") if isinstance(content, dict) else None
-    return dict(config.get("run", {})) if isinstance(config, dict) else {}

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from lavis.common.logger import get_logger
 from lavis.evaluation.measure import columns_used
 from lavis.evaluation.metric import HEADLINE
-from lavis.tasks.base import checkpoint_label
+from lavis.tasks.checkpoints import checkpoint_label
 from lavis.tasks.run_result import RunResult
 
 WIDTH = 13

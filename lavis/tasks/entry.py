@@ -11,7 +11,8 @@ from lavis.common.logger import get_logger
 from lavis.common.registry import registry
 from lavis.runners.stop import EXIT_CODE, Stopped
 from lavis.settings.config import Config, check_backbone, load_config
-from lavis.tasks.base import BaseTask, checkpoint_origin
+from lavis.tasks.base import BaseTask
+from lavis.tasks.checkpoints import checkpoint_origin
 from lavis.tasks.comparison import Comparison, distinct_labels
 from lavis.tasks.run_result import RunResult
 

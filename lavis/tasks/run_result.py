@@ -22,7 +22,8 @@ WIDTH = 22
 class RunResult:
     """A run's folder and numbers. `metrics` is empty if the run did not evaluate.
 
-    `problem` says why the model's embeddings are unusable; empty for a sound model. `data` and `weights` are digests
+    `problem` says why the model's embeddings are unusable; empty for a sound model. `overridden`: what
+    model.override_recipe replaced of the model's own recipe. `data` and `weights` are digests
     (lavis/tasks/evaluations.py), `notices` what a user should know about the data.
     """
 
@@ -32,6 +33,7 @@ class RunResult:
     counts: dict[str, int]
     seconds: dict[str, float]
     problem: str = ""
+    overridden: tuple[str, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
     weights: str = ""
     notices: list[str] = field(default_factory=list)
@@ -108,6 +110,7 @@ def as_results(result: RunResult, config: Config, found: dict[str, Any], name: s
         "command": command_line(),
         "seconds": result.seconds,
         "config": config.to_dict(**found),
+        "overridden_recipe": list(result.overridden),
         "finished": True,
     }
 

@@ -20,6 +20,7 @@ from lavis.settings.declaration import setting
 from lavis.settings.schema import RunConfig
 from lavis.settings.validation import build
 from lavis.trainers.batch import Batch
+from lavis.trainers.parts import check_parts
 from lavis.trainers.teacher import Teacher
 
 
@@ -132,6 +133,7 @@ class BaseTrainer:
     joint_of_teacher: ClassVar[tuple[str, ...]] = ()  # of these the teacher's joint representation
     trains_scale: ClassVar[bool] = False  # whether it learns the temperature
     starts_from: ClassVar[str] = "original"  # "initial": start as original training does; Dr is what `retrained` sees
+    makes_model: ClassVar[bool] = False  # as any training: statistics are learnt, random layers are active
     runner: ClassVar[str | None] = None  # replaces run.runner
     gathers: ClassVar[bool] = True  # whether run.gather_similarity is defined for it
     reads: ClassVar[frozenset[str]] = frozenset()  # the optional run settings that it reads, such as "alpha"
@@ -153,6 +155,7 @@ class BaseTrainer:
         cls.params_of(run)
         cls._weights(method, run.weights)
         cls._check_gather(method, run, model)
+        check_parts(run, model, fresh=cls.makes_model, once=cls.runner == "once")
         if cls.needs_pairs and model is not None and not model.features.paired_towers:
             raise ConfigError(
                 f"'{method}' needs similarities of image and text embeddings, which this backbone does not have for "
@@ -191,9 +194,21 @@ class BaseTrainer:
         return self.model.scale
 
     @property
+    def bias(self) -> torch.Tensor | None:
+        """The student's bias of the sigmoid loss; None where it is trained with softmax."""
+        return self.model.bias
+
+    @property
     def reads_each_loss(self) -> bool:
         """Whether each loss is checked at once. On a CPU this costs nothing; on a GPU the host would wait for it."""
         return self.device.type == "cpu"
+
+    def begin(self) -> None:
+        """Set the model's mode, before the first step and whenever it has been evaluated."""
+        if self.makes_model:
+            self.model.train()
+        else:
+            self.model.unlearning_mode()
 
     def attach_teacher(self, teacher: Teacher | None) -> None:
         self.teacher = teacher

@@ -24,8 +24,8 @@ import torch
 
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
-from lavis.losses.contrastive import contrastive_loss
 from lavis.losses.distillation import kl_both_ways
+from lavis.losses.sigmoid import pair_loss
 from lavis.trainers.base import BaseTrainer, Batch, EqualCaptions, Student, TeacherFeatures
 
 
@@ -35,11 +35,12 @@ def cliperase_terms(
     teacher_dr: PairFeatures,
     scale: torch.Tensor,
     groups: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
-    """The three terms as scalars; `groups` numbers the retain captions."""
+    """The three terms as scalars; `groups` numbers the retain captions, `bias` is that of a sigmoid loss."""
     return {
         "forget": student_df.paired.mean(),
-        "retain": contrastive_loss(student_dr, scale, groups),
+        "retain": pair_loss(student_dr, scale, bias, groups),
         "consist": kl_both_ways(scale * teacher_dr.similarity, scale * student_dr.similarity),
     }
 
@@ -55,4 +56,4 @@ class ClipErase(BaseTrainer):
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         groups = batch.caption_groups("dr") if self.params.share_equal else None
-        return cliperase_terms(student.df, student.dr, teacher.dr, self.scale, groups)
+        return cliperase_terms(student.df, student.dr, teacher.dr, self.scale, groups, self.bias)

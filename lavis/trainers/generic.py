@@ -59,4 +59,4 @@ class GenericCaptions(BaseTrainer):
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         groups = batch.caption_groups("df"), batch.caption_groups("dr")
-        return contrastive_terms(student.df, student.dr, self.scale, *groups)
+        return contrastive_terms(student.df, student.dr, self.scale, *groups, self.bias)

@@ -22,6 +22,7 @@ class Original(BaseTrainer):
     sets = ("dr",)
     needs_teacher = False
     trains_scale = True
+    makes_model = True
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         return with_parts(self.all_terms[0], student.objective("dr", self.params.share_equal))

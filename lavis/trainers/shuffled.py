@@ -22,7 +22,7 @@ import torch
 
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
-from lavis.losses.contrastive import contrastive_loss
+from lavis.losses.sigmoid import pair_loss
 from lavis.trainers.base import BaseTrainer, Batch, EqualCaptions, Student, TeacherFeatures
 
 Groups = torch.Tensor | None
@@ -34,11 +34,15 @@ def contrastive_terms(
     scale: torch.Tensor,
     df_groups: Groups = None,
     dr_groups: Groups = None,
+    bias: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
-    """The two terms as scalars. `student_df` and its groups already have the wrong captions; groups number captions."""
+    """The two terms as scalars. `student_df` and its groups already have the wrong captions; groups number captions.
+
+    bias: that of a sigmoid loss; None for softmax.
+    """
     return {
-        "forget": contrastive_loss(student_df, scale, df_groups),
-        "retain": contrastive_loss(student_dr, scale, dr_groups),
+        "forget": pair_loss(student_df, scale, bias, df_groups),
+        "retain": pair_loss(student_dr, scale, bias, dr_groups),
     }
 
 
@@ -56,6 +60,6 @@ class ShuffledCaptions(BaseTrainer):
         order = batch.permutation
         wrong = student.df.with_text(student.df.text[order])
         if not self.params.share_equal:
-            return contrastive_terms(wrong, student.dr, self.scale)
+            return contrastive_terms(wrong, student.dr, self.scale, bias=self.bias)
         groups = batch.caption_groups("df")[order], batch.caption_groups("dr")
-        return contrastive_terms(wrong, student.dr, self.scale, *groups)
+        return contrastive_terms(wrong, student.dr, self.scale, *groups, self.bias)

@@ -24,6 +24,7 @@ CAPTIONS = ["write to ana.garcia73@example.org", "a photo of a red star"]
 def arch(tmp_path_factory):
     path = tmp_path_factory.mktemp("arch") / "test_arch_clip.json"
     path.write_text(json.dumps(ARCH))
+    open_clip.add_model_config(path)
     return path
 
 
@@ -137,7 +138,7 @@ def test_another_architectures_checkpoint_is_refused_with_the_difference(arch, t
         ({"model_type": "nowhere.json"}, MissingFile, "no architecture file nowhere.json"),
         ({"model_type": "ViT-B-16", "pretrained": "laion"}, MissingFile, "nor a tag of ViT-B-16"),
         ({"model_type": "ViT-B-16", "pretrained": "no/where.pt"}, MissingFile, "no/where.pt does not exist"),
-        ({"model_type": "ViT-B-16", "pretrained": "local-dir:no/where"}, MissingFile, "holds none of"),
+        ({"model_type": "ViT-B-16", "pretrained": "local-dir:no/where"}, MissingFile, "folder no/where does not exist"),
     ],
 )
 def test_bad_names_say_what_is_there(keys, error, message):

@@ -133,7 +133,7 @@ def test_settings_that_change_no_weight_may_differ(unlearn, unlearned, heard):
         ("run.num_workers=1", "run.log_freq=1", "run.keep_last=1", "run.save_freq_steps=1"),
         ("datasets.salmu.image_cache=memory", "datasets.salmu.image_cache_gb=1", "run.feature_cache=null"),
         ("model.grad_checkpointing=true",),
-        ("datasets.salmu.vis_processor.eval.image_size=20", "run.test_splits=[]"),
+        ("datasets.salmu.vis_processor.eval.image_size=20", "model.override_recipe=true", "run.test_splits=[]"),
     ],
     ids=lambda changes: changes[0].split("=")[0],
 )

@@ -15,7 +15,7 @@ from lavis.settings.validation import build, read
 from tests.settings.sections import Leaf, all_leaves, distinct, sections
 
 LEAVES = all_leaves()
-SAME_AS_INIT_LR = {"run.warmup_lr"}  # LAVIS writes -1 for that
+MINUS_ONE = {"run.warmup_lr", "run.interpolate"}  # LAVIS writes -1 for that
 UNLIMITED = {"max_grad_norm", "feature_cache_gb", "image_cache_gb"}  # a large value means no limit
 
 
@@ -45,7 +45,7 @@ def zero_makes_sense(leaf: Leaf) -> bool:
 
 
 ODD_VALUES: list[tuple[Any, Callable[[Leaf], bool]]] = [
-    (-1, lambda leaf: leaf.key in SAME_AS_INIT_LR),
+    (-1, lambda leaf: leaf.key in MINUS_ONE),
     (-0.5, lambda leaf: False),
     (0, zero_makes_sense),
     (math.nan, lambda leaf: False),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -17,7 +16,7 @@ from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import unlearn
 from lavis.trainers.erase_hold import similarity_terms
 from lavis.trainers.persona import squared_distance
-from tests.trainers.toy import CPU, Toy, batch
+from tests.trainers.toy import CPU, FixedCaptions, Toy, batch
 
 WORDS = ["secret", "double", "public", "held", "kept", "own", "other"]
 METHODS = ("cpd", "erase_hold")
@@ -31,20 +30,6 @@ class Table(Toy):
 
     def text_parameters(self, tokens_only=False):
         return list(self.text.parameters())
-
-
-@dataclass
-class FixedCaptions:
-    counterfactual: dict = field(default_factory=lambda: {"secret": "double"})
-
-    def held(self, draws, n):
-        return ["held"] * n
-
-    def kept_names(self, draws, n):
-        return ["kept"] * n
-
-    def renamed(self, draws, n):
-        return [("own", "other")] * n
 
 
 def angle(model, word: str, degrees: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
 from torch import nn
 
@@ -43,6 +45,22 @@ class Toy(BaseModel):
 
     def scale_parameters(self):
         return [self.logit_scale]
+
+
+@dataclass
+class FixedCaptions:
+    """Captions about fictitious people, always the same."""
+
+    counterfactual: dict = field(default_factory=lambda: {"secret": "double"})
+
+    def held(self, draws, n):
+        return ["held"] * n
+
+    def kept_names(self, draws, n):
+        return ["kept"] * n
+
+    def renamed(self, draws, n):
+        return [("own", "other")] * n
 
 
 def inputs(seed: int, rows: int = 4) -> dict:

@@ -11,6 +11,7 @@ from torch import nn
 
 from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
 from lavis.common.errors import CheckpointError, DataError, MissingFile
+from lavis.hub.recipe import FUSED, Pixels, Recipe
 from lavis.models.base import BaseModel, Inputs
 from lavis.models.fused.config import FusedConfig
 from lavis.models.fused.text import TextEncoder
@@ -21,6 +22,8 @@ from lavis.settings.schema import ModelConfig
 log = logging.getLogger(__name__)
 C = TypeVar("C", bound=FusedConfig)
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+SILENT = (None, None, None, None)  # interpolation, resize_mode, fill_color, library: any will do
 
 
 class FusedModel(BaseModel):
@@ -39,14 +42,20 @@ class FusedModel(BaseModel):
 
     def __init__(self, config: FusedConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.recipe = config, self.recipe_of(config)
         self.tokenizer = Tokenizer(config.tokenizer, config.vocab_size, self.extra_tokens)
         self.visual_encoder = build_vision(config)
         self.register_buffer("image_mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
     @classmethod
-    def from_config(cls, config: ModelConfig, *, load_pretrained: bool = True) -> Self:
+    def recipe_of(cls, config: ModelConfig, weights: str | None = None) -> Recipe:
+        """The configured sizes: public weights of ALBEF and BLIP say nothing about themselves."""
+        assert config.image_size is not None, "FusedConfig has checked it"
+        return Recipe(config.arch, FUSED, {}, Pixels(config.image_size, MEAN, STD, *SILENT), source="model.image_size")
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, *, recipe: Recipe | None = None, load_pretrained: bool = True) -> Self:
         """Build the configured sizes; if `load_pretrained`, load `config.pretrained`, else `config.pretraining`."""
         assert isinstance(config, FusedConfig)
         model = cls(config)

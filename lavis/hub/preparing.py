@@ -1,0 +1,44 @@
+"""The image processors of a data set, as the model's recipe needs them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from lavis.common.errors import ConfigError
+from lavis.hub.recipe import Recipe, differences, refuse_or_warn
+from lavis.processors.base import processor_class
+from lavis.settings.declaration import declared
+from lavis.settings.schema import DatasetConfig
+
+
+def follow(dataset: DatasetConfig, name: str, recipe: Recipe, override: bool) -> tuple[DatasetConfig, Recipe]:
+    """`datasets.<name>` with its image processors completed by the recipe, and the recipe with what overrides it.
+
+    Arguments that the data set gives and the recipe has otherwise are a ConfigError that shows both; with `override`
+    they win, and a warning is logged.
+    """
+    stages, conflicts = {}, list[str]()
+    for stage in ("train", "eval"):
+        given, where = getattr(dataset.vis_processor, stage), f"datasets.{name}.vis_processor.{stage}"
+        stages[stage], found = _completed(given, where, recipe) if given else (given, [])
+        conflicts += found
+    refuse_or_warn(conflicts, override)
+    followed = dataclasses.replace(dataset.vis_processor, **stages)
+    overridden = dataclasses.replace(recipe, overridden=(*recipe.overridden, *conflicts))
+    return dataclasses.replace(dataset, vis_processor=followed), overridden
+
+
+def _completed(given: dict[str, Any], where: str, recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
+    """A processor's arguments, those of the recipe where it gives none, and a sentence for each contradiction."""
+    processor, wanted = processor_class(given, "image", where), recipe.pixels.arguments()
+    known = {key: value for key, value in wanted.items() if key in declared(processor)}
+    if processor.deterministic and known.keys() != wanted.keys():
+        lacking = ", ".join(f"{key}={wanted[key]}" for key in sorted(wanted.keys() - known.keys()))
+        raise ConfigError(
+            f"{where}.name: {given['name']} cannot prepare images as {recipe.name} needs them ({lacking}); use "
+            "clip_image_eval"
+        )
+    found = differences({key: given[key] for key in known if key in given}, {k: known[k] for k in known if k in given})
+    said = [f"{where}.{key} is {one!r}, {other!r} in {recipe.source}" for key, (one, other) in found.items()]
+    return {**known, **given}, said

@@ -1,0 +1,101 @@
+"""Tokenizers as files: carried inside a checkpoint, and CLIP's own vocabulary in transformers' form."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, SimpleTokenizer
+
+from lavis.common.errors import ConfigError
+from lavis.hub.recipe import Recipe
+
+START, END = "<|startoftext|>", "<|endoftext|>"  # transformers' names of open_clip's two special tokens
+
+
+@contextlib.contextmanager
+def tokenizer_folder(recipe: Recipe) -> Iterator[str]:
+    """What transformers' AutoTokenizer reads: the recipe's hub name or folder, or a folder of the files it carries."""
+    if not recipe.tokenizer_files:
+        yield recipe.tokenizer
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in recipe.tokenizer_files.items():
+            (Path(folder) / Path(name).name).write_bytes(content.numpy().tobytes())
+        yield folder
+
+
+def carrying(recipe: Recipe, tokenizer: Any) -> Recipe:
+    """The recipe with the files of its tokenizer, so that checkpoints need no other place; CLIP's own has none."""
+    if not recipe.tokenizer or recipe.tokenizer_files:
+        return recipe
+    return dataclasses.replace(recipe, tokenizer_files=files_of(getattr(tokenizer, "tokenizer", tokenizer)))
+
+
+def files_of(tokenizer: Any) -> dict[str, torch.Tensor]:
+    """The files of a tokenizer that has `save_pretrained`: name -> uint8 (n,)."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        paths = [path for path in sorted(Path(folder).iterdir()) if path.is_file()]
+        return {path.name: torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8) for path in paths}
+
+
+def clip_tokenizer(context_length: int) -> Any:
+    """transformers' CLIPTokenizer with the vocabulary of open_clip's own tokenizer, so that their ids agree."""
+    from transformers import CLIPTokenizer
+
+    own = SimpleTokenizer()
+    vocabulary = dict(own.encoder)
+    for theirs, number in ((START, own.sot_token_id), (END, own.eot_token_id)):
+        del vocabulary[own.decoder[number]]
+        vocabulary[theirs] = number
+    merges: Any = sorted(own.bpe_ranks, key=own.bpe_ranks.__getitem__)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=context_length)
+
+
+def save_clip_tokenizer(folder: Path, context_length: int) -> None:
+    """Write CLIP's tokenizer as every version of transformers reads it: with vocab.json and merges.txt."""
+    tokenizer = clip_tokenizer(context_length)
+    tokenizer.save_pretrained(folder)
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    (folder / "vocab.json").write_text(json.dumps(dict(vocabulary), ensure_ascii=False), encoding="utf-8")
+    own = SimpleTokenizer()
+    ranked = sorted(own.bpe_ranks, key=own.bpe_ranks.__getitem__)
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in ranked)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def save_tokenizer(recipe: Recipe, folder: Path) -> None:
+    """Write a recipe's tokenizer as transformers reads it. Raises ConfigError where its files cannot be had."""
+    if not recipe.tokenizer:
+        save_clip_tokenizer(folder, recipe.context_length or DEFAULT_CONTEXT_LENGTH)
+        return
+    from transformers import AutoTokenizer
+
+    try:
+        with tokenizer_folder(recipe) as source:
+            tokenizer: Any = AutoTokenizer.from_pretrained(source)
+            tokenizer.save_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the tokenizer of {recipe.name} ({recipe.tokenizer}) cannot be had: {error}") from error
+
+
+def size_of(tokenizer: Any) -> int:
+    """One more than the highest id of a tokenizer of open_clip's or transformers'."""
+    inner = getattr(tokenizer, "tokenizer", tokenizer)
+    return inner.vocab_size if isinstance(inner, SimpleTokenizer) else max(inner.get_vocab().values()) + 1
+
+
+def check_vocabulary(ids: int, rows: int, name: str) -> None:
+    """Refuse a tokenizer of more ids than the model's token embedding has rows. Raises ConfigError."""
+    if ids > rows:
+        raise ConfigError(
+            f"model: the tokenizer of {name} has {ids} ids and the model's vocabulary {rows}: they do not belong "
+            "together; take the tokenizer that the model was trained with"
+        )

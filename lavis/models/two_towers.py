@@ -1,0 +1,112 @@
+"""Models of an image and a text tower: what open_clip's and transformers' ones do alike."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lavis.common.checkpoint import describe_mismatch
+from lavis.common.errors import CheckpointError
+from lavis.common.features import PairFeatures
+from lavis.hub.recipe import Recipe
+from lavis.losses.sigmoid import pair_loss
+from lavis.models.adapters import add_lora, linear_weights, merged_state
+from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep
+
+MAX_LOG_SCALE = math.log(100.0)
+
+
+class TwoTowers(BaseModel):
+    """`clip` is the library's model, with the parameter `logit_scale` and, for the sigmoid loss, `logit_bias`.
+
+    Checkpoints carry the library's own keys. Subclasses write `tokenize`, `encode_image`, `encode_text`,
+    `load_weights` and `text_parameters`.
+    """
+
+    family = "clip"
+    shards = True
+    adapts = True
+    clip: Any  # the libraries' models have no common base
+
+    def __init__(self, clip: Any, recipe: Recipe) -> None:
+        super().__init__()
+        self.clip, self.recipe, self.most_log_scale = clip, recipe, MAX_LOG_SCALE
+        self.adapted = False
+        self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0])
+        pixels = recipe.pixels
+        self.register_buffer("image_mean", torch.tensor(pixels.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(pixels.std).view(3, 1, 1), persistent=False)
+
+    def prepare(self, rows: dict[str, Any]) -> Inputs:
+        return {**rows, "tokens": self._tokens(rows["captions"])}
+
+    def represent(self, inputs: Inputs) -> PairFeatures:
+        return PairFeatures(self.encode_image(inputs["images"]), self.encode_text(inputs["tokens"]))
+
+    def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
+        return self.pair_objective(self.represent(inputs), inputs.get("caption_groups"))
+
+    def pair_objective(self, pairs: PairFeatures, groups: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        """CLIP's loss (arXiv 2103.00020, section 2.3) or SigLIP's; in single precision whatever the towers run in."""
+        name = "contrastive" if self.bias is None else "sigmoid"
+        with torch.autocast(pairs.image.device.type, enabled=False):
+            return {name: pair_loss(pairs, self.scale, self.bias, groups)}
+
+    @property
+    def scale(self) -> torch.Tensor:
+        return self.clip.logit_scale.exp()
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        return self.clip.logit_bias if self.recipe.sigmoid else None
+
+    def scale_parameters(self) -> list[nn.Parameter]:
+        return [p for name, p in self.clip.named_parameters() if name in ("logit_scale", "logit_bias")]
+
+    def unlearning_mode(self) -> None:
+        """Evaluation's: statistics stay those of the original training data, and no patch, path or weight is dropped.
+
+        Otherwise the forget set would leave its mean in a batch normalisation, and the student would differ from the
+        teacher before its first step.
+        """
+        self.eval()
+
+    @torch.no_grad()
+    def clamp_scale(self) -> None:
+        """logit_scale ≤ ln 100 (CLIP, arXiv 2103.00020, section 2.5), or as loaded; SigLIP has no bound."""
+        if not self.recipe.sigmoid:
+            self.clip.logit_scale.clamp_(max=self.most_log_scale)
+
+    def load_state(self, state: dict[str, torch.Tensor], source: str | Path) -> None:
+        """Load the library's keys strictly. Raises CheckpointError naming what differs."""
+        difference = describe_mismatch(self.clip.state_dict(), state, source)
+        if difference:
+            raise CheckpointError(difference)
+        self.clip.load_state_dict(state)
+        # Published scales lie a rounding of 16 bits above ln 100: a step of nothing must not change them
+        self.most_log_scale = max(MAX_LOG_SCALE, float(self.clip.logit_scale.detach()))
+
+    def public_parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self.clip.named_parameters())
+
+    def adapt(self, rank: int, alpha: float, seed: int) -> None:
+        parameters, weights = self.public_parameters(), linear_weights(self.clip)
+        scales = [parameter for parameter in self.scale_parameters() if parameter.requires_grad]
+        layers = [layer for name, layer in weights.items() if parameters[name].requires_grad]
+        self.requires_grad_(False)
+        if layers:
+            add_lora(self.clip, layers, rank, alpha, seed)
+            self.adapted = True
+            for parameter in scales:
+                parameter.requires_grad_(True)
+
+    def adapter_state(self) -> dict[str, torch.Tensor]:
+        trained = {name: p.detach() for name, p in self.clip.named_parameters() if p.requires_grad}
+        return trained if self.adapted else {}
+
+    def checkpoint_state(self) -> dict[str, torch.Tensor]:
+        return merged_state(self.clip) if self.adapted else self.clip.state_dict()
