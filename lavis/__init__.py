@@ -1,3 +1,44 @@
-"""Machine unlearning for vision-language models: MultiDelete and its relatives on CLIP-like models."""
+"""Machine unlearning for vision-language models: MultiDelete and its relatives on CLIP-like models.
+
+Everything below is imported when it is first used, so `import lavis` takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lavis.api.loading import load_dataset, load_model, load_model_and_preprocess
+    from lavis.api.running import Result, evaluate, export, unlearn
+    from lavis.api.zoo import dataset_zoo, model_zoo
 
 __version__ = "0.1.0"
+__all__ = [
+    "Result",
+    "dataset_zoo",
+    "evaluate",
+    "export",
+    "load_dataset",
+    "load_model",
+    "load_model_and_preprocess",
+    "model_zoo",
+    "unlearn",
+]
+_HOMES = {
+    "loading": ("load_dataset", "load_model", "load_model_and_preprocess"),
+    "running": ("Result", "evaluate", "export", "unlearn"),
+    "zoo": ("dataset_zoo", "model_zoo"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"lavis.api.{home}"), name)
+    raise AttributeError(f"module 'lavis' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -22,9 +22,11 @@ FOLDERS = {"compromised": "original", "clean": "clean", "retrained": "retrained"
 def run_folder(run: RunConfig, backbone: str, task: str, df_size: int | None) -> Path:
     """`output/original/<backbone>/<task>` for references, `output/unlearn-<method>/…/<df_size>` for methods.
 
-    The reference that depends on Df (retrained) has the df_size too. `run.subfolder` and, with `run.seed_folder`,
+    `run.run_folder` replaces all of it. The reference that depends on Df (retrained) has the df_size too. `run.subfolder` and, with `run.seed_folder`,
     `seed-<seed>` are appended.
     """
+    if run.run_folder:
+        return Path(run.run_folder)
     name = f"unlearn-{run.method}" if run.method else FOLDERS[run.reference]
     folder = Path(run.output_dir) / name / backbone / task
     if run.method or run.reference == "retrained":

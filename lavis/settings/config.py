@@ -100,7 +100,7 @@ def load_config(cfg_path: str | Path, options: Sequence[str] = (), job: Sequence
     for name, content in sources:
         _check_sections(content, name)
     given = {key: value for key, value in flags.items() if value is not None}
-    model, datasets, run = _compose_model(sources), _compose_datasets(sources), _compose_run(sources, job, given)
+    model, datasets, run = compose_model(sources), _compose_datasets(sources), _compose_run(sources, job, given)
     config = Config(model, datasets, run, path, _job_name(datasets, run, path), frozenset(given))
     with _naming(f"{path} with --options" if options else path):
         _check_names(config)
@@ -139,7 +139,8 @@ def _check_sections(content: dict[str, Any], source: str) -> None:
             raise ConfigError(f"{source}: section '{key}' must be a mapping, found {value!r}")
 
 
-def _compose_model(sources: Sequence[Layer]) -> ModelConfig:
+def compose_model(sources: Sequence[Layer]) -> ModelConfig:
+    """`model:` from (source, content) layers, a named type of the package below them. Raises ConfigError."""
     layers = [(name, content.get("model", {})) for name, content in sources]
     source, arch = _given_last(layers, "arch", ModelConfig.arch)
     with _naming(f"{source}: model.arch"):

@@ -135,6 +135,9 @@ class RunConfig(Section):
     output_dir: str = setting("output", "folder for everything that is written", affects=NOTHING)
     seed: int = setting(42, "seed of all draws in training", **SEED)
     seed_folder: bool = setting(False, "put the run into a subfolder seed-<seed>", affects=NOTHING)
+    run_folder: str | None = setting(
+        None, "the run folder itself; null: one below output_dir by method, backbone, task, df_size", affects=NOTHING
+    )
     subfolder: str = setting("", "put the run into this subfolder, such as budget-5, init_lr-1e-4", affects=NOTHING)
     device: str = setting(
         "auto", "where to compute", choices=("auto", "cpu", "cuda", "cuda:<n>", "mps"), affects=NOTHING

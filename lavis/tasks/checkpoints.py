@@ -16,9 +16,14 @@ def checkpoint_label(path: str | Path) -> str:
 
 def checkpoint_origin(path: str | Path) -> dict[str, Any]:
     """The `run` settings in a checkpoint of this project; empty for other files."""
+    return dict(checkpoint_config(path).get("run", {}))
+
+
+def checkpoint_config(path: str | Path) -> dict[str, Any]:
+    """The configuration (model, datasets, run) in a checkpoint of this project; empty for other files."""
     if not Path(path).is_file():
         return {}  # a hub name or a folder: the model checks whether it exists
-    content = load_file(path)
+    content = load_file(path, lazily=True)
     weights_of(content, path)
     config = content.get("config") if isinstance(content, dict) else None
-    return dict(config.get("run", {})) if isinstance(config, dict) else {}
+    return dict(config) if isinstance(config, dict) else {}

@@ -1,0 +1,1 @@
+"""The Python interface: load models and data, unlearn, evaluate, export. `import lavis` offers all of it."""

@@ -1,0 +1,189 @@
+"""`multidelete train|unlearn|evaluate|export|import|sweep|report|zoo|show-config`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import lavis
+from lavis.cli.arguments import add_data, data_of, forget_of
+from lavis.common import memory, threads
+from lavis.common.cli import parser as config_parser
+from lavis.common.cli import run_main, show
+from lavis.common.errors import ConfigError, suggest
+
+ZOOS = ("models", "datasets", "methods", "metrics")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: its line in the overview, and what runs the words after it."""
+
+    about: str
+    run: Callable[[Sequence[str]], int]
+
+
+def _parser(name: str, about: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"multidelete {name}", description=about, allow_abbrev=False)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    help_text = "settings, e.g. run.max_epoch=1 model.grad_checkpointing=true"
+    parser.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help=help_text)
+
+
+def train(words: Sequence[str]) -> int:
+    args = config_parser("Train an original model.").parse_args(words)
+    from lavis.tasks.entry import train as run
+
+    show(run(args.cfg_path, args.options).table())
+    return 0
+
+
+def unlearn_parser() -> argparse.ArgumentParser:
+    parser = _parser("unlearn", "Make a model forget some of its data. No configuration file is needed; one is written.")
+    parser.add_argument("--model", required=True, help="local-dir:FOLDER, hf-hub:NAME, a run folder, a JSON file, or an "
+                        "architecture of open_clip")
+    parser.add_argument("--pretrained", help="weights of an architecture: a tag of open_clip, or a file")
+    parser.add_argument("--arch", default="clip", help="registered model (default: clip)")
+    add_data(parser, required=True)
+    parser.add_argument("--method", default="erase_hold", help="multidelete zoo methods (default: erase_hold)")
+    parser.add_argument("--out", required=True, help="run folder")
+    parser.add_argument("--df_size", type=int, help="forget only so many images (default: all that are named)")
+    parser.add_argument("--alpha", type=float, help="mixing factor of methods that have one")
+    _options(parser)
+    return parser
+
+
+def unlearn(words: Sequence[str]) -> int:
+    args = unlearn_parser().parse_args(words)
+    data = data_of(args)
+    assert data is not None
+    result = lavis.unlearn(
+        model=args.model, data=data, forget=forget_of(args.forget), method=args.method, output_dir=args.out,
+        pretrained=args.pretrained, arch=args.arch, df_size=args.df_size, alpha=args.alpha, options=args.options,
+    )
+    show(result.text)
+    show(f"model: {result.checkpoint}; hand it back with: multidelete export {args.out} --to transformers --out FOLDER\n")
+    return 0
+
+
+def evaluate_parser() -> argparse.ArgumentParser:
+    parser = _parser("evaluate", "Evaluate one or several models on their own data, on a table, or on benchmarks.")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="run folders, checkpoints, or models with weights")
+    add_data(parser, required=False)
+    parser.add_argument("--metrics", help="retrieval,membership,cosine (multidelete zoo metrics)")
+    parser.add_argument("--benchmarks", help="salmubench,coco,flickr30k,imagenet,own.csv: one row per model")
+    parser.add_argument("--out", help="folder of results (default: the run folder, else output)")
+    _options(parser)
+    return parser
+
+
+def evaluate(words: Sequence[str]) -> int:
+    args = evaluate_parser().parse_args(words)
+    from lavis.api.benchmarks import compare
+    from lavis.api.running import evaluated
+
+    metrics = (args.metrics or "retrieval,membership,cosine").split(",")
+    data, forget = data_of(args), forget_of(args.forget)
+    if args.benchmarks:
+        table = compare(args.models, args.benchmarks.split(","), data, forget, args.out, args.options)
+        show(table.text())
+        return 0 if table.sound else 2
+    for model in args.models:
+        show(evaluated(model, data, forget, metrics, args.out, args.options, {}).text)
+    return 0
+
+
+def export(words: Sequence[str]) -> int:
+    parser = _parser("export", "Write a model in open_clip's or transformers' form: weights, tokenizer, model card.")
+    parser.add_argument("source", help="a run folder, a checkpoint, or any model with weights")
+    parser.add_argument("--to", default="open_clip", choices=("open_clip", "transformers"))
+    parser.add_argument("--out", required=True, help="a folder that does not exist, or is empty")
+    parser.add_argument("--push-to-hub", metavar="NAME", help="also upload it to the Hugging Face hub")
+    args = parser.parse_args(words)
+    show(f"{lavis.export(args.source, args.out, args.to, push_to=args.push_to_hub)} written\n")
+    return 0
+
+
+def import_salmu(words: Sequence[str]) -> int:
+    from lavis.importing.salmu import main as run
+
+    return run(words) or 0
+
+
+def sweep(words: Sequence[str]) -> int:
+    from lavis.sweeps.cli import main as run
+
+    return run(words) or 0
+
+
+def report(words: Sequence[str]) -> int:
+    from lavis.report.__main__ import main as run
+
+    return run(words) or 0
+
+
+def zoo(words: Sequence[str]) -> int:
+    parser = _parser("zoo", "List what can be named.")
+    parser.add_argument("kind", choices=ZOOS)
+    from lavis.api.zoo import ZOOS as tables
+
+    show(f"{tables[parser.parse_args(words).kind]}\n")
+    return 0
+
+
+def show_config(words: Sequence[str]) -> int:
+    args = config_parser("Print the whole merged configuration, and where each value comes from.")
+    args.add_argument("--job", action="append", default=[], help="a method or reference whose run.jobs section applies")
+    given = args.parse_args(words)
+    from lavis.settings.origins import explained
+
+    show(explained(given.cfg_path, given.options, given.job))
+    return 0
+
+
+COMMANDS = {
+    "train": Command("train an original (reference) model from a configuration", train),
+    "unlearn": Command("make a model forget some of its data", unlearn),
+    "evaluate": Command("measure models, on any data or on benchmarks", evaluate),
+    "export": Command("write a model in open_clip's or transformers' form", export),
+    "import": Command("convert SALMU's published parquet files", import_salmu),
+    "sweep": Command("run the jobs of a sweep, and write its report", sweep),
+    "report": Command("write the report of finished runs", report),
+    "zoo": Command("list models, data sets, methods or metrics", zoo),
+    "show-config": Command("print the whole configuration, and where each value comes from", show_config),
+}
+
+
+def overview() -> str:
+    """The help of `multidelete` itself."""
+    lines = [f"  {name.ljust(12)} {command.about}" for name, command in COMMANDS.items()]
+    return "\n".join(["usage: multidelete COMMAND …", "", *lines, "", "multidelete COMMAND --help says more.", ""])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand. Returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        show(overview())
+        return 0
+    if words[0] == "--version":
+        show(f"multidelete {lavis.__version__}\n")
+        return 0
+    if words[0] not in COMMANDS:
+        raise ConfigError(f"unknown command '{words[0]}'; {suggest(words[0], COMMANDS)}")
+    threads.calm()
+    memory.own_large_blocks()
+    return COMMANDS[words[0]].run(words[1:])
+
+
+def console() -> None:
+    """The entry point of the installed command."""
+    run_main(main)
+
+
+if __name__ == "__main__":
+    console()
