@@ -11,6 +11,7 @@ from tests.hub.folders import (
     PLAIN,
     PREPROCESS,
     SIGLIP,
+    altclip_folder,
     assert_equal,
     open_clip_embeddings,
     open_clip_folder,
@@ -48,4 +49,9 @@ def test_open_clip_folders_with_their_own_tokenizer_or_size(tmp_path: Path, mode
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_transformers_folders(tmp_path: Path, kind: str) -> None:
     source = transformers_folder(tmp_path / kind, kind)
+    assert_equal(own_embeddings(model_type=source), transformers_embeddings(source))
+
+
+def test_altclip_folders(tmp_path: Path) -> None:
+    source = altclip_folder(tmp_path / "altclip")
     assert_equal(own_embeddings(model_type=source), transformers_embeddings(source))
