@@ -17,6 +17,7 @@ from lavis.hub.open_clip_form import FREE, normalised
 from lavis.hub.recipe import Recipe, differences
 
 State = dict[str, torch.Tensor]
+Table = tuple[tuple[str, str], ...]  # open_clip's words, transformers' words
 START, END = 49406, 49407  # ids of the two special tokens of CLIP's tokenizer
 BLOCK = (
     ("ln_1.", "layer_norm1."),
@@ -66,7 +67,7 @@ def to_transformers(recipe: Recipe, state: State) -> tuple[dict[str, Any], State
         | {"vocab_size": text["vocab_size"], "max_position_embeddings": text["context_length"]}
         | {"bos_token_id": START, "eos_token_id": END},
     }
-    return config, _renamed(state)
+    return config, renamed({name.removeprefix("text."): value for name, value in state.items()})
 
 
 def to_open_clip(recipe: Recipe, state: State) -> tuple[dict[str, Any], State]:
@@ -129,15 +130,15 @@ def _sizes(section: dict[str, Any]) -> dict[str, Any]:
     return {"width": width, "layers": section["num_hidden_layers"], "mlp_ratio": ratio}
 
 
-def _renamed(state: State) -> State:
+def renamed(state: State, names: Table = NAMES, layers: Table = LAYERS, block: Table = BLOCK) -> State:
     """Weights under transformers' names."""
     found: State = {}
     for name, tensor in state.items():
-        theirs = _translated(name.removeprefix("text."), 0)
+        theirs = _translated(name, 0, names, layers, block)
         if "{}" in theirs:
             found |= {theirs.format(part): rows for part, rows in zip("qkv", tensor.chunk(3), strict=True)}
         else:
-            found[theirs] = tensor.T if name.removeprefix("text.") in TRANSPOSED else tensor
+            found[theirs] = tensor.T if name in TRANSPOSED else tensor
     return {name: tensor.contiguous() for name, tensor in found.items()}
 
 
@@ -148,22 +149,22 @@ def _named_back(state: State) -> State:
         queries = re.sub(r"\.q_proj\.", ".{}_proj.", name)
         if re.search(r"\.[kv]_proj\.", name):
             continue
-        ours = _translated(queries, 1)
+        ours = _translated(queries, 1, NAMES, LAYERS, BLOCK)
         whole = torch.cat([state[queries.format(part)] for part in "qkv"]) if queries != name else tensor
         found[ours] = (whole.T if ours in TRANSPOSED else whole).contiguous()
     return found
 
 
-def _translated(name: str, source: int) -> str:
+def _translated(name: str, source: int, names: Table, layers: Table, block: Table) -> str:
     """A weight's name in the other library's words; `source` is the column it is in."""
-    for pair in LAYERS:
+    for pair in layers:
         if name.startswith(pair[source]):
             number, rest = name.removeprefix(pair[source]).split(".", 1)
-            return f"{pair[1 - source]}{number}.{_first(rest, BLOCK, source)}"
-    return _first(name, NAMES, source)
+            return f"{pair[1 - source]}{number}.{_first(rest, block, source)}"
+    return _first(name, names, source)
 
 
-def _first(name: str, table: tuple[tuple[str, str], ...], source: int) -> str:
+def _first(name: str, table: Table, source: int) -> str:
     for pair in table:
         if name == pair[source] or (name.startswith(pair[source]) and pair[source][-1] in "._"):
             return pair[1 - source] + name.removeprefix(pair[source])

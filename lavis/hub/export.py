@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from lavis.common.checkpoint import load_file, weights_digest
 from lavis.common.errors import ConfigError, UserFault, suggest
-from lavis.hub import clip_names, transformers_form
+from lavis.hub import clip_names, siglip_names, transformers_form
 from lavis.hub.card import model_card
 from lavis.hub.open_clip_form import preprocess_of
 from lavis.hub.places import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TRANSFORMERS_CONFIG, place_of, resolve_weights
@@ -96,7 +96,7 @@ def _write(folder: Path, recipe: Recipe, state: State, to: str) -> None:
         _write_open_clip(folder, recipe, state)
     else:
         _write_transformers(folder, recipe, state)
-    save_tokenizer(recipe, folder)
+    save_tokenizer(recipe, folder, cleaning=to != recipe.form)
 
 
 def _write_open_clip(folder: Path, recipe: Recipe, state: State) -> None:
@@ -120,7 +120,8 @@ def _without_paths(architecture: dict[str, Any]) -> dict[str, Any]:
 
 def _write_transformers(folder: Path, recipe: Recipe, state: State) -> None:
     if recipe.form == OPEN_CLIP:
-        architecture, state = clip_names.to_transformers(recipe, state)
+        convert = siglip_names.to_transformers if siglip_names.is_siglip(recipe) else clip_names.to_transformers
+        architecture, state = convert(recipe, state)
     else:
         architecture = recipe.architecture
     transformers_form.write(folder, architecture, state, recipe.pixels)

@@ -58,7 +58,7 @@ class HubModel:
         try:
             return Path(hf_hub_download(self.name, name))
         except LocalEntryNotFoundError as error:
-            raise MissingFile(f"hub model {self.name} is not cached here and the hub cannot be reached") from error
+            raise MissingFile(f"hub model {self.name}: {name} is not cached and the hub cannot be reached") from error
         except EntryNotFoundError:
             return None
         except (HfHubHTTPError, OSError, ValueError) as error:

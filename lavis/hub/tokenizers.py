@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
+import string
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,8 +73,11 @@ def save_clip_tokenizer(folder: Path, context_length: int) -> None:
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def save_tokenizer(recipe: Recipe, folder: Path) -> None:
-    """Write a recipe's tokenizer as transformers reads it. Raises ConfigError where its files cannot be had."""
+def save_tokenizer(recipe: Recipe, folder: Path, cleaning: bool = False) -> None:
+    """Write a recipe's tokenizer as transformers reads it. Raises ConfigError where its files cannot be had.
+
+    cleaning: where open_clip cleans captions before its tokenizer, the written one does so itself.
+    """
     if not recipe.tokenizer:
         save_clip_tokenizer(folder, recipe.context_length or DEFAULT_CONTEXT_LENGTH)
         return
@@ -81,9 +86,23 @@ def save_tokenizer(recipe: Recipe, folder: Path) -> None:
     try:
         with tokenizer_folder(recipe) as source:
             tokenizer: Any = AutoTokenizer.from_pretrained(source)
+            options = recipe.architecture.get("text_cfg", {}).get("tokenizer_kwargs") or {}
+            if cleaning and options.get("clean") == "canonicalize":
+                canonicalise(tokenizer)
             tokenizer.save_pretrained(folder)
     except (OSError, ValueError) as error:
         raise ConfigError(f"the tokenizer of {recipe.name} ({recipe.tokenizer}) cannot be had: {error}") from error
+
+
+def canonicalise(tokenizer: Any) -> None:
+    """Let a fast tokenizer itself take out capitals, punctuation and doubled spaces, as SigLIP's captions need it."""
+    from tokenizers import Regex, normalizers
+
+    inner, punctuation = tokenizer.backend_tokenizer, re.escape(string.punctuation.replace("_", ""))
+    steps: list[Any] = [normalizers.Replace("_", " "), normalizers.Replace(Regex(f"[{punctuation}]"), "")]
+    steps += [normalizers.Lowercase(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    before = inner.normalizer
+    inner.normalizer = normalizers.Sequence(steps if before is None else [*steps, before])
 
 
 def size_of(tokenizer: Any) -> int:

@@ -74,10 +74,10 @@ class ClipModel(TwoTowers):
             return tokens
         return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
 
-    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+    def image_rows(self, images: torch.Tensor) -> torch.Tensor:
         return self.clip.encode_image(self.normalise(images))
 
-    def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
+    def text_rows(self, tokens: torch.Tensor) -> torch.Tensor:
         return encode_short(self.clip, tokens) if self.short_captions else self.clip.encode_text(tokens)
 
     def text_parameters(self, tokens_only: bool = False) -> list[nn.Parameter]:

@@ -71,10 +71,10 @@ class TransformersClip(TwoTowers):
     def tokenize(self, captions: list[str]) -> torch.Tensor:
         return self._tokenizer(captions, **self._options)["input_ids"]
 
-    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+    def image_rows(self, images: torch.Tensor) -> torch.Tensor:
         return self.clip.get_image_features(pixel_values=self.normalise(images)).pooler_output
 
-    def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
+    def text_rows(self, tokens: torch.Tensor) -> torch.Tensor:
         mask = (tokens != self.padding).long() if self.masked else None
         return self.clip.get_text_features(input_ids=tokens, attention_mask=mask).pooler_output
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lavis.common.checkpoint import describe_mismatch
@@ -20,10 +22,18 @@ from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep
 MAX_LOG_SCALE = math.log(100.0)
 
 
+@dataclass(frozen=True)
+class Embeddings:
+    """What `extract_features` returns: (B, D) each, or None."""
+
+    image_embeds: torch.Tensor | None
+    text_embeds: torch.Tensor | None
+
+
 class TwoTowers(BaseModel):
     """`clip` is the library's model, with the parameter `logit_scale` and, for the sigmoid loss, `logit_bias`.
 
-    Checkpoints carry the library's own keys. Subclasses write `tokenize`, `encode_image`, `encode_text`,
+    Checkpoints carry the library's own keys. Subclasses write `tokenize`, `image_rows`, `text_rows`,
     `load_weights` and `text_parameters`.
     """
 
@@ -46,6 +56,33 @@ class TwoTowers(BaseModel):
 
     def represent(self, inputs: Inputs) -> PairFeatures:
         return PairFeatures(self.encode_image(inputs["images"]), self.encode_text(inputs["tokens"]))
+
+    def image_rows(self, images: torch.Tensor) -> torch.Tensor:
+        """The library's embeddings (B, D) of uint8 pixels (B, 3, S, S)."""
+        raise NotImplementedError
+
+    def text_rows(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The library's embeddings (B, D) of token ids (B, L)."""
+        raise NotImplementedError
+
+    def encode_image(self, images: torch.Tensor, normalize: bool = False) -> torch.Tensor:
+        """uint8 pixels (B, 3, S, S), as the processors give them, to embeddings (B, D), if asked for of length 1."""
+        rows = self.image_rows(images)
+        return F.normalize(rows, dim=-1) if normalize else rows
+
+    def encode_text(self, tokens: torch.Tensor, normalize: bool = False) -> torch.Tensor:
+        """Token ids (B, L), as `tokenize` gives them, to embeddings (B, D), if asked for of length 1."""
+        rows = self.text_rows(tokens)
+        return F.normalize(rows, dim=-1) if normalize else rows
+
+    def extract_features(self, samples: dict[str, Any]) -> Embeddings:
+        """LAVIS's method: embeddings of length 1 of `image` (B, 3, S, S) and of the captions `text_input`, if given."""
+        images, captions = samples.get("image"), samples.get("text_input")
+        device = self.image_mean.device
+        return Embeddings(
+            None if images is None else self.encode_image(images.to(device), normalize=True),
+            None if captions is None else self.encode_text(self.tokenize(list(captions)).to(device), normalize=True),
+        )
 
     def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
         return self.pair_objective(self.represent(inputs), inputs.get("caption_groups"))

@@ -138,3 +138,19 @@ def own_embeddings(**keys: Any) -> tuple[torch.Tensor, torch.Tensor]:
 def assert_equal(ours: tuple[torch.Tensor, ...], theirs: tuple[torch.Tensor, ...]) -> None:
     for own, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-5)
+
+
+def altclip_folder(folder: Path) -> str:
+    """An AltCLIPModel folder: a text tower with a mask, whose positions start after the padding's number."""
+    folder.mkdir(parents=True)
+    tokenizer = small_tokenizer()
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.save_pretrained(folder)
+    text = TOWER | {"vocab_size": 40, "max_position_embeddings": 16, "pad_token_id": 0, "bos_token_id": 2}
+    image = TOWER | {"image_size": 32, "patch_size": 8}
+    sections = {"text_config": text | {"eos_token_id": 1, "project_dim": 24}, "vision_config": image}
+    config = transformers.AltCLIPConfig(projection_dim=16, **sections)
+    perturbed(transformers.AltCLIPModel(config)).save_pretrained(folder)
+    size = {"height": 32, "width": 32}
+    transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
+    return f"local-dir:{folder}"

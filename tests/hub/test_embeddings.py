@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from lavis.models.clip import ClipModel
+from lavis.settings.schema import ModelConfig
 from tests.hub.folders import (
     PLAIN,
     PREPROCESS,
     SIGLIP,
+    altclip_folder,
     assert_equal,
     open_clip_embeddings,
     open_clip_folder,
@@ -49,3 +53,20 @@ def test_open_clip_folders_with_their_own_tokenizer_or_size(tmp_path: Path, mode
 def test_transformers_folders(tmp_path: Path, kind: str) -> None:
     source = transformers_folder(tmp_path / kind, kind)
     assert_equal(own_embeddings(model_type=source), transformers_embeddings(source))
+
+
+def test_altclip_folders(tmp_path: Path) -> None:
+    source = altclip_folder(tmp_path / "altclip")
+    assert_equal(own_embeddings(model_type=source), transformers_embeddings(source))
+
+
+def test_features_as_lavis_gives_them(tmp_path: Path) -> None:
+    model = ClipModel.from_config(ModelConfig(pretrained=open_clip_folder(tmp_path, PLAIN))).eval()
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        found = model.extract_features({"image": images, "text_input": ["a caption", "another"]})
+        assert found.image_embeds is not None and found.text_embeds is not None
+        assert_equal((found.image_embeds,), (model.encode_image(images, normalize=True),))
+        raw = model.encode_text(model.tokenize(["a caption", "another"]))
+        assert_equal((found.text_embeds,), (raw / raw.norm(dim=1, keepdim=True),))
+        assert model.extract_features({"text_input": ["a"]}).image_embeds is None

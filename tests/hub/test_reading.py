@@ -136,3 +136,25 @@ def test_one_line_says_the_recipe(tmp_path: Path) -> None:
         "32 px, bilinear, squash, mean 0.5 0.4 0.3, std 0.5 0.25 0.2, 12 tokens of the CLIP tokenizer, QuickGELU"
         in line
     )
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"image_size": 64}, r"vision_cfg.image_size is 64 in model.args or model.image_size, 32 in local-dir"),
+        ({"args": {"force_context_length": 20}}, r"text_cfg.context_length is 20 in model.args .*, 12 in local-dir"),
+        ({"args": {"force_quick_gelu": False}}, r"quick_gelu is False in model.args .*, True in local-dir"),
+    ],
+)
+def test_arguments_that_contradict_the_weights_are_refused(tmp_path: Path, keys: dict[str, Any], said: str) -> None:
+    source = open_clip_folder(tmp_path, QUICK)
+    with pytest.raises(ConfigError, match=said):
+        recipe_of(ModelConfig(pretrained=source, **keys))
+    changed = ClipModel.from_config(ModelConfig(pretrained=source, override_recipe=True, **keys))
+    assert len(changed.recipe.overridden) == 1
+
+
+def test_arguments_that_change_no_weight_are_free(tmp_path: Path) -> None:
+    source = open_clip_folder(tmp_path, QUICK)
+    recipe = recipe_of(ModelConfig(pretrained=source, args={"force_patch_dropout": 0.5}, image_size=32))
+    assert recipe.architecture["vision_cfg"]["patch_dropout"] == 0.5 and recipe.overridden == ()

@@ -14,6 +14,7 @@ from lavis.embedding.embed import SplitFeatures
 from lavis.models.clip import ClipModel
 from lavis.runners.mixing import has_forgotten, mixed
 from lavis.settings.schema import ModelConfig
+from tests.processes import run
 
 FAST = ("run.evaluate_after=false", "run.init_lr=1e-3", "run.weight_decay=0.1")
 LORA = (*FAST, "run.lora.rank=2", "run.lora.alpha=8")
@@ -119,3 +120,18 @@ def test_forgotten_by_hand() -> None:
 def test_counters_are_not_mixed() -> None:
     one, two = ({"w": torch.tensor(value), "n": torch.tensor(int(value))} for value in (1.0, 3.0))
     assert mixed(one, two, 0.5) == {"w": torch.tensor(2.0), "n": torch.tensor(3)}
+
+
+@pytest.mark.parametrize("options", [("run.lora.rank=2",), ("run.trainable=visual.*",)], ids=["factors", "patterns"])
+def test_two_processes_equal_one_with_accumulation(trained_world, tmp_path, options) -> None:
+    start = trained_world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
+    found = []
+    for processes, accumulated in ((1, 2), (2, 1)):
+        own = (f"run.resume_ckpt_path={start}", f"run.output_dir={tmp_path / str(processes)}", "run.interpolate=0.5")
+        sizes = ("run.batch_size_train=4", f"run.accum_grad_iters={accumulated}", "run.adam_eps=1e-3")
+        done = run(trained_world.unlearn("erase", options=(*FAST, *own, *sizes, *options)), processes)
+        assert done.returncode == 0, done.stderr
+        found.append(weights(tmp_path / str(processes) / "unlearn-erase" / "clip" / "salmu_retrieval" / "16"))
+    one, two = found
+    assert changed(one, weights(start.parent))
+    assert max((one[name] - two[name]).abs().max().item() for name in one) <= 1e-6

@@ -41,7 +41,8 @@ def test_builders_read_the_miniatures(build, kind):
     ],
 )
 def test_batches(build, kind, keys, shape):
-    builder = build(f"{kind}_tiny")
+    size = {"image_size": 64}  # in a run, the model's
+    builder = build(f"{kind}_tiny", {"vis_processor": {"train": size, "eval": size}})
     for stage in ("train", "eval"):
         batch = builder.dataset(builder.train_entries(), stage).batch([0, 5, 7], 1)
         assert set(batch) == {"images", "captions", "index", "caption_id", "image_ids"} | keys
