@@ -31,7 +31,11 @@ def as_model(model: str, arch: str = "clip", pretrained: str | None = None) -> d
 
     A folder or checkpoint without a prefix is taken as it stands, so that a run folder can be named as a model.
     """
-    return {"arch": arch, **({"model_type": model} if model else {}), **({"pretrained": pretrained} if pretrained else {})}
+    return {
+        "arch": arch,
+        **({"model_type": model} if model else {}),
+        **({"pretrained": pretrained} if pretrained else {}),
+    }
 
 
 def as_data(data: Mapping[str, Any] | str | Path) -> dict[str, Any]:

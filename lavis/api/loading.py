@@ -24,6 +24,7 @@ from lavis.settings.config import compose_dataset, compose_model
 from lavis.settings.schema import ModelConfig, RunConfig
 
 Processors = dict[str, Any]  # "train" and "eval"
+ASKED = ("albef_vqa", "blip_vqa")  # models that take questions, not captions
 
 
 def load_model(
@@ -66,7 +67,9 @@ def load_model_and_preprocess(
     return model, *_processors(recipe, name)
 
 
-def _model_config(name: str, model_type: str, checkpoint: str | Path | None, settings: Mapping[str, Any]) -> ModelConfig:
+def _model_config(
+    name: str, model_type: str, checkpoint: str | Path | None, settings: Mapping[str, Any]
+) -> ModelConfig:
     given = as_model(str(model_type), name, None if checkpoint is None else str(checkpoint))
     return compose_model([("lavis.load_model", {"model": {**given, **settings}})])
 
@@ -82,7 +85,7 @@ def _processors(recipe: Recipe, name: str) -> tuple[Processors, Processors]:
     if recipe.form == FUSED:
         family = {"train": "blip_image_train", "eval": "blip_image_eval"}
         images = {stage: {"name": kind, "image_size": recipe.pixels.image_size} for stage, kind in family.items()}
-        texts = {"name": "blip_question" if name.endswith("vqa") else "blip_caption"}
+        texts = {"name": "blip_question" if name in ASKED else "blip_caption"}
     else:
         images = dict.fromkeys(("train", "eval"), {"name": "clip_image_eval", **recipe.pixels.arguments()})
         texts = {"name": "clip_caption"}

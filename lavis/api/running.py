@@ -61,10 +61,10 @@ def unlearn(
     """Make a model forget some of its data. The same call continues a run that was interrupted.
 
     Args:
-        model: what to start from: an architecture of open_clip (with `pretrained`, a tag or file), `local-dir:FOLDER`,
-            `hf-hub:NAME`, a run folder, a checkpoint, or a JSON architecture file.
-        data: the section `datasets.pairs` as a mapping (source, images, columns, fractions), the path of a table, or the
-            name of a registered data set.
+        model: what to start from: an architecture of open_clip (with `pretrained`, a tag or file), `local-dir:…`,
+            `hf-hub:…`, a run folder, a checkpoint, or a JSON architecture file.
+        data: the section `datasets.pairs` as a mapping (source, images, columns, fractions), the path of a table, or
+            the name of a registered data set.
         forget: {"where": {column: values}}, {"list": file}, {"table": file, "on": column}, a list of images, or a path.
         method: registered method; `multidelete zoo methods` lists them.
         output_dir: the run folder. It also gets config.yaml, from which unlearn.py does the same.

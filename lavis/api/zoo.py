@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import yaml
 
 from lavis.common.registry import registry
-from lavis.settings.config import DEFAULTS
+from lavis.settings.layers import DEFAULTS
 
 
 class Zoo:

@@ -43,9 +43,14 @@ def train(words: Sequence[str]) -> int:
 
 
 def unlearn_parser() -> argparse.ArgumentParser:
-    parser = _parser("unlearn", "Make a model forget some of its data. No configuration file is needed; one is written.")
-    parser.add_argument("--model", required=True, help="local-dir:FOLDER, hf-hub:NAME, a run folder, a JSON file, or an "
-                        "architecture of open_clip")
+    parser = _parser(
+        "unlearn", "Make a model forget some of its data. No configuration file is needed; one is written."
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="local-dir:FOLDER, hf-hub:NAME, a run folder, a JSON file, or an architecture of open_clip",
+    )
     parser.add_argument("--pretrained", help="weights of an architecture: a tag of open_clip, or a file")
     parser.add_argument("--arch", default="clip", help="registered model (default: clip)")
     add_data(parser, required=True)
@@ -62,11 +67,21 @@ def unlearn(words: Sequence[str]) -> int:
     data = data_of(args)
     assert data is not None
     result = lavis.unlearn(
-        model=args.model, data=data, forget=forget_of(args.forget), method=args.method, output_dir=args.out,
-        pretrained=args.pretrained, arch=args.arch, df_size=args.df_size, alpha=args.alpha, options=args.options,
+        model=args.model,
+        data=data,
+        forget=forget_of(args.forget),
+        method=args.method,
+        output_dir=args.out,
+        pretrained=args.pretrained,
+        arch=args.arch,
+        df_size=args.df_size,
+        alpha=args.alpha,
+        options=args.options,
     )
     show(result.text)
-    show(f"model: {result.checkpoint}; hand it back with: multidelete export {args.out} --to transformers --out FOLDER\n")
+    show(
+        f"model: {result.checkpoint}; hand it back with: multidelete export {args.out} --to transformers --out FOLDER\n"
+    )
     return 0
 
 
@@ -121,7 +136,7 @@ def sweep(words: Sequence[str]) -> int:
 
 
 def report(words: Sequence[str]) -> int:
-    from lavis.report.__main__ import main as run
+    from lavis.sweeps.report import main as run
 
     return run(words) or 0
 

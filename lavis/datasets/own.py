@@ -146,10 +146,10 @@ class OwnPairsBuilder(PairBuilder):
 
     @property
     def test_splits(self) -> list[str]:
-        """run.test_splits; "test", the default, may be missing."""
-        if self.run.test_splits == RunConfig().test_splits and not self.has_split("test"):
-            return []
-        return self.run.test_splits
+        """run.test_splits; if "test", the default, is missing, none, or all there are if nothing is to be forgotten."""
+        if self.run.test_splits != RunConfig().test_splits or self.has_split("test"):
+            return self.run.test_splits
+        return [] if self.forgets else self.splits
 
     @property
     def forgets(self) -> bool:

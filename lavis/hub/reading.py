@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.checkpoint import BEST, load_file
-from lavis.common.errors import ConfigError
+from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.torchscript import QUICK_GELU, class_names, is_archive
 from lavis.hub import open_clip_form, transformers_form
 from lavis.hub.places import FOLDER, HUB, OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG, Folder, Place, place_of, weights_file
@@ -60,7 +60,9 @@ def weights_source(config: ModelConfig) -> str | None:
 
 
 def read_place(place: Place) -> Recipe | None:
-    """What a folder or hub model says about its model; None where it holds nothing but weights."""
+    """What a folder or hub model says about its model; None where it holds nothing but weights. Raises MissingFile."""
+    if isinstance(place, Folder) and not place.path.is_dir():
+        raise MissingFile(f"folder {place.path} does not exist")
     if place.file(OPEN_CLIP_CONFIG):
         return open_clip_form.from_place(place)
     if isinstance(place, Folder) and place.file(BEST):

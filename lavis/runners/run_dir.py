@@ -22,8 +22,8 @@ FOLDERS = {"compromised": "original", "clean": "clean", "retrained": "retrained"
 def run_folder(run: RunConfig, backbone: str, task: str, df_size: int | None) -> Path:
     """`output/original/<backbone>/<task>` for references, `output/unlearn-<method>/…/<df_size>` for methods.
 
-    `run.run_folder` replaces all of it. The reference that depends on Df (retrained) has the df_size too. `run.subfolder` and, with `run.seed_folder`,
-    `seed-<seed>` are appended.
+    The reference that depends on Df (retrained) has the df_size too. `run.subfolder` and, with `run.seed_folder`,
+    `seed-<seed>` are appended. `run.run_folder` replaces all of it.
     """
     if run.run_folder:
         return Path(run.run_folder)

@@ -14,8 +14,8 @@ from lavis.common.errors import first_few
 from lavis.common.files import locked
 from lavis.runners.run_dir import LOCK
 from lavis.settings.changes import changes
-from lavis.settings.config import SECTIONS
 from lavis.settings.declaration import Affects
+from lavis.settings.layers import SECTIONS
 
 RESULTS = "results.json"
 TAIL_BYTES = 16_384

@@ -9,7 +9,8 @@ import yaml
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
-from lavis.settings.config import DEFAULTS, load_config
+from lavis.settings.config import load_config
+from lavis.settings.layers import DEFAULTS
 
 FILES = sorted((DEFAULTS / "models").glob("*.yaml"))
 TYPES = {path.stem: yaml.safe_load(path.read_text())["types"] for path in FILES}

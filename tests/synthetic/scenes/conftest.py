@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from lavis.common.registry import registry
-from lavis.settings.config import DEFAULTS, compose_dataset
+from lavis.settings.config import compose_dataset
+from lavis.settings.layers import DEFAULTS
 from lavis.settings.schema import RunConfig
 from lavis.synthetic.scenes.layout import ensure
 from lavis.synthetic.scenes.plan import MAKERS
