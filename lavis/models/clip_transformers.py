@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lavis.common.errors import ConfigError
 from lavis.hub.places import TRANSFORMERS_CONFIG, place_of, resolve_weights
@@ -85,6 +84,10 @@ class TransformersClip(TwoTowers):
         return [p for name, p in self.clip.named_parameters() if name.split(".")[0] in TEXT]
 
     def unlearning_mode(self) -> None:
+        from transformers.modeling_layers import (
+            GradientCheckpointingLayer,
+        )  # seconds that open_clip's models are spared
+
         super().unlearning_mode()
         for part in self.clip.modules():
             if isinstance(part, GradientCheckpointingLayer):
