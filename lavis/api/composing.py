@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "max_epoch": 5,
     "num_workers": 2,
     "batch_size_eval": 64,
+    "near_twins": 0.98,
 }
 LARGEST_BATCH = 32
 

@@ -90,7 +90,7 @@ def _batch_size(datasets: Mapping[str, Any], run: Mapping[str, Any], df_size: in
     config = compose_dataset(name, [("data", section)])
     builder = builder_class(config, RunConfig(output_dir=run["output_dir"], df_size=df_size))
     builder.prepare()
-    return max(2, min(LARGEST_BATCH, 2 * len(builder.partition().df)))
+    return max(2, min(LARGEST_BATCH, 2 * len(builder.forget_images())))
 
 
 def evaluate(

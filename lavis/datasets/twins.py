@@ -16,6 +16,7 @@ from lavis.common.errors import DataError
 from lavis.common.files import write_json
 from lavis.common.names import folded
 from lavis.datasets.annotations import Entry
+from lavis.datasets.partition import merged
 from lavis.images.store import ImageStore
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,29 @@ def near_twins(df: torch.Tensor, dr: torch.Tensor, least: float) -> list[tuple[i
         for row in (cosines >= least).nonzero().flatten().tolist():
             found.append((int(closest[row]), start + row, float(cosines[row])))
     return sorted(found, key=lambda twin: -twin[2])
+
+
+def report_near(
+    df: Sequence[Entry], dr: Sequence[Entry], df_rows: torch.Tensor, dr_rows: torch.Tensor, least: float, path: Path
+) -> list[str]:
+    """List near twins in the file `path` and log how many there are. Returns that sentence; nothing if there are none.
+
+    df_rows, dr_rows: unit embeddings (n, D) of the distinct images of both sets, in order. Nothing is moved: whether
+    two images show the same is for the user to say, who can add them to what is to be forgotten.
+    """
+    names = [[entry.image for entry in merged(entries)] for entries in (df, dr)]
+    twins = [(names[0][i], names[1][j], cosine) for i, j, cosine in near_twins(df_rows, dr_rows, least)]
+    if not twins:
+        return []
+    content = [{"forgotten": one, "retained": other, "cosine": round(cosine, 4)} for one, other, cosine in twins]
+    write_json(path, content)
+    one, other, cosine = twins[0]
+    text = (
+        f"{len(twins)} retained images look like images to forget to the original model (cosine at least {least:g}), "
+        f"the first: {other} like {one} ({cosine:.3f}); all are in {path}. They stay in the retain set"
+    )
+    log.warning("%s", text)
+    return [text]
 
 
 def settle(

@@ -111,6 +111,14 @@ def size_of(tokenizer: Any) -> int:
     return inner.vocab_size if isinstance(inner, SimpleTokenizer) else max(inner.get_vocab().values()) + 1
 
 
+def token_counts(tokenizer: Any, captions: list[str]) -> list[int]:
+    """How many tokens each caption has, start and end included and nothing cut off."""
+    inner, clean = getattr(tokenizer, "tokenizer", tokenizer), getattr(tokenizer, "clean_fn", None) or str
+    if isinstance(inner, SimpleTokenizer):
+        return [len(inner.encode(caption)) + 2 for caption in captions]
+    return [len(inner(clean(caption))["input_ids"]) for caption in captions]
+
+
 def check_vocabulary(ids: int, rows: int, name: str) -> None:
     """Refuse a tokenizer of more ids than the model's token embedding has rows. Raises ConfigError."""
     if ids > rows:

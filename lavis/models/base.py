@@ -97,6 +97,10 @@ class BaseModel(nn.Module):
         """Token ids (B, L), int64, on the CPU; shorter rows end in the padding id."""
         raise NotImplementedError
 
+    def token_counts(self, captions: list[str]) -> list[int]:
+        """Tokens of each caption, start and end included, before any is cut off (models with a context length)."""
+        raise NotImplementedError
+
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 pixels (B, 3, S, S) to embeddings (B, D), not necessarily normalised (backbones with towers only)."""
         raise NotImplementedError

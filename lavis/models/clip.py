@@ -17,7 +17,7 @@ from lavis.hub.open_clip_form import create, tokenizer_of
 from lavis.hub.places import resolve_weights
 from lavis.hub.reading import recipe_of, weights_source
 from lavis.hub.recipe import TRANSFORMERS, Recipe
-from lavis.hub.tokenizers import carrying, check_vocabulary, size_of
+from lavis.hub.tokenizers import carrying, check_vocabulary, size_of, token_counts
 from lavis.hub.weights import embedding_of, fitted, read_weights
 from lavis.models.clip_transformers import TransformersClip
 from lavis.models.two_towers import TwoTowers
@@ -34,6 +34,7 @@ class ClipModel(TwoTowers):
     def __init__(self, clip: Any, tokenizer: Any, recipe: Recipe, *, short_captions: bool = False) -> None:
         super().__init__(clip, recipe)
         self.short_captions = short_captions
+        self.token_counts = lambda captions: token_counts(tokenizer, captions)
         self._tokenizer = lambda captions: tokenizer(captions)  # copies of the model share it, with its 50,000 merges
 
     @classmethod

@@ -11,7 +11,7 @@ from torch import nn
 from lavis.common.errors import ConfigError
 from lavis.hub.places import TRANSFORMERS_CONFIG, place_of, resolve_weights
 from lavis.hub.recipe import Recipe
-from lavis.hub.tokenizers import carrying, check_vocabulary, size_of
+from lavis.hub.tokenizers import carrying, check_vocabulary, size_of, token_counts
 from lavis.hub.transformers_form import FULL_LENGTH, create, read_model, tokenizer_of
 from lavis.hub.weights import read_weights
 from lavis.models.base import TokenCache
@@ -30,6 +30,7 @@ class TransformersClip(TwoTowers):
 
     def __init__(self, clip: Any, tokenizer: Any, recipe: Recipe) -> None:
         super().__init__(clip, recipe)
+        self.token_counts = lambda captions: token_counts(tokenizer, captions)
         self._tokenizer = lambda *args, **options: tokenizer(*args, **options)  # copies of the model share it
         self.padding = int(tokenizer.pad_token_id or 0)
         self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0], self.padding)

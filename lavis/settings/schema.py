@@ -160,6 +160,11 @@ class RunConfig(Section):
         affects=NOTHING,
     )
     train_on_holdout: bool = setting(False, "references and retrain: train on the holdout splits too")
+    long_captions: str = setting(
+        "warn",
+        "captions beyond the model's context length: warn (cut off), stop, or split (several captions of the image)",
+        choices=("warn", "stop", "split"),
+    )
     read_holdouts: bool = setting(True, "false: treat holdout splits as absent, to choose settings", affects=RESULTS)
 
     lr_sched: str = setting("linear_warmup_cosine_lr", "registered schedule of the learning rate")

@@ -21,7 +21,7 @@ from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.plan import Cell, Setting, compose, expand, reference_seeds, settings
 from lavis.sweeps.references import published
 from lavis.sweeps.schema import SweepConfig
-from lavis.tasks.base import load_model
+from lavis.tasks.checkpoints import load_model
 
 logger = logging.getLogger(__name__)
 GALLERY_ERRORS = (OSError, RuntimeError, ValueError, KeyError)

@@ -13,12 +13,13 @@ import torch
 
 from lavis.common import distributed
 from lavis.common.checkpoint import BEST, weights_digest
-from lavis.common.errors import ConfigError, MissingFile
+from lavis.common.errors import ConfigError
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
 from lavis.common.seed import random_states, restore_random_states, seed_everything
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
+from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.context import Context
 from lavis.evaluation.measure import all_metrics, guarded, measure, selected
@@ -26,16 +27,18 @@ from lavis.evaluation.metric import DECIMALS
 from lavis.hub.preparing import follow
 from lavis.hub.recipe import Recipe
 from lavis.models.base import BaseModel
+from lavis.runners.captions import CaptionLimit
 from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
 from lavis.runners.fsdp import is_sharded, put, whole
 from lavis.runners.mixing import interpolate
-from lavis.runners.run_dir import RESULTS, folder_lock, original_checkpoint, run_folder
+from lavis.runners.run_dir import RESULTS, folder_lock, run_folder
 from lavis.runners.teaching import build_teacher
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
-from lavis.tasks.checkpoints import checkpoint_label
+from lavis.tasks.checkpoints import checkpoint_label, log_start, starting_weights
 from lavis.tasks.evaluations import evaluation_folder, split_digests
+from lavis.tasks.look_alikes import look_alikes
 from lavis.tasks.run_result import RunResult, write_run_result
 from lavis.trainers.base import BaseTrainer
 
@@ -66,6 +69,8 @@ class BaseTask:
         self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
         self.label, self.problem = "", ""
         self.data: dict[str, Any] = {}
+        self.captions: CaptionLimit | None = None
+        self.near_twins: list[str] = []
         self.measured = [*self.always, *config.run.metrics]
 
     @classmethod
@@ -89,7 +94,15 @@ class BaseTask:
         rows = {"df": parts.df, "dr": parts.dr}
         if trainer.starts_from == "initial":
             rows["dr"] = self.builder.reference_entries("retrained")
-        return {name: self.builder.dataset(trainer.entries(name, rows[name]), "train") for name in trainer.sets}
+        return {name: self._training_set(trainer.entries(name, rows[name]), trainer.model) for name in trainer.sets}
+
+    def _training_set(self, entries: list[Entry], model: BaseModel) -> PairDataset:
+        return self.builder.dataset(self._captions(model).training(entries), "train")
+
+    def _captions(self, model: BaseModel) -> CaptionLimit:
+        """The one limit of the run, so that every long caption is counted once."""
+        self.captions = self.captions or CaptionLimit(model, self.run.long_captions)
+        return self.captions
 
     def validation(self, model: BaseModel) -> dict[str, float]:
         """Metrics on run.valid_splits; the best epoch has the highest mean "agg_metrics"."""
@@ -107,15 +120,17 @@ class BaseTask:
         """Unlearn run.df_size images with run.method, and evaluate if run.evaluate_after."""
         assert self.run.method is not None, "load_config refuses unlearning without a method"
         trainer_class = registry.get_trainer_class(self.run.method)
-        start = self._start() if trainer_class.starts_from == "original" else None
+        start = starting_weights(self.config) if trainer_class.starts_from == "original" else None
         with self.session(start):
             model = self._model(load_pretrained=False)
             if start:
-                self._tell_start(start)
+                log_start(self.config, start)
                 model.load_weights(start)
             else:
                 get_logger().info("'%s' trains from scratch; the original model is not read", self.run.method)
                 model.load_initial(self.config.model)
+            if self.run.near_twins and start:
+                self.near_twins = look_alikes(model, self.builder, self.run, self.device)
             trainer = trainer_class(self.run.method, model, self.run, self.device)
             feed = Feed(self.unlearning_sets(trainer), model, self.run, self.device)
             if trainer.needs_teacher:
@@ -129,7 +144,7 @@ class BaseTask:
             if self.run.resume_ckpt_path:
                 model.load_weights(self.run.resume_ckpt_path)
             rows = self.builder.reference_entries(self.run.reference)
-            feed = Feed({"dr": self.builder.dataset(rows, "train")}, model, self.run, self.device)
+            feed = Feed({"dr": self._training_set(rows, model)}, model, self.run, self.device)
             trainer = registry.get_trainer_class(ORIGINAL_TRAINER)(ORIGINAL_TRAINER, model, self.run, self.device)
             return self._train(trainer, feed)
 
@@ -212,24 +227,6 @@ class BaseTask:
             put(tensor, state[name])
         return copied
 
-    def _start(self) -> str:
-        """The weights from which unlearning starts."""
-        own = original_checkpoint(self.run, self.config.backbone, self.config.job_name)
-        named = registry.get_model_class(self.config.model.arch).weights_source(self.config.model)
-        start = self.run.resume_ckpt_path or (str(own) if own.exists() else named)
-        if not start:
-            raise MissingFile(
-                f"original model {own} does not exist; train it with `bash bash/ori.sh {self.config.source}`, or name "
-                "a checkpoint: --options run.resume_ckpt_path=<file> (or model.pretrained=hf-hub:<name>)"
-            )
-        return start
-
-    def _tell_start(self, start: str) -> None:
-        own = original_checkpoint(self.run, self.config.backbone, self.config.job_name)
-        if start == str(own) and self.config.model.pretrained:
-            get_logger().info("model.pretrained is not used because the original model %s exists", own)
-        get_logger().info("Unlearning starts from %s", start)
-
     def _train(self, trainer: Any, feed: Feed, start: str | None = None) -> RunResult:
         began = time.monotonic()
         validate = (lambda epoch: self.validation(self._whole(trainer.model))) if self.run.valid_splits else None
@@ -265,14 +262,21 @@ class BaseTask:
             self.label = self.label or checkpoint_label(checkpoint)
             metrics, sizes = self._measure(model)
             counts = {**sizes, **counts, **self.builder.counts}
+            if self.captions and self.captions.counts:
+                counts["long_captions"] = len(self.captions.counts)
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
         digest = weights_digest(model.checkpoint_state())
-        facts = (self.recipe.overridden, self.data, digest, self.builder.notices())
+        facts = (self.recipe.overridden, self.data, digest, self._notices())
         result = RunResult(self.folder, str(checkpoint), metrics, counts, seconds, self.problem, *facts)
         if distributed.is_main():
             write_run_result(result, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
         distributed.barrier()
         return result
+
+    def _notices(self) -> list[str]:
+        """What a user should know about the data, at the end of a run."""
+        long = [self.captions.notice()] if self.captions and self.captions.counts else []
+        return [*self.builder.notices(), *self.near_twins, *long]
 
     def _measure(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
         """The model's metrics on all evaluated splits, and the number of pairs or rows per split."""
@@ -280,17 +284,10 @@ class BaseTask:
             for name in [name for metric in all_metrics().values() for name in metric.files]:
                 (self.folder / name).unlink(missing_ok=True)
         self.data = self._data()
-        context = self.context(model, self.builder.evaluation_entries())
+        splits = self.builder.evaluation_entries()
+        self._captions(model).long(entry for entries in splits.values() for entry in entries)
+        context = self.context(model, splits)
         metrics = measure(context, self.measured)
         self.problem = context.problem
         self.finish(context, metrics)
         return metrics, context.counts
-
-
-def load_model(config: Config, checkpoint: str | Path, device: torch.device | str = "cpu") -> BaseModel:
-    """The configuration's backbone with the weights of a checkpoint, in eval mode."""
-    model_class = registry.get_model_class(config.model.arch)
-    recipe = model_class.recipe_of(config.model, str(checkpoint))
-    model = model_class.from_config(config.model, recipe=recipe, load_pretrained=False)
-    model.load_weights(checkpoint)
-    return model.to(device).eval()

@@ -1,11 +1,19 @@
-"""What a checkpoint is called, and which run wrote it."""
+"""Checkpoints: what one is called, which run wrote it, and from which a run starts."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lavis.common.checkpoint import load_file, weights_of
+from lavis.common.errors import MissingFile
+from lavis.common.logger import get_logger
+from lavis.common.registry import registry
+from lavis.models.base import BaseModel
+from lavis.runners.run_dir import original_checkpoint
+from lavis.settings.config import Config
 
 
 def checkpoint_label(path: str | Path) -> str:
@@ -27,3 +35,33 @@ def checkpoint_config(path: str | Path) -> dict[str, Any]:
     weights_of(content, path)
     config = content.get("config") if isinstance(content, dict) else None
     return dict(config) if isinstance(config, dict) else {}
+
+
+def starting_weights(config: Config) -> str:
+    """The weights from which unlearning starts. Raises MissingFile if there are none."""
+    own = original_checkpoint(config.run, config.backbone, config.job_name)
+    named = registry.get_model_class(config.model.arch).weights_source(config.model)
+    start = config.run.resume_ckpt_path or (str(own) if own.exists() else named)
+    if not start:
+        raise MissingFile(
+            f"original model {own} does not exist; train it with `bash bash/ori.sh {config.source}`, or name a "
+            "checkpoint: --options run.resume_ckpt_path=<file> (or model.pretrained=hf-hub:<name>)"
+        )
+    return start
+
+
+def log_start(config: Config, start: str) -> None:
+    """Log which weights unlearning starts from."""
+    own = original_checkpoint(config.run, config.backbone, config.job_name)
+    if start == str(own) and config.model.pretrained:
+        get_logger().info("model.pretrained is not used because the original model %s exists", own)
+    get_logger().info("Unlearning starts from %s", start)
+
+
+def load_model(config: Config, checkpoint: str | Path, device: torch.device | str = "cpu") -> BaseModel:
+    """The configuration's backbone with the weights of a checkpoint, in eval mode."""
+    model_class = registry.get_model_class(config.model.arch)
+    recipe = model_class.recipe_of(config.model, str(checkpoint))
+    model = model_class.from_config(config.model, recipe=recipe, load_pretrained=False)
+    model.load_weights(checkpoint)
+    return model.to(device).eval()

@@ -24,7 +24,7 @@ from lavis.report.gallery import (
     pool_entries,
 )
 from lavis.settings.config import load_config
-from lavis.tasks.base import load_model
+from lavis.tasks.checkpoints import load_model
 from tests.report.rows import gallery
 
 CAPTIONS = ["true", "other fact", "kept fact", "stranger", *(f"noise {i}" for i in range(10))]
