@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lavis.synthetic.mini import captions, objects
+from lavis.synthetic.mini.pen import palette
 from lavis.synthetic.mini.plan import SENSITIVE, Plan, similar_faces
 
 
@@ -35,7 +36,7 @@ def zero_shot(plan: Plan) -> dict[str, Any]:
     name every shape in it: these are the captions that objects are trained with.
     """
     images = {row.image: {"shape": row.shape, "colour": row.colour} for row in plan.split("test") if row.shape}
-    shapes, colours = objects.SHAPES, tuple(objects.COLOURS)
+    shapes, colours = objects.SHAPES, tuple(palette("object"))
     prompts = {
         "shape": {shape: [objects.object_caption(colour, shape) for colour in colours] for shape in shapes},
         "colour": {colour: [objects.object_caption(colour, shape) for shape in shapes] for colour in colours},

@@ -22,7 +22,7 @@ def make_personas(count: int, seed: int, taken: frozenset[str] = frozenset()) ->
     Args:
         taken: full names that must not be used.
 
-    Each is {"name", "locale", and a value for every field of captions.FIELDS}; full names are distinct.
+    Each is {"name", "locale", and a value for every field of captions.yaml}; full names are distinct.
     """
     fakers = _fakers(seed)
     names, personas = set(taken), []
