@@ -15,6 +15,7 @@ from lavis.losses.itc import distillation_weight
 from lavis.models.base import TrainingStep
 from lavis.models.fused.base import FusedModel
 from lavis.models.fused.config import MomentumConfig
+from lavis.models.fused.text import TextEncoder
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
@@ -36,6 +37,8 @@ class MomentumModel(FusedModel):
     """A fused encoder with momentum copies `<name>_m` of some of its parts."""
 
     config: MomentumConfig
+    visual_encoder_m: nn.Module
+    text_encoder_m: TextEncoder
     _followed: tuple[str, ...] = ()
     _step: tuple[int, int] | None = None
 
