@@ -13,11 +13,9 @@ from lavis.models.fused.base import FusedModel
 from lavis.models.fused.classification import DistilledClassifier
 from lavis.models.fused.config import AlbefConfig, DistilledConfig, MomentumConfig, RetrievalConfig, VqaConfig
 from lavis.models.fused.momentum import MomentumModel
-from lavis.models.fused.retrieval import Contrast, FusedRetrieval, ModalityStates
+from lavis.models.fused.retrieval import Contrast, FusedRetrieval, ModalityStates, TensorPair
 from lavis.models.fused.text import AttentionBlock, TextDecoder, TextEncoder, TextSizes
 from lavis.models.fused.vqa import FusedVqa
-
-VQA_RAMP_EPOCHS = 1
 
 
 class AlbefText(TextEncoder):
@@ -66,9 +64,7 @@ class AlbefRetrieval(AlbefModel, FusedRetrieval):
         super().__init__(config)
         self.fusion_layer = config.fusion_layer
 
-    def negative_logits(
-        self, contrast: Contrast, images: ModalityStates, texts: ModalityStates
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def negative_logits(self, contrast: Contrast, images: ModalityStates, texts: ModalityStates) -> TensorPair:
         rows = len(images.features)
         return contrast.image_to_text[:, :rows], contrast.text_to_image[:, :rows]
 
@@ -80,10 +76,7 @@ class AlbefClassificationConfig(DistilledConfig, AlbefConfig):
 
 @registry.register_model("albef_classification")
 class AlbefClassification(AlbefModel, DistilledClassifier):
-    """Visual entailment (SNLI-VE): one image, one hypothesis, three classes.
-
-    The share of soft targets grows over one epoch.
-    """
+    """Visual entailment (SNLI-VE): one image, one hypothesis, three classes."""
 
     config_class = AlbefClassificationConfig
 
@@ -192,4 +185,4 @@ class AlbefVqa(AlbefModel, FusedVqa, MomentumModel):
     def objective(self, inputs: Inputs, progress: TrainingStep) -> dict[str, torch.Tensor]:
         self.begin_step(progress)
         teacher = self.momentum_logits(inputs) if self.config_as(MomentumConfig).use_distill else None
-        return {"lm": self.answer_loss(inputs, teacher, self.soft_share(progress, VQA_RAMP_EPOCHS))}
+        return {"lm": self.answer_loss(inputs, teacher, self.soft_share(progress))}

@@ -8,10 +8,10 @@ import torch
 
 from lavis.common.registry import registry
 from lavis.models.fused.base import FusedModel
-from lavis.models.fused.blip_twin import doubled, twin_encoder
+from lavis.models.fused.blip_twin import FIRST_MERGE, TwinAttentionBlock, doubled
 from lavis.models.fused.classification import DistilledClassifier, FusedClassifier
 from lavis.models.fused.config import ClassifierConfig, DistilledConfig, RetrievalConfig, VqaConfig
-from lavis.models.fused.retrieval import Contrast, FusedRetrieval, ModalityStates
+from lavis.models.fused.retrieval import Contrast, FusedRetrieval, ModalityStates, TensorPair
 from lavis.models.fused.text import AttentionBlock, TextEncoder, TextSizes
 from lavis.models.fused.tokens import DECODE, ENCODE, Tokens
 from lavis.models.fused.vqa import FusedVqa
@@ -68,9 +68,7 @@ class BlipRetrieval(BlipModel, FusedRetrieval):
     def matching_text(self, tokens: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         return self.marked(tokens)
 
-    def negative_logits(
-        self, contrast: Contrast, images: ModalityStates, texts: ModalityStates
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def negative_logits(self, contrast: Contrast, images: ModalityStates, texts: ModalityStates) -> TensorPair:
         logits = (images.features @ texts.features.T / self.temp).detach()
         return logits, logits.T
 
@@ -117,7 +115,8 @@ class BlipNlvr(MarkedTexts, FusedClassifier):
     fresh = frozenset({"cls_head", "merge_layer"})
 
     def build_text(self) -> TextEncoder:
-        return twin_encoder(TextSizes.of(self.config))
+        sizes = TextSizes.of(self.config)
+        return TextEncoder(sizes, lambda index: TwinAttentionBlock(sizes, merge=index >= FIRST_MERGE))
 
     def encode_texts(self, texts: list[str], max_length: int | None = None) -> Tokens:
         return super().encode_texts(texts, max_length or self.config.text_positions)

@@ -113,7 +113,7 @@ def test_contrast_and_negatives(model, case):
     model.begin_step(STEP)
     slow = model.momentum_features(inputs)
     images, texts = model.image_states_of(inputs["images"]), model.text_states_of(inputs["tokens"], inputs["mask"])
-    contrast = model.contrast((images.features, texts.features), slow, INPUTS[ids], model.soft_share(STEP, 2))
+    contrast = model.contrast((images.features, texts.features), slow, INPUTS[ids], model.soft_share(STEP))
 
     def recorded(name: str) -> torch.Tensor:
         return OUTPUTS[f"train_{case}_{name}"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -45,10 +43,9 @@ class FusedClassifier(FusedModel):
 
 
 class DistilledClassifier(FusedClassifier, MomentumModel):
-    """A classifier that also learns from its momentum copy's logits; their share grows over `ramp_epochs` epochs."""
+    """A classifier that also learns from its momentum copy's logits."""
 
     config: DistilledConfig
-    ramp_epochs: ClassVar[int] = 1
     cls_head_m: nn.Module
 
     def __init__(self, config: DistilledConfig) -> None:
@@ -70,5 +67,5 @@ class DistilledClassifier(FusedClassifier, MomentumModel):
         """The term "ce": cross-entropy with labels and, with distillation, with the momentum copy's softmax."""
         self.begin_step(progress)
         teacher = self.momentum_logits(inputs) if self.config_as(MomentumConfig).use_distill else None
-        share = self.soft_share(progress, self.ramp_epochs)
-        return {"ce": distilled_cross_entropy(self.classify(inputs), inputs["labels"], teacher, share)}
+        loss = distilled_cross_entropy(self.classify(inputs), inputs["labels"], teacher, self.soft_share(progress))
+        return {"ce": loss}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,7 @@ class MomentumModel(FusedModel):
     """A fused encoder with momentum copies `<name>_m` of some of its parts."""
 
     config: MomentumConfig
+    ramp_epochs: ClassVar[int] = 1
     visual_encoder_m: nn.Module
     text_encoder_m: TextEncoder
     _followed: tuple[str, ...] = ()
@@ -55,12 +57,9 @@ class MomentumModel(FusedModel):
 
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The momentum copies keep their current values here, because `load_pretraining` recreates them."""
-        copies = {name: value for name, value in self.state_dict().items() if name.split(".")[0] in self._copies}
+        parts = [f"{name}_m" for name in self._followed]
+        copies = {name: value for name, value in self.state_dict().items() if name.split(".")[0] in parts}
         return {**super().from_pretraining(state), **copies}
-
-    @property
-    def _copies(self) -> set[str]:
-        return {f"{name}_m" for name in self._followed}
 
     @torch.no_grad()
     def begin_step(self, progress: TrainingStep) -> bool:
@@ -73,11 +72,11 @@ class MomentumModel(FusedModel):
         follow(pairs, self.config_as(MomentumConfig).momentum)
         return True
 
-    def soft_share(self, progress: TrainingStep, ramp_epochs: int) -> float:
-        """Weight of the momentum targets at this step; 0 without distillation."""
+    def soft_share(self, progress: TrainingStep) -> float:
+        """Weight of the momentum targets at this step, which grows over `ramp_epochs`; 0 without distillation."""
         config = self.config_as(MomentumConfig)
         alpha = config.alpha if config.use_distill else 0.0
-        return distillation_weight(alpha, progress.epoch, progress.step, progress.steps_per_epoch, ramp_epochs)
+        return distillation_weight(alpha, progress.epoch, progress.step, progress.steps_per_epoch, self.ramp_epochs)
 
 
 class FeatureQueue:

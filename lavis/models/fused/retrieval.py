@@ -27,8 +27,7 @@ from lavis.models.fused.momentum import FeatureQueue, MomentumModel
 from lavis.models.fused.tokens import Tokens
 
 MIN_TEMP, MAX_TEMP = 0.001, 0.5
-RAMP_EPOCHS = 2
-EmbeddingPair = tuple[torch.Tensor, torch.Tensor]
+TensorPair = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass
@@ -72,6 +71,7 @@ class FusedRetrieval(MomentumModel):
     features = FusedPairFeatures
     fresh = frozenset(FeatureQueue.NAMES)
     fusion_layer: int | None = None
+    ramp_epochs = 2
     vision_proj_m: nn.Module
     text_proj_m: nn.Module
 
@@ -88,9 +88,7 @@ class FusedRetrieval(MomentumModel):
         """What matching starts from: the text states, or ids to embed with the image."""
         return states
 
-    def negative_logits(
-        self, contrast: Contrast, images: ModalityStates, texts: ModalityStates
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def negative_logits(self, contrast: Contrast, images: ModalityStates, texts: ModalityStates) -> TensorPair:
         """Logits (B, B), image to text and text to image, by which hard negatives are drawn."""
         raise NotImplementedError
 
@@ -106,7 +104,7 @@ class FusedRetrieval(MomentumModel):
         return ModalityStates(features, self.matching_text(tokens, states), mask)
 
     @torch.no_grad()
-    def momentum_features(self, inputs: Inputs) -> EmbeddingPair:
+    def momentum_features(self, inputs: Inputs) -> TensorPair:
         """Image and text features (B, D) of the momentum copies."""
         images = self.image_states(inputs["images"], self.visual_encoder_m)
         texts = self.text_encoder_m(inputs["tokens"], inputs["mask"], last=self.fusion_layer)
@@ -130,13 +128,13 @@ class FusedRetrieval(MomentumModel):
             self.queue.flush()
         images, texts = self.image_states_of(inputs["images"]), self.text_states_of(inputs["tokens"], inputs["mask"])
         slow, ids = self.momentum_features(inputs), inputs["image_ids"]
-        own, share = (images.features, texts.features), self.soft_share(progress, RAMP_EPOCHS)
+        own, share = (images.features, texts.features), self.soft_share(progress)
         contrast = self.contrast(own, slow, ids, share)
         self.queue.put(*slow, ids)
         logits = self.match_logits(*self.matching_batch(images, texts, *self.draw(contrast, images, texts, ids)))
         return {"itc": contrast.loss, "itm": itm_loss(logits, len(ids))}
 
-    def contrast(self, own: EmbeddingPair, slow: EmbeddingPair, ids: torch.Tensor, share: float) -> Contrast:
+    def contrast(self, own: TensorPair, slow: TensorPair, ids: torch.Tensor, share: float) -> Contrast:
         """Image and text features (B, D) against momentum features of this batch (`slow`) and the queue.
 
         `share` of the targets is soft. In single precision whatever the towers run in.
@@ -152,9 +150,7 @@ class FusedRetrieval(MomentumModel):
             to_text, to_image = images @ all_texts / self.temp, texts @ all_images / self.temp
         return Contrast(to_text, to_image, image_targets, text_targets)
 
-    def draw(
-        self, contrast: Contrast, images: ModalityStates, texts: ModalityStates, ids: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, contrast: Contrast, images: ModalityStates, texts: ModalityStates, ids: torch.Tensor) -> TensorPair:
         """Row numbers of an image for every text, then of a text for every image; empty in a batch of one image."""
         image_to_text, text_to_image = self.negative_logits(contrast, images, texts)
         image_for_text = draw_negatives(hard_negative_weights(text_to_image, ids))
