@@ -13,13 +13,14 @@ from lavis.synthetic.mini.plan import SENSITIVE, Plan, similar_faces
 def metadata_files(plan: Plan) -> dict[str, Any]:
     """JSON content by file name in metadata/."""
     sensitive = [row for row in plan.rows if row.split in SENSITIVE]
+    unseen = {key: [text for *_, text in captions.all_captions(who)] for key, who in plan.unseen.items()}
     return {
         "identities_metadata.json": plan.identities,
         "sensitive_set_captions_metadata.json": {row.file: _caption_facts(row) for row in sensitive},
         "sensitive_set_generic_captions.json": {row.file: row.facts["generic_caption"] for row in sensitive},
         "fragile_set_ids.json": similar_faces(plan),
         "zero_shot_classes.json": zero_shot(plan),
-        "unseen_personas.json": _unseen(plan),
+        "unseen_personas.json": {"identities": plan.unseen, "captions": unseen},  # distractors for ranking
         "looks.json": {row.file: asdict(row.look) for row in plan.rows if row.look},
     }
 
@@ -43,11 +44,3 @@ def zero_shot(plan: Plan) -> dict[str, Any]:
     }
     classes = {"shape": list(shapes), "colour": list(colours)}
     return {"split": "test", "classes": classes, "prompts": prompts, "images": images}
-
-
-def _unseen(plan: Plan) -> dict[str, Any]:
-    """Personas that no image shows, with all their captions: distractors for ranking."""
-    return {
-        "identities": plan.unseen,
-        "captions": {key: [text for *_, text in captions.all_captions(who)] for key, who in plan.unseen.items()},
-    }

@@ -44,10 +44,6 @@ class Pen:
         self._draw = ImageDraw.Draw(image)
         self._half = image.width / 2.0
 
-    def at(self, frame: Frame) -> Pen:
-        """A pen for the same image with another frame."""
-        return Pen(self.image, frame)
-
     def polygon(self, points, fill) -> None:
         """Filled polygon through the points (n, 2)."""
         self._draw.polygon(self.frame.to_pixels(points, self._half), fill=fill)

@@ -43,9 +43,8 @@ def draw_portrait(look: Look, rng: np.random.Generator, size: int) -> Image.Imag
     """Draw one photograph of a person, (size, size) RGB."""
     pose = random_pose(rng)
     image = camera.canvas(size, palette("background")[look.background])
-    pen = Pen(image)
-    _backdrop(pen, look)
-    body, head = pen.at(pose.body), pen.at(pose.head)
+    _backdrop(Pen(image), look)
+    body, head = Pen(image, pose.body), Pen(image, pose.head)
     _hair_behind(head, look)
     _body(body, look)
     _head(head, look, pose)
