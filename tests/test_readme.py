@@ -181,8 +181,8 @@ def check_metric_example(copy: Path, folder: Path, table: str) -> None:
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))["metrics"]
     assert 0 < found["df_modality_gap"] < 2 and f"forget gap {found['df_modality_gap']:.3f}" in table
     code = (
-        "import sys; from pathlib import Path; from lavis.report.page import Report; "
-        "from lavis.report.rows import row_from_folder; from lavis.report.write import write_report; "
+        "import sys; from pathlib import Path; from lavis.report.page import Report, write_report; "
+        "from lavis.report.rows import row_from_folder; "
         "write_report(Report([row_from_folder(Path(sys.argv[1]))]), Path(sys.argv[2]))"
     )
     done = run_in(copy, ["python", "-c", code, str(folder), str(folder / "report")])

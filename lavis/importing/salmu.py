@@ -11,18 +11,17 @@ skipped if its image files still have the right sizes.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from lavis.common.errors import ConfigError, DataError, MissingFile
+from lavis.common.errors import DataError, MissingFile
 from lavis.common.files import Locked, lock, write_bytes, write_json
 from lavis.common.forget_list import FORGET_SEEDS, list_path, shuffled_list, write_forget_list
 from lavis.importing.salmu_metadata import Metadata, annotate, check_metadata, draw_held_out, load_metadata
@@ -106,7 +105,7 @@ def run_import(plan: Plan, out: Path, df_out: Path) -> None:
     Raises DataError if a shard is damaged, the disk is full, or another import is writing to the same folder.
     """
     try:
-        with _lock(out):
+        with lock(out / STATE / "lock"):  # the kernel frees it when the process ends
             _write_images(plan, out)
             for name, path in plan.metadata.paths.items():
                 write_bytes(out / "metadata" / name, path.read_bytes())
@@ -114,22 +113,14 @@ def run_import(plan: Plan, out: Path, df_out: Path) -> None:
                 write_json(out / "annotations" / f"{split}.json", entries)
             for seed in FORGET_SEEDS:
                 write_forget_list(list_path(df_out, seed), shuffled_list(plan.forget, seed))
+    except Locked as error:
+        raise DataError(f"another import is writing to {out}; wait for it or choose another --out") from error
     except (DataError, MissingFile):
         raise
     except OSError as error:
         where = error.filename or out
         reason = error.strerror or error
         raise DataError(f"cannot write {where}: {reason}; fix that and run the command again to resume") from error
-
-
-@contextlib.contextmanager
-def _lock(out: Path) -> Iterator[None]:
-    """One import per folder at a time; the kernel frees the lock when the process ends."""
-    try:
-        with lock(out / STATE / "lock"):
-            yield
-    except Locked as error:
-        raise DataError(f"another import is writing to {out}; wait for it or choose another --out") from error
 
 
 def _write_images(plan: Plan, out: Path) -> None:
@@ -207,16 +198,13 @@ def _summary(plan: Plan, out: Path, df_out: Path) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run with the arguments after `import`. Returns the exit code: 0 done, 2 user error, 130 interrupted."""
+    """Run with the arguments after `import`. Returns the exit code: 0 done, 130 interrupted. Raises as `make_plan`."""
     args = _parser().parse_args(argv)
     df_out = args.df_out or Path("data/Df") / args.out.name
     sizes = {"test": args.test_size, "val": args.val_size}
     try:
         plan = make_plan(args.parquet, sizes=sizes, seed=args.seed, allow_unmatched=args.allow_unmatched)
         run_import(plan, args.out, df_out)
-    except (ConfigError, DataError, MissingFile) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
     except KeyboardInterrupt:
         sys.stderr.write("stopped; run the same command again to resume\n")
         return 130

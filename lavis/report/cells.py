@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lavis.evaluation.measure import all_columns
 from lavis.evaluation.metric import DOWN, UP, Column
 from lavis.report.numbers import Row, broken, mean_of, named, names_of, number, shown, spread_of, target_name
-from lavis.report.palette import REFERENCES
+from lavis.settings.schema import REFERENCES
 
 BROKEN, NOT_MEASURED, NOTHING = "broken", "not measured", "–"
-DERIVED = frozenset(
-    ("forgotten_percent", "df_gap", "target_distance", "dr_kept_percent", "test_kept_percent")
-    + ("distance_retrained", "distance_clean", "membership_gap")
-)
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,8 @@ def cell(rows: Sequence[Row], column: Column) -> Cell:
     value, spread = mean_of(rows, column.key), spread_of(rows, column.key)
     if value is None:
         failed = any(broken(row, column.key) for row in rows)
-        return Cell(BROKEN if failed else NOTHING if column.key in DERIVED else NOT_MEASURED, measured=False)
+        measurable = column.key in {known.key for known in all_columns()}
+        return Cell(BROKEN if failed else NOT_MEASURED if measurable else NOTHING, measured=False)
     return Cell(
         shown(value, column.decimals),
         "" if spread is None else f"± {shown(spread, column.decimals)}",

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lavis.report.palette import REFERENCES
+from lavis.settings.schema import REFERENCES
 
 Row = dict[str, Any]
 COSINES = ("df_cosine", "holdout_association_cosine", "holdout_identity_cosine", "dr_cosine", "test_cosine")

@@ -1,4 +1,4 @@
-"""The report's page: static HTML without scripts or external resources, with all text escaped."""
+"""Writes the report. Its page is static HTML without scripts or external resources, with all text escaped."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from lavis.common.files import write_json, write_text
 from lavis.evaluation.metric import DIRECTIONS
 from lavis.report import cells, columns, numbers, published, sections, tables
 from lavis.report.gallery import NEAR_RANK, Gallery
@@ -44,6 +45,17 @@ class Report:
 
     def __post_init__(self) -> None:
         self.rows = with_derived(self.rows, self.rules)
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write index.html and results.json, .csv and .md into `folder`, each atomically; returns the page's path."""
+    content = {"schema": 1, "rows": report.rows, "problems": list(report.problems), "command": list(report.made_by)}
+    write_json(folder / "results.json", content)
+    write_text(folder / "results.csv", tables.to_csv(report.rows))
+    write_text(folder / "results.md", tables.to_markdown(report.rows, report.rules))
+    page = folder / "index.html"
+    write_text(page, render(report))
+    return page
 
 
 def render(report: Report) -> str:

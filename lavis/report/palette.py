@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-REFERENCES = ("compromised", "clean", "retrained")
-
 # Name: (light, dark). The style sheet makes each a variable; svg.py finds it by its light colour, so these must differ.
 METHOD_COLOURS = {
     **{"method-0": ("#5174b8", "#78a7f1"), "method-1": ("#a8640e", "#e6a23b"), "method-2": ("#1e8462", "#5fdab6")},

@@ -18,9 +18,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from lavis.report.labels import place_labels, spread_out, text_width
 from lavis.report.numbers import Row, mean_of, named, names_of, number, shown, spread_of, target_name
-from lavis.report.palette import COLOURS, REFERENCES, Look, looks, method_look
+from lavis.report.palette import COLOURS, Look, looks, method_look
 from lavis.report.svg import TIP, inline
 from lavis.report.text import clean, short
+from lavis.settings.schema import REFERENCES
 
 INK, MUTED, PAPER = (COLOURS[name][0] for name in ("ink", "muted", "paper"))
 SIZE = 12.0  # of text, in points; a figure of 440 points fills a phone's width or half of a desktop's

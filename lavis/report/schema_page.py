@@ -23,8 +23,7 @@ def metrics_table() -> str:
 def _lines(name: str, metric: Metric) -> list[str]:
     asked = f"`{name}`" + (f" or `{metric.suite}`" if metric.suite else "")
     per_split = {f"<split>_{column.key}": column for column in metric.split_columns}
-    shown = {key for key in (column.key for column in metric.columns) if not _is_of_split(key, metric)}
-    columns = per_split | {column.key: column for column in metric.columns if column.key in shown}
+    columns = per_split | {column.key: column for column in metric.columns if not _is_of_split(column.key, metric)}
     return [
         f"| {asked} | `{key}` | {column.title} | {column.help} | {_better(column)} |" for key, column in columns.items()
     ]

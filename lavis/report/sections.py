@@ -12,11 +12,12 @@ from lavis.evaluation.metric import Column
 from lavis.report.cells import best_methods
 from lavis.report.columns import readable
 from lavis.report.numbers import COSINES, Row, mean_of, named, names_of, values_of
-from lavis.report.palette import REFERENCES, Look, looks
+from lavis.report.palette import Look, looks
 from lavis.report.plots import Axis, Series, bars, loss_curves, relearning_curves, scatter
 from lavis.report.standing import agreement, judged
 from lavis.report.text import clean
 from lavis.report.verdicts import VerdictRules
+from lavis.settings.schema import REFERENCES
 
 SPLITS = {
     "df_cosine": ("forget set", "df"),
@@ -124,8 +125,7 @@ def _split_title(rows: Sequence[Row], text: str, split: str) -> str:
 
 def training(rows: Sequence[Row], losses: Mapping[str, Series]) -> list[Markup]:
     """A panel of loss curves, with all seeds, for each model that has a log. losses: by run folder."""
-    by_model = _by_model(rows, losses)
-    return [plot for name, seeds in by_model.items() if (plot := loss_curves(name, seeds))]
+    return [plot for name, seeds in _by_model(rows, losses).items() if (plot := loss_curves(name, seeds))]
 
 
 def relearning(rows: Sequence[Row], curves: Mapping[str, Series]) -> list[Markup]:

@@ -9,6 +9,7 @@ from typing import Any
 from lavis.evaluation.measure import all_columns
 from lavis.report.numbers import Row, by_setting, derive, is_number, named, number, peers, setting_of
 from lavis.report.verdicts import BROKEN, NOT_MEASURED, Verdict, VerdictRules, distance, verdict
+from lavis.settings.schema import REFERENCES
 
 DISTANCES = {"distance_retrained": "retrained", "distance_clean": "clean"}
 BENCHMARK = "salmubench_"
@@ -43,14 +44,14 @@ def stand(row: Row, group: Sequence[Row], rules: VerdictRules | None = None) -> 
 
 def judged(rows: Sequence[Row], group: Sequence[Row], rules: VerdictRules | None = None) -> Verdict | None:
     """The verdict on the mean of a method's rows (seeds); None for references and without SALMUBench's metrics."""
-    if not rows or rows[0]["name"] in ("compromised", "clean", "retrained"):
+    if not rows or rows[0]["name"] in REFERENCES:
         return None
     if not any(key.startswith(BENCHMARK) for row in group for key in row["metrics"]):
         return None
     unread = [str(row.get("seed")) for row in rows if row.get("broken")]
     if unread:
         return Verdict(BROKEN, (f"{BROKEN}: the results for seed {', '.join(unread)} cannot be read",))
-    compromised, clean, retrained = (_reference(rows, group, name) for name in ("compromised", "clean", "retrained"))
+    compromised, clean, retrained = (_reference(rows, group, name) for name in REFERENCES)
     if compromised is None:
         return Verdict(NOT_MEASURED, (f"{NOT_MEASURED}: there is no compromised model to compare with",))
     return verdict(mean_metrics(rows), clean, compromised, retrained, rules)

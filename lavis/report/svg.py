@@ -17,11 +17,9 @@ TIP = "tip:"  # an artist whose gid starts with this gets the rest as its toolti
 SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 VARIABLES = {light: f"var(--{name})" for name, (light, _) in COLOURS.items()}
-_COLOUR, _FONT, _DECIMALS = (
-    re.compile(r"#[0-9a-f]{6}"),
-    re.compile(r"(font: [^;']*px )[^;]+"),
-    re.compile(r"(\.\d\d)\d+"),
-)
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_FONT = re.compile(r"(font: [^;']*px )[^;]+")
+_DECIMALS = re.compile(r"(\.\d\d)\d+")
 
 
 def inline(ax: Axes, label: str) -> Markup:

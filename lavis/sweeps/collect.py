@@ -13,10 +13,9 @@ from lavis.common.checkpoint import BEST
 from lavis.common.errors import DataError, MissingFile
 from lavis.report.gallery import Gallery, build_gallery
 from lavis.report.numbers import Row, by_setting
-from lavis.report.page import Report
+from lavis.report.page import Report, write_report
 from lavis.report.rows import broken_row, losses, relearning, row_from_folder
 from lavis.report.verdicts import VerdictRules
-from lavis.report.write import write_report
 from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.plan import Cell, Setting, compose, expand, reference_seeds, settings
 from lavis.sweeps.references import published
@@ -116,7 +115,6 @@ def galleries(sweep: SweepConfig, rows: Sequence[Row], folder: Path, problems: l
             logger.warning("no gallery for %s: %s", setting, error)
             problems.append(f"no gallery of portraits: {error}")
     for number, gallery in enumerate(built.values()):
-        folder.mkdir(parents=True, exist_ok=True)
         gallery.save(folder / f"gallery-{number}.json")
     return built
 

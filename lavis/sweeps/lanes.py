@@ -1,12 +1,17 @@
-"""Where jobs run in parallel: one lane per GPU, or a few lanes on the CPU."""
+"""Where jobs run: lanes for one job at a time (GPUs, or shares of the CPU), and a job as a process of this machine."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+import signal
+import subprocess  # noqa: S404 - argument lists only, never a shell
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from lavis.common.errors import ConfigError
+from lavis.sweeps.jobs import Job
 
 # OpenMP's waiting threads spin by default, which slows several processes on few cores several-fold. The variables must
 # be set before torch is imported, so that the parent has to set them.
@@ -53,3 +58,53 @@ def make_lanes(jobs: int | None, device: str = "auto", environ: Mapping[str, str
         return [Lane(f"gpu {gpu}", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in gpus[: jobs or len(gpus)]]
     env = {key: environ.get(key, value) for key, value in QUIET_THREADS.items()}
     return [Lane(f"cpu {place}", env) for place in range(jobs or min(2, cores()))]
+
+
+class Process(Protocol):
+    """Something that runs a job, here or elsewhere."""
+
+    def poll(self) -> int | None:
+        """The exit code, None while it runs."""
+
+    def terminate(self) -> None:
+        """Ask it to write a checkpoint and end."""
+
+    def kill(self) -> None:
+        """End it, with everything it started."""
+
+
+Start = Callable[[Job, Lane], Process]
+
+
+class LocalProcess:
+    """A subprocess in its own process group, so that a Ctrl-C reaches it only through the pool. Raises OSError."""
+
+    def __init__(self, job: Job, lane: Lane) -> None:
+        with job.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - an argument list
+                job.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **lane.env},
+                start_new_session=True,
+            )
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def terminate(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it had ended
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def head_log(job: Job) -> int:
+    """Write the command to the job's log and return the byte where its output begins."""
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("ab") as log:
+        log.write(f"$ {job.shown}\n".encode())
+        return log.tell()

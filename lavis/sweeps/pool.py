@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lavis.sweeps.jobs import Job, log_tail
-from lavis.sweeps.lanes import Lane
-from lavis.sweeps.process import LocalProcess, Process, Start, head_log
+from lavis.sweeps.lanes import Lane, LocalProcess, Process, Start, head_log
 from lavis.sweeps.progress import ProgressDisplay, clock
 
 logger = logging.getLogger(__name__)

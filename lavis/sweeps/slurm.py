@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess  # noqa: S404 - argument lists only, never a shell
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,7 @@ import yaml
 
 from lavis.common.errors import ConfigError
 from lavis.sweeps.jobs import Job
-from lavis.sweeps.lanes import Lane
-from lavis.sweeps.process import Process, Start
+from lavis.sweeps.lanes import Lane, Process, Start
 
 CLUSTERS = ("slurm", "local", "debug")
 
@@ -69,7 +69,7 @@ class Submitted(Process):
     """A submitted job. Its exit code is 1 if it ends without one (a cancelled job, a lost node)."""
 
     def __init__(self, executor: Any, job: Job, lane: Lane) -> None:
-        executor.update_parameters(name=_slug(job.name))
+        executor.update_parameters(name=re.sub("[^A-Za-z0-9]", "-", job.name)[:120])  # what SLURM accepts
         self._log = job.log
         self._submitted = executor.submit(run_command, job.argv, str(job.log.resolve()), os.getcwd(), lane.env)
         self._say(f"submitted as {self._submitted.job_id}")
@@ -100,8 +100,3 @@ def run_command(argv: Sequence[str], log: str, folder: str, env: dict[str, str])
         everything = {**os.environ, **env}
         done = subprocess.run(argv, stdout=out, stderr=out, cwd=folder, env=everything, check=False)  # noqa: S603
         return done.returncode
-
-
-def _slug(name: str) -> str:
-    """A job name that SLURM accepts."""
-    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)[:120]

@@ -211,7 +211,7 @@ class TestResume:
         assert call() == 0 and images(call.out) == before
 
     def test_two_imports_at_once(self, call, capsys):
-        with salmu_import._lock(call.out):
+        with salmu_import.lock(call.out / STATE / "lock"):
             assert "another import is writing" in call.error(capsys)
 
     def test_no_space_left(self, call, source, monkeypatch, capsys):

@@ -113,7 +113,7 @@ def test_contrast_and_negatives(model, case):
     model.begin_step(STEP)
     slow = model.momentum_features(inputs)
     images, texts = model.image_states_of(inputs["images"]), model.text_states_of(inputs["tokens"], inputs["mask"])
-    contrast = model.contrast(images.features, texts.features, *slow, INPUTS[ids], model.soft_share(STEP, 2))
+    contrast = model.contrast((images.features, texts.features), slow, INPUTS[ids], model.soft_share(STEP))
 
     def recorded(name: str) -> torch.Tensor:
         return OUTPUTS[f"train_{case}_{name}"]
@@ -264,9 +264,9 @@ def test_the_contrast_is_in_single_precision_under_autocast(model):
     inputs = inputs_of(model)
     with torch.no_grad():
         features, slow = model.represent(inputs), model.momentum_features(inputs)
-        plain = model.contrast(features.image, features.text, *slow, INPUTS["image_id_b"], 0.1)
+        plain = model.contrast((features.image, features.text), slow, INPUTS["image_id_b"], 0.1)
         with torch.autocast("cpu", torch.bfloat16):
-            mixed = model.contrast(features.image, features.text, *slow, INPUTS["image_id_b"], 0.1)
+            mixed = model.contrast((features.image, features.text), slow, INPUTS["image_id_b"], 0.1)
     assert torch.equal(mixed.image_to_text, plain.image_to_text) and torch.equal(mixed.loss, plain.loss)
 
 

@@ -94,7 +94,7 @@ def test_momentum_pass(model, inputs):
     assert_close(teacher[:, :-1], OUTPUTS["train_logits_m"], FEATURES)
     logits = model.answer_logits(model.text_decoder, model.question_states(inputs), inputs)
     labels = lm_labels(inputs["answer_tokens"], inputs["answer_mask"])
-    losses = sequence_losses(logits, labels, teacher, model.soft_share(STEP, 1))
+    losses = sequence_losses(logits, labels, teacher, model.soft_share(STEP))
     assert_close(losses, OUTPUTS["train_seq_losses"], LOSSES)
 
 

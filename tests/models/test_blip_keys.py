@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from lavis.common.errors import CheckpointError, ConfigError
 from lavis.common.registry import registry
-from lavis.models.fused.blip import VOCABULARY
+from lavis.models.blip import VOCABULARY
 from tests.models.references import FOLDER, build, keys_of, listed_keys
 
 SIZES = {
@@ -44,7 +44,7 @@ def test_default_sizes_are_those_of_the_public_checkpoint(arch, base_tokenizer):
     with torch.device("meta"):
         model = cls.from_config(cls.config_class(tokenizer=base_tokenizer))
     assert keys_of(model) == listed_keys(f"{arch}.public_keys.txt")
-    assert model.config.arch == model.arch == arch
+    assert model.config.arch == arch
     assert model.family == "blip"
 
 

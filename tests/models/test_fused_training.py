@@ -14,7 +14,7 @@ STEP = TrainingStep(epoch=1, step=3, steps_per_epoch=10)
 def inputs_of(model, rows: int = 4) -> Inputs:
     """A batch of noise with everything that any of the models asks for."""
     generator = torch.Generator().manual_seed(0)
-    shape = (rows, 2, 3, 32, 32) if model.arch == "albef_nlvr" else (rows, 3, 32, 32)
+    shape = (rows, 2, 3, 32, 32) if model.config.arch == "albef_nlvr" else (rows, 3, 32, 32)
     batch = {
         "images": torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
         "captions": ["two dogs on the grass", "a red car", "one cat", "a bus in the street"][:rows],

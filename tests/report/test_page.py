@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
 from lavis.report import sections
-from lavis.report.page import Report, environment, render
+from lavis.report.page import Report, environment, render, write_report
 from lavis.report.rows import losses, row_from_folder
 from lavis.report.text import clean
-from lavis.report.write import write_report
 from tests.report.reader import Reader
 from tests.report.rows import HOSTILE, METHODS, benchmark_rows, gallery, row, rows
 

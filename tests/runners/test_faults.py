@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from lavis.common.checkpoint import all_checkpoints, load_checkpoint
 from lavis.common.errors import CheckpointError, TrainingError
 from lavis.trainers.base import BaseTrainer
-from tests.processes import Started, launched, run, start
-from tests.small import SmallWorld
-
-LONG = ("run.max_epoch=20", "run.save_freq_steps=3", "run.evaluate_after=false", "run.accum_grad_iters=1")
-BEST = "checkpoint_best.pth"
+from tests.processes import launched, run, start
+from tests.runners.interrupted import BEST, command, folder, same_weights, wait_for
 
 
-@pytest.fixture(scope="module")
-def world(trained_world, tmp_path_factory) -> SmallWorld:
-    """The trained world, with this module's own folder for runs."""
-    return dataclasses.replace(trained_world, path=tmp_path_factory.mktemp("dying"))
-
-
-def command(world: SmallWorld, name: str, *options: str) -> list[str]:
-    original = f"run.resume_ckpt_path={world.output / 'original/clip/salmu_retrieval' / BEST}"
-    return world.unlearn("vlul", options=(*LONG, original, f"run.output_dir={world.path / name}", *options))
-
-
-def folder(world: SmallWorld, name: str) -> Path:
-    return world.path / name / "unlearn-vlul" / "clip" / "salmu_retrieval" / "16"
-
-
-def wait_for(process: Started, what, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        if what():
-            return
-        time.sleep(0.002)
+def kill_when(words: list[str], what: Callable[[], object]) -> None:
+    """Start a run and kill it as soon as `what()` is true."""
+    process = start(words)
+    wait_for(process, what)
     process.kill()
-    raise AssertionError(process.communicate()[1])
+    process.communicate()
 
 
 def children(pid: int) -> list[int]:
@@ -58,11 +37,6 @@ def completed(words: list[str], processes: int = 1) -> str:
     done = run(words, processes, fresh=processes > 1)
     assert done.returncode == 0, done.stderr
     return done.stderr
-
-
-def same_weights(a: Path, b: Path) -> bool:
-    one, two = (load_checkpoint(part / BEST)["model"] for part in (a, b))
-    return all(torch.equal(one[name], two[name]) for name in one)
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +84,7 @@ def test_kill_9_while_a_checkpoint_is_written(world, straight):
     """Only the file under its temporary name is left unfinished, never a checkpoint."""
     words = command(world, "writing", "run.save_freq_steps=1")
     place = folder(world, "writing")
-    process = start(words)
-    wait_for(process, lambda: all_checkpoints(place) and list(place.glob(".checkpoint_*.tmp")))
-    process.kill()
-    process.communicate()
+    kill_when(words, lambda: all_checkpoints(place) and list(place.glob(".checkpoint_*.tmp")))
     for path in all_checkpoints(place):
         load_checkpoint(path)
     assert "Resumed from" in completed(words)
@@ -125,10 +96,7 @@ def test_times_of_files_do_not_matter(world, straight):
     """After the clock was set back: the newest checkpoint is the one with the most steps, whatever its time."""
     words = command(world, "clock")
     place = folder(world, "clock")
-    process = start(words)
-    wait_for(process, lambda: len(all_checkpoints(place)) >= 2)
-    process.kill()
-    process.communicate()
+    kill_when(words, lambda: len(all_checkpoints(place)) >= 2)
     found = all_checkpoints(place)
     for age, path in enumerate(found):
         moment = time.time() + 86400 * (1 if age == 0 else -age)
@@ -176,10 +144,7 @@ def test_a_file_that_the_system_refuses_to_write_leaves_the_former_checkpoints(w
     """The system really refuses (by a limit on file sizes), in the middle of a real checkpoint."""
     words = command(world, "limited")
     place = folder(world, "limited")
-    process = start(words)
-    wait_for(process, lambda: len(all_checkpoints(place)) >= 2)
-    process.kill()
-    process.communicate()
+    kill_when(words, lambda: len(all_checkpoints(place)) >= 2)
     before = {path: path.read_bytes() for path in all_checkpoints(place)}
     done = run(["bash", "-c", 'ulimit -f 2000 && exec "$@"', "limited", *words], fresh=True)
     assert done.returncode == 2 and done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr, done.stderr

@@ -11,7 +11,7 @@ from torch import nn
 
 from lavis.common.checkpoint import load_checkpoint
 from lavis.common.errors import ConfigError
-from lavis.models.albef_retrieval import AlbefRetrieval
+from lavis.models.albef import AlbefRetrieval
 from lavis.models.clip import ClipModel
 from lavis.runners.fsdp import blocks, check_parallel
 from lavis.settings.schema import RunConfig

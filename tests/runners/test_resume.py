@@ -2,97 +2,60 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 import shutil
 import signal
 import time
-from pathlib import Path
 
 import pytest
-import torch
 
 from lavis.common.checkpoint import all_checkpoints, load_checkpoint
 from lavis.common.errors import ConfigError
 from lavis.common.files import release_in_child
 from lavis.runners.run_dir import folder_lock
-from tests.processes import Started, run, start
-from tests.small import SmallWorld
+from tests.processes import run, start
+from tests.runners.interrupted import command, folder, same_weights, wait_for
 
 FAST = "run.evaluate_after=false"
-LONG = ("run.max_epoch=40", "run.save_freq_steps=3", "run.evaluate_after=false", "run.accum_grad_iters=1")
+FORTY = "run.max_epoch=40"
 THREE = ("run.max_epoch=3", "run.keep_last=3", "run.evaluate_after=false")
 
 
-def weights(folder):
-    return load_checkpoint(folder / "checkpoint_best.pth")["model"]
-
-
-def same(a, b) -> bool:
-    one, two = weights(a), weights(b)
-    return all(torch.equal(one[name], two[name]) for name in one)
-
-
-@pytest.fixture(scope="module")
-def world(trained_world, tmp_path_factory) -> SmallWorld:
-    """The trained world, with this module's own folder for runs."""
-    return dataclasses.replace(trained_world, path=tmp_path_factory.mktemp("resume"))
-
-
-def command(world: SmallWorld, name: str, *options: str) -> list[str]:
-    original = f"run.resume_ckpt_path={world.output / 'original/clip/salmu_retrieval/checkpoint_best.pth'}"
-    return world.unlearn("vlul", options=(*LONG, original, f"run.output_dir={world.path / name}", *options))
-
-
-def folder_of(world: SmallWorld, name: str) -> Path:
-    return world.path / name / "unlearn-vlul" / "clip" / "salmu_retrieval" / "16"
-
-
-def wait_for_progress(process: Started, folder: Path, before: set[Path]) -> None:
-    """Wait until there is a checkpoint other than those in `before`."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if set(all_checkpoints(folder)) - before:
-            return
-        time.sleep(0.005)
-    raise AssertionError(process.communicate()[1])
-
-
 def test_kill_9_three_times_ends_with_the_undisturbed_weights(world):
-    straight = run(command(world, "straight"))
+    straight = run(command(world, "straight", FORTY))
     assert straight.returncode == 0, straight.stderr
     draws = random.Random(7)
-    folder, undisturbed = folder_of(world, "disturbed"), folder_of(world, "straight")
+    place, undisturbed = folder(world, "disturbed"), folder(world, "straight")
     for _ in range(3):
-        before = set(all_checkpoints(folder)) if folder.exists() else set()
-        process = start(command(world, "disturbed"))
-        wait_for_progress(process, folder, before)
+        before = set(all_checkpoints(place)) if place.exists() else set()
+        process = start(command(world, "disturbed", FORTY))
+        wait_for(process, lambda before=before: set(all_checkpoints(place)) - before)
         time.sleep(draws.uniform(0, 0.15))
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    last = run(command(world, "disturbed"))
+    last = run(command(world, "disturbed", FORTY))
     assert last.returncode == 0, last.stderr
     assert "Resumed from" in last.stderr
-    assert same(folder, undisturbed)
+    assert same_weights(place, undisturbed)
     logs = [
         [line for line in (f / "log.txt").read_text().splitlines() if '"train_loss"' in line]
-        for f in (folder, undisturbed)
+        for f in (place, undisturbed)
     ]
     assert len(logs[0]) == len(logs[1]) == 40
 
 
 def test_sigterm_writes_a_checkpoint_and_ends_cleanly(world):
-    folder = folder_of(world, "term")
+    place = folder(world, "term")
     process = start(command(world, "term", "run.max_epoch=4000", "run.save_freq_steps=50"))
-    wait_for_progress(process, folder, set())
+    wait_for(process, lambda: all_checkpoints(place))
     process.terminate()
     text = process.communicate(timeout=60)[1]
     assert process.returncode == 143, text
     assert "stopped by SIGTERM" in text
     assert "Traceback" not in text
-    position = load_checkpoint(all_checkpoints(folder)[-1])["position"]
+    position = load_checkpoint(all_checkpoints(place)[-1])["position"]
     assert (position["epoch"], position["step"]) > (0, 0)
 
 
@@ -101,7 +64,7 @@ def test_resume_skips_a_damaged_checkpoint(unlearn, unlearned, finished):
     newest = folder / "checkpoint_2.pth"
     newest.write_bytes(newest.read_bytes()[:1000])
     assert unlearn("erase", *THREE) == folder
-    assert same(finished("erase", *THREE), folder)
+    assert same_weights(finished("erase", *THREE), folder)
 
 
 def test_resume_under_other_settings_is_refused_and_nothing_is_lost(unlearn, unlearned):
@@ -144,7 +107,7 @@ def test_what_affects_no_weight_may_change_in_the_middle(unlearn, finished, tmp_
     shutil.copy(straight / "checkpoint_0.pth", folder)
     assert unlearn("erase", *THREE, *changes) == folder
     assert "Resumed from" in heard.text and "epoch 1, step 0" in heard.text
-    assert same(folder, straight)
+    assert same_weights(folder, straight)
 
 
 def test_two_runs_in_one_folder_are_refused(unlearn, tmp_path):
@@ -197,7 +160,7 @@ def test_a_forked_worker_releases_its_copy_of_a_lock(tmp_path):
 def test_sigterm_to_the_whole_group_with_loader_workers_writes_a_checkpoint(world):
     words = command(world, "group", "run.max_epoch=4000", "run.num_workers=2")
     process = start(words, new_session=True)
-    wait_for_progress(process, folder_of(world, "group"), set())
+    wait_for(process, lambda: all_checkpoints(folder(world, "group")))
     os.killpg(process.pid, signal.SIGTERM)
     text = process.communicate(timeout=60)[1]
     assert process.returncode == 143, text

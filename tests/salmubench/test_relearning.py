@@ -22,28 +22,18 @@ from lavis.salmubench.relearning import draw, mean_height
 from lavis.settings.config import load_config
 from lavis.settings.schema import RelearnConfig
 from lavis.settings.validation import build
-from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import evaluate
+from tests.tiny import CONFIG, draw_tiny, save_untrained
 
-CONFIG = "configs/clip/retrieval_salmu_tiny.yaml"
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("relearning")
-    ensure(root / "tiny", root / "lists", "tiny", 42)
-    data = "datasets.salmu_tiny"
-    keys = [f"{data}.build_info.images.storage={root / 'tiny' / 'images'}"]
-    keys += [f"{data}.forget_list={root / 'lists' / 'image-{seed}.txt'}"]
-    for split in ("train", "val", "test", "holdout_identity", "holdout_association"):
-        keys.append(f"{data}.build_info.annotations.{split}.storage=[{root / 'tiny' / 'annotations' / split}.json]")
-    keys += ["run.device=cpu", "run.metrics=[cosine,relearning]", f"run.output_dir={root / 'output'}"]
+    keys = [*draw_tiny(root), "run.device=cpu", "run.metrics=[cosine,relearning]", f"run.output_dir={root / 'output'}"]
     keys += ["run.relearn.steps=[0,2,3]", "run.relearn.batch_size=4", "run.relearn.lr=1e-3"]
-    config = load_config(CONFIG, keys)
-    torch.manual_seed(0)
-    model = registry.get_model_class("clip").from_config(config.model, load_pretrained=False).eval()
-    torch.save({"model": model.clip.state_dict()}, root / "model.pth")
+    model = save_untrained(keys, root / "model.pth").eval()
     return SimpleNamespace(keys=keys, model=model, root=root, metadata=root / "tiny" / "metadata")
 
 

@@ -14,9 +14,9 @@ from lavis.datasets.salmu_mini import SalmuTinyBuilder
 from lavis.salmubench.gen_know import ImageNetAccuracy
 from lavis.salmubench.layout import public_layout
 from lavis.settings.config import load_config
-from lavis.synthetic.mini.layout import ensure
 from tests.datasets.imagenet_files import write_folders
 from tests.salmubench.rows import Projection, benchmark_of, cosine, salmubench_metrics
+from tests.tiny import CONFIG, draw_tiny
 
 TEN = "retfail_r1 retfail_mrr assoc_str acs idzsc core_assoc gen_know inter_id_sim intra_id_sim vis_id_int frag_sim"
 OURS = (
@@ -24,19 +24,11 @@ OURS = (
     "pool_mrr_holdout_identity pool_mrr_holdout_association acs_holdout_identity acs_holdout_association linear_probe "
     "linear_probe_chance"
 )
-CONFIG = "configs/clip/retrieval_salmu_tiny.yaml"
 
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("drawn")
-    ensure(root / "tiny", root / "lists", "tiny", 42)
-    keys = [f"datasets.salmu_tiny.build_info.images.storage={root / 'tiny' / 'images'}"]
-    keys += [f"datasets.salmu_tiny.forget_list={root / 'lists' / 'image-{seed}.txt'}"]
-    for split in ("train", "val", "test", "holdout_identity", "holdout_association"):
-        file = root / "tiny" / "annotations" / f"{split}.json"
-        keys.append(f"datasets.salmu_tiny.build_info.annotations.{split}.storage=[{file}]")
-    config = load_config(CONFIG, keys)
+    config = load_config(CONFIG, draw_tiny(tmp_path_factory.mktemp("drawn")))
     return SalmuTinyBuilder(config.dataset, config.run)
 
 

@@ -6,32 +6,24 @@ import json
 import math
 
 import pytest
-import torch
 
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.registry import registry
 from lavis.common.results import read_results
-from lavis.settings.config import load_config
-from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import evaluate
-
-CONFIG = "configs/clip/retrieval_salmu_tiny.yaml"
+from tests.tiny import CONFIG, draw_tiny, save_untrained
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
     root = tmp_path_factory.mktemp("bench")
-    ensure(root / "tiny", root / "lists", "tiny", 42)
-    data = "datasets.salmu_tiny"
-    keys = [f"{data}.build_info.images.storage={root / 'tiny' / 'images'}"]
-    keys += [f"{data}.forget_list={root / 'lists' / 'image-{seed}.txt'}"]
-    for split in ("train", "val", "test", "holdout_identity", "holdout_association"):
-        keys.append(f"{data}.build_info.annotations.{split}.storage=[{root / 'tiny' / 'annotations' / split}.json]")
-    keys += [f"run.output_dir={root / 'output'}", "run.device=cpu", f"run.checkpoint={root / 'model.pth'}"]
-    config = load_config(CONFIG, keys)
-    torch.manual_seed(0)
-    model = registry.get_model_class("clip").from_config(config.model, load_pretrained=False)
-    torch.save({"model": model.clip.state_dict()}, root / "model.pth")
+    keys = [
+        *draw_tiny(root),
+        f"run.output_dir={root / 'output'}",
+        "run.device=cpu",
+        f"run.checkpoint={root / 'model.pth'}",
+    ]
+    save_untrained(keys, root / "model.pth")
     return keys, root
 
 

@@ -12,10 +12,10 @@ from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.settings.config import load_config
 from lavis.settings.schema import RunConfig
-from lavis.synthetic.mini.layout import ensure
 from lavis.tasks.entry import unlearn
 from lavis.trainers.erase_hold import similarity_terms
 from lavis.trainers.persona import squared_distance
+from tests.tiny import CONFIG, draw_tiny, save_untrained
 from tests.trainers.toy import CPU, FixedCaptions, Toy, batch
 
 WORDS = ["secret", "double", "public", "held", "kept", "own", "other"]
@@ -121,20 +121,14 @@ def test_wrong_arguments_are_refused(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_trains_the_chosen_weights_and_reads_no_holdout(method, tmp_path):
-    ensure(tmp_path / "tiny", tmp_path / "lists", "tiny", 42)
-    path, data = "configs/clip/retrieval_salmu_tiny.yaml", "datasets.salmu_tiny"
-    keys = [f"{data}.build_info.images.storage={tmp_path / 'tiny' / 'images'}", "run.read_holdouts=false"]
-    keys += [f"{data}.forget_list={tmp_path / 'lists' / 'image-{seed}.txt'}", f"run.output_dir={tmp_path / 'out'}"]
-    for split in ("train", "val", "test"):
-        keys.append(f"{data}.build_info.annotations.{split}.storage=[{tmp_path / 'tiny' / 'annotations' / split}.json]")
+    keys = [*draw_tiny(tmp_path), "run.read_holdouts=false", f"run.output_dir={tmp_path / 'out'}"]
+    for split in ("holdout_identity", "holdout_association"):
+        (tmp_path / "tiny" / "annotations" / f"{split}.json").unlink()
     keys += ["run.device=cpu", "run.max_epoch=1", "run.max_steps_per_epoch=2", "run.evaluate_after=false"]
     keys += [f"run.resume_ckpt_path={tmp_path / 'model.pth'}", "run.method_args={tower: tokens, held: 4, extra: 4}"]
-    config = load_config(path, keys)
-    model = registry.get_model_class("clip").from_config(config.model, load_pretrained=False)
-    before = {name: tensor.clone() for name, tensor in model.clip.state_dict().items()}
-    torch.save({"model": before}, tmp_path / "model.pth")
-    size = config.run.df_size
-    unlearn(path, keys, "clip", "salmu_tiny_retrieval", {"method": method, "df_size": size, "alpha": 0.5})
+    before = save_untrained(keys, tmp_path / "model.pth").clip.state_dict()
+    size = load_config(CONFIG, keys).run.df_size
+    unlearn(CONFIG, keys, "clip", "salmu_tiny_retrieval", {"method": method, "df_size": size, "alpha": 0.5})
     (best,) = (tmp_path / "out").rglob("checkpoint_best.pth")
     after = load_checkpoint(best)["model"]
     assert [name for name in before if not torch.equal(before[name], after[name])] == ["token_embedding.weight"]

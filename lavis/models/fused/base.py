@@ -11,6 +11,7 @@ from torch import nn
 
 from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
 from lavis.common.errors import CheckpointError, DataError, MissingFile
+from lavis.common.features import FusedFeatures, FusedPairFeatures
 from lavis.hub.recipe import FUSED, Pixels, Recipe
 from lavis.models.base import BaseModel, Inputs
 from lavis.models.fused.config import FusedConfig
@@ -29,16 +30,17 @@ SILENT = (None, None, None, None)  # interpolation, resize_mode, fill_color, lib
 class FusedModel(BaseModel):
     """An image encoder and a text tower with cross-attention.
 
-    Subclasses set `arch` and `family`, build their parts under the public names, and write `build_text`, `represent`
-    and `objective`. `fresh` names the parts, at any depth of the keys, that pretraining lacks.
+    Subclasses set `family`, build further parts under the public names, and write `build_text` and `objective`. `fresh`
+    names the parts, at any depth of the keys, that pretraining lacks.
     """
 
     config_class: ClassVar[type[FusedConfig]] = FusedConfig
+    features: ClassVar[type[FusedFeatures] | type[FusedPairFeatures]] = FusedFeatures
     spares = True
-    arch: ClassVar[str]
     extra_tokens: ClassVar[tuple[str, ...]] = ()
     fresh: ClassVar[frozenset[str]] = frozenset({"cls_head"})
     visual_encoder: nn.Module
+    text_encoder: TextEncoder
 
     def __init__(self, config: FusedConfig) -> None:
         super().__init__()
@@ -47,6 +49,7 @@ class FusedModel(BaseModel):
         self.visual_encoder = build_vision(config)
         self.register_buffer("image_mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+        self.text_encoder = self.build_text()
 
     @classmethod
     def recipe_of(cls, config: ModelConfig, weights: str | None = None) -> Recipe:
@@ -73,6 +76,11 @@ class FusedModel(BaseModel):
     def build_text(self) -> TextEncoder:
         """The text tower, with the architecture's cross-attention."""
         raise NotImplementedError
+
+    def represent(self, inputs: Inputs) -> FusedFeatures | FusedPairFeatures:
+        """Image states (B, N, H), or (B, 2, N, H) of two images, and the fused [CLS] (B, H)."""
+        states = self.image_states(inputs["images"])
+        return FusedFeatures(states, self.text_encoder(inputs["tokens"], inputs["mask"], states)[:, 0])
 
     def load_initial(self, config: ModelConfig) -> None:
         """Load the weights of the pretraining stage if `config.pretraining` names them."""
@@ -107,7 +115,8 @@ class FusedModel(BaseModel):
         own = self.state_dict()
         difference = describe_mismatch(own, state, source)
         if difference:
-            raise CheckpointError(f"{difference}. The model is {self.arch}: {self._hint(own.keys() - state.keys())}")
+            hint = self._hint(own.keys() - state.keys())
+            raise CheckpointError(f"{difference}. The model is {self.config.arch}: {hint}")
         torn = [
             names for names in self.tie_groups() if any(not torch.equal(state[names[0]], state[n]) for n in names[1:])
         ]
@@ -137,7 +146,7 @@ class FusedModel(BaseModel):
         difference = describe_mismatch(needed, {name: given[name] for name in needed if name in given}, source)
         if difference:
             raise CheckpointError(
-                f"{difference}. model.pretraining of {self.arch} takes {self.family}'s pretraining weights"
+                f"{difference}. model.pretraining of {self.config.arch} takes {self.family}'s pretraining weights"
             )
         fresh = sorted({name.split(".")[0] for name in own.keys() - fitting.keys()})
         if fresh:

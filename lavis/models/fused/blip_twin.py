@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lavis.models.fused.text import EPSILON, Attention, TextEncoder, TextSizes
+from lavis.models.fused.text import EPSILON, Attention, TextSizes
 
 FIRST_MERGE = 6
 
@@ -47,11 +47,6 @@ class TwinAttentionBlock(nn.Module):
     def forward(self, states: torch.Tensor, images: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         first, second = images.unbind(dim=1)
         return self.output(self.self0(states, first, mask), self.self1(states, second, mask), states)
-
-
-def twin_encoder(sizes: TextSizes) -> TextEncoder:
-    """A text encoder with twin cross-attention in every layer; its context is (B, 2, N, W)."""
-    return TextEncoder(sizes, lambda index: TwinAttentionBlock(sizes, merge=index >= FIRST_MERGE))
 
 
 def doubled(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

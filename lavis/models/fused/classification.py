@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from lavis.common.errors import DataError
-from lavis.common.features import FusedFeatures
 from lavis.losses.itc import distilled_cross_entropy
 from lavis.models.base import Inputs, TrainingStep
 from lavis.models.fused.base import FusedModel
 from lavis.models.fused.config import ClassifierConfig, DistilledConfig, MomentumConfig
 from lavis.models.fused.momentum import MomentumModel
-from lavis.models.fused.text import TextEncoder, classification_head
+from lavis.models.fused.text import TextEncoder
 
 
 class FusedClassifier(FusedModel):
-    """Subclasses build the text encoder; for two images its context is (B, 2, N, H)."""
+    """A head on the fused [CLS]; for two images the text encoder's context is (B, 2, N, H)."""
 
     config_class = ClassifierConfig
-    features = FusedFeatures
-    text_encoder: TextEncoder
     cls_head: nn.Module
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
-        self.text_encoder = self.build_text()
-        self.cls_head = classification_head(config.text_width, config.num_classes)
+        width = config.text_width
+        self.cls_head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, config.num_classes))
 
     def prepare(self, rows: Inputs) -> Inputs:
         """Also checks "labels" (B,), if given. Raises DataError for labels that are not classes."""
@@ -37,11 +32,6 @@ class FusedClassifier(FusedModel):
         if labels is not None and not bool(((labels >= 0) & (labels < classes)).all()):
             raise DataError(f"labels must be between 0 and {classes - 1} (model.num_classes), found {labels.tolist()}")
         return super().prepare(rows)
-
-    def represent(self, inputs: Inputs) -> FusedFeatures:
-        """Image states (B, N, H), or (B, 2, N, H) of two images, and the fused [CLS] (B, H)."""
-        states = self.image_states(inputs["images"])
-        return FusedFeatures(states, self.text_encoder(inputs["tokens"], inputs["mask"], states)[:, 0])
 
     def classify(self, inputs: Inputs) -> torch.Tensor:
         """Logits (B, C)."""
@@ -53,12 +43,9 @@ class FusedClassifier(FusedModel):
 
 
 class DistilledClassifier(FusedClassifier, MomentumModel):
-    """A classifier that also learns from its momentum copy's logits; their share grows over `ramp_epochs` epochs."""
+    """A classifier that also learns from its momentum copy's logits."""
 
     config: DistilledConfig
-    ramp_epochs: ClassVar[int] = 1
-    visual_encoder_m: nn.Module
-    text_encoder_m: TextEncoder
     cls_head_m: nn.Module
 
     def __init__(self, config: DistilledConfig) -> None:
@@ -80,5 +67,5 @@ class DistilledClassifier(FusedClassifier, MomentumModel):
         """The term "ce": cross-entropy with labels and, with distillation, with the momentum copy's softmax."""
         self.begin_step(progress)
         teacher = self.momentum_logits(inputs) if self.config_as(MomentumConfig).use_distill else None
-        share = self.soft_share(progress, self.ramp_epochs)
-        return {"ce": distilled_cross_entropy(self.classify(inputs), inputs["labels"], teacher, share)}
+        loss = distilled_cross_entropy(self.classify(inputs), inputs["labels"], teacher, self.soft_share(progress))
+        return {"ce": loss}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from lavis.losses.itc import distillation_weight
 from lavis.models.base import TrainingStep
 from lavis.models.fused.base import FusedModel
 from lavis.models.fused.config import MomentumConfig
+from lavis.models.fused.text import TextEncoder
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
@@ -36,6 +38,9 @@ class MomentumModel(FusedModel):
     """A fused encoder with momentum copies `<name>_m` of some of its parts."""
 
     config: MomentumConfig
+    ramp_epochs: ClassVar[int] = 1
+    visual_encoder_m: nn.Module
+    text_encoder_m: TextEncoder
     _followed: tuple[str, ...] = ()
     _step: tuple[int, int] | None = None
 
@@ -52,12 +57,9 @@ class MomentumModel(FusedModel):
 
     def from_pretraining(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The momentum copies keep their current values here, because `load_pretraining` recreates them."""
-        copies = {name: value for name, value in self.state_dict().items() if name.split(".")[0] in self._copies}
+        parts = [f"{name}_m" for name in self._followed]
+        copies = {name: value for name, value in self.state_dict().items() if name.split(".")[0] in parts}
         return {**super().from_pretraining(state), **copies}
-
-    @property
-    def _copies(self) -> set[str]:
-        return {f"{name}_m" for name in self._followed}
 
     @torch.no_grad()
     def begin_step(self, progress: TrainingStep) -> bool:
@@ -70,11 +72,11 @@ class MomentumModel(FusedModel):
         follow(pairs, self.config_as(MomentumConfig).momentum)
         return True
 
-    def soft_share(self, progress: TrainingStep, ramp_epochs: int) -> float:
-        """Weight of the momentum targets at this step; 0 without distillation."""
+    def soft_share(self, progress: TrainingStep) -> float:
+        """Weight of the momentum targets at this step, which grows over `ramp_epochs`; 0 without distillation."""
         config = self.config_as(MomentumConfig)
         alpha = config.alpha if config.use_distill else 0.0
-        return distillation_weight(alpha, progress.epoch, progress.step, progress.steps_per_epoch, ramp_epochs)
+        return distillation_weight(alpha, progress.epoch, progress.step, progress.steps_per_epoch, self.ramp_epochs)
 
 
 class FeatureQueue:

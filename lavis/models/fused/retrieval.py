@@ -24,12 +24,10 @@ from lavis.losses.itm import draw_negatives, hard_negative_weights, itm_loss
 from lavis.models.base import Inputs, TrainingStep
 from lavis.models.fused.config import RetrievalConfig
 from lavis.models.fused.momentum import FeatureQueue, MomentumModel
-from lavis.models.fused.text import TextEncoder
 from lavis.models.fused.tokens import Tokens
 
 MIN_TEMP, MAX_TEMP = 0.001, 0.5
-RAMP_EPOCHS = 2
-EmbeddingPair = tuple[torch.Tensor, torch.Tensor]
+TensorPair = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass
@@ -67,21 +65,18 @@ class Contrast:
 
 
 class FusedRetrieval(MomentumModel):
-    """Subclasses build the text encoder. Fusion begins at `fusion_layer`; None: text and fusion use all layers."""
+    """Fusion begins at `fusion_layer`; None: text and fusion use all layers."""
 
     config_class = RetrievalConfig
     features = FusedPairFeatures
     fresh = frozenset(FeatureQueue.NAMES)
     fusion_layer: int | None = None
-    text_encoder: TextEncoder
-    visual_encoder_m: nn.Module
-    text_encoder_m: TextEncoder
+    ramp_epochs = 2
     vision_proj_m: nn.Module
     text_proj_m: nn.Module
 
     def __init__(self, config: RetrievalConfig) -> None:
         super().__init__(config)
-        self.text_encoder = self.build_text()
         self.vision_proj = nn.Linear(config.vision_width, config.embed_dim)
         self.text_proj = nn.Linear(config.text_width, config.embed_dim)
         self.itm_head = nn.Linear(config.text_width, 2)
@@ -93,9 +88,7 @@ class FusedRetrieval(MomentumModel):
         """What matching starts from: the text states, or ids to embed with the image."""
         return states
 
-    def negative_logits(
-        self, contrast: Contrast, images: ModalityStates, texts: ModalityStates
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def negative_logits(self, contrast: Contrast, images: ModalityStates, texts: ModalityStates) -> TensorPair:
         """Logits (B, B), image to text and text to image, by which hard negatives are drawn."""
         raise NotImplementedError
 
@@ -111,7 +104,7 @@ class FusedRetrieval(MomentumModel):
         return ModalityStates(features, self.matching_text(tokens, states), mask)
 
     @torch.no_grad()
-    def momentum_features(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    def momentum_features(self, inputs: Inputs) -> TensorPair:
         """Image and text features (B, D) of the momentum copies."""
         images = self.image_states(inputs["images"], self.visual_encoder_m)
         texts = self.text_encoder_m(inputs["tokens"], inputs["mask"], last=self.fusion_layer)
@@ -134,44 +127,30 @@ class FusedRetrieval(MomentumModel):
         if self.begin_step(progress):
             self.queue.flush()
         images, texts = self.image_states_of(inputs["images"]), self.text_states_of(inputs["tokens"], inputs["mask"])
-        slow_images, slow_texts = self.momentum_features(inputs)
-        ids = inputs["image_ids"]
-        share = self.soft_share(progress, RAMP_EPOCHS)
-        contrast = self.contrast(images.features, texts.features, slow_images, slow_texts, ids, share)
-        self.queue.put(slow_images, slow_texts, ids)
+        slow, ids = self.momentum_features(inputs), inputs["image_ids"]
+        own, share = (images.features, texts.features), self.soft_share(progress)
+        contrast = self.contrast(own, slow, ids, share)
+        self.queue.put(*slow, ids)
         logits = self.match_logits(*self.matching_batch(images, texts, *self.draw(contrast, images, texts, ids)))
         return {"itc": contrast.loss, "itm": itm_loss(logits, len(ids))}
 
-    def contrast(
-        self,
-        images: torch.Tensor,
-        texts: torch.Tensor,
-        slow_images: torch.Tensor,
-        slow_texts: torch.Tensor,
-        ids: torch.Tensor,
-        share: float,
-    ) -> Contrast:
-        """Features (B, D) against momentum features of this batch and the queue; `share` of the targets is soft.
+    def contrast(self, own: TensorPair, slow: TensorPair, ids: torch.Tensor, share: float) -> Contrast:
+        """Image and text features (B, D) against momentum features of this batch (`slow`) and the queue.
 
-        In single precision whatever the towers run in.
+        `share` of the targets is soft. In single precision whatever the towers run in.
         """
-        with torch.autocast(images.device.type, enabled=False):
-            own, slow = (images.float(), texts.float()), (slow_images.float(), slow_texts.float())
-            return self._contrast(own, slow, ids, share)
-
-    def _contrast(self, own: EmbeddingPair, slow: EmbeddingPair, ids: torch.Tensor, share: float) -> Contrast:
-        (images, texts), (slow_images, slow_texts) = own, slow
-        all_images = torch.cat([slow_images.T, self.queue.images], dim=1)
-        all_texts = torch.cat([slow_texts.T, self.queue.texts], dim=1)
+        (images, texts), (slow_images, slow_texts) = ([part.float() for part in pair] for pair in (own, slow))
         hard = same_image_targets(ids, torch.cat([ids, self.queue.ids]))
-        with torch.no_grad():
-            image_targets = soften(hard, slow_images @ all_texts / self.temp, share)
-            text_targets = soften(hard, slow_texts @ all_images / self.temp, share)
-        return Contrast(images @ all_texts / self.temp, texts @ all_images / self.temp, image_targets, text_targets)
+        with torch.autocast(images.device.type, enabled=False):
+            all_images = torch.cat([slow_images.T, self.queue.images], dim=1)
+            all_texts = torch.cat([slow_texts.T, self.queue.texts], dim=1)
+            with torch.no_grad():
+                image_targets = soften(hard, slow_images @ all_texts / self.temp, share)
+                text_targets = soften(hard, slow_texts @ all_images / self.temp, share)
+            to_text, to_image = images @ all_texts / self.temp, texts @ all_images / self.temp
+        return Contrast(to_text, to_image, image_targets, text_targets)
 
-    def draw(
-        self, contrast: Contrast, images: ModalityStates, texts: ModalityStates, ids: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, contrast: Contrast, images: ModalityStates, texts: ModalityStates, ids: torch.Tensor) -> TensorPair:
         """Row numbers of an image for every text, then of a text for every image; empty in a batch of one image."""
         image_to_text, text_to_image = self.negative_logits(contrast, images, texts)
         image_for_text = draw_negatives(hard_negative_weights(text_to_image, ids))

@@ -232,11 +232,6 @@ def named(**parts: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(parts))
 
 
-def classification_head(width: int, classes: int) -> nn.Sequential:
-    """Linear, ReLU, Linear: fused [CLS] (B, H) to logits (B, classes)."""
-    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes))
-
-
 def _initialise(module: nn.Module) -> None:
     """BERT's: N(0, 0.02²) weights, zero biases."""
     if isinstance(module, nn.Linear | nn.Embedding):

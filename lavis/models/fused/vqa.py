@@ -11,13 +11,12 @@ from typing import ClassVar, NamedTuple
 import torch
 
 from lavis.common.errors import ConfigError, DataError
-from lavis.common.features import FusedFeatures
 from lavis.losses.lm import lm_labels, sequence_losses, weighted_lm_loss
 from lavis.models.base import Inputs, TrainingStep
 from lavis.models.fused.base import FusedModel
 from lavis.models.fused.blip_generate import beam_search
 from lavis.models.fused.config import VqaConfig
-from lavis.models.fused.text import TextDecoder, TextEncoder, TextSizes
+from lavis.models.fused.text import TextDecoder, TextSizes
 from lavis.models.fused.tokens import Tokens
 
 
@@ -30,20 +29,17 @@ class Ranking(NamedTuple):
 
 
 class FusedVqa(FusedModel):
-    """Subclasses build the text encoder and set the token that answers start with."""
+    """Subclasses set the token that answers start with."""
 
     config_class = VqaConfig
-    features = FusedFeatures
     fresh = frozenset({"text_decoder"})
     answer_start: ClassVar[str] = "[CLS]"
-    text_encoder: TextEncoder
     text_decoder: TextDecoder
     _known: tuple[list[str], Tokens] | None = None
 
     def __init__(self, config: VqaConfig) -> None:
         super().__init__(config)
         self.start = self.tokenizer.number(self.answer_start)
-        self.text_encoder = self.build_text()
         sizes = replace(TextSizes.of(config), depth=config.decoder_depth, context=config.text_width)
         self.text_decoder = TextDecoder(sizes)
 
@@ -70,11 +66,6 @@ class FusedVqa(FusedModel):
         tokens = self.tokenizer(answers, None)
         tokens.ids[:, 0] = self.start
         return tokens
-
-    def represent(self, inputs: Inputs) -> FusedFeatures:
-        """Image states (B, N, H) and the [CLS] of the question's fused states (B, H)."""
-        states = self.image_states(inputs["images"])
-        return FusedFeatures(states, self.text_encoder(inputs["tokens"], inputs["mask"], states)[:, 0])
 
     def question_states(self, inputs: Inputs) -> torch.Tensor:
         """All fused states (B, L, H) of the question, for the decoder."""
@@ -111,10 +102,11 @@ class FusedVqa(FusedModel):
         start = torch.full((len(states), 1), self.start, device=states.device)
         logits = self.text_decoder(start, torch.ones_like(start), states, mask)[:, 0]
         first, candidates = logits.softmax(dim=-1)[:, ids[:, 1]].topk(min(k, len(answers)), dim=1)
-        scores = [
-            -sequence_losses(self._repeated(ids[own], ends[own], row, ask), lm_labels(ids[own], ends[own]))
-            for own, row, ask in zip(candidates, states, mask, strict=True)
-        ]
+        scores = []
+        for own, row, ask in zip(candidates, states, mask, strict=True):
+            k = len(own)
+            logits = self.text_decoder(ids[own], ends[own], row.expand(k, -1, -1), ask.expand(k, -1))
+            scores.append(-sequence_losses(logits, lm_labels(ids[own], ends[own])))
         return Ranking(candidates, first, torch.stack(scores))
 
     def _listed(self, answers: list[str]) -> Tokens:
@@ -122,13 +114,6 @@ class FusedVqa(FusedModel):
         if self._known is None or self._known[0] != answers:
             self._known = list(answers), self.answer_tokens(answers)
         return self._known[1]
-
-    def _repeated(
-        self, ids: torch.Tensor, ends: torch.Tensor, states: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
-        """Logits of k candidates for one question with states (L, H)."""
-        k = len(ids)
-        return self.text_decoder(ids, ends, states.expand(k, -1, -1), mask.expand(k, -1))
 
     def rank_answers(self, inputs: Inputs, answers: list[str], k: int) -> torch.Tensor:
         """The number of the best answer in the list, (B,)."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from lavis.common.errors import ConfigError, suggest
 from lavis.common.files import read_json, write_json
 from lavis.common.forget_list import FORGET_SEEDS, list_path, shuffled_list, write_forget_list
 from lavis.synthetic import generated
-from lavis.synthetic.mini.draw import image_bytes
+from lavis.synthetic.mini import camera
 from lavis.synthetic.mini.metadata import metadata_files
-from lavis.synthetic.mini.plan import SIZES, SPLITS, Plan, make_plan
+from lavis.synthetic.mini.objects import draw_object
+from lavis.synthetic.mini.plan import SIZES, SPLITS, Plan, Row, make_plan
+from lavis.synthetic.mini.portraits import draw_portrait
 
 VERSION = 2
 ANNOTATIONS = {
@@ -60,6 +65,19 @@ def _write_images(plan: Plan, folder: Path, seed: int) -> None:
         (folder / split).mkdir(parents=True)
     for row in tqdm(plan.rows, desc="drawing SALMU-mini", unit="image", disable=None):
         (folder / row.image).write_bytes(image_bytes(row, plan.size.pixels, seed))
+
+
+def image_bytes(row: Row, pixels: int, seed: int) -> bytes:
+    """The image of a row as JPEG bytes."""
+    return camera.jpeg(draw(row, pixels, seed))
+
+
+def draw(row: Row, pixels: int, seed: int) -> Image.Image:
+    """Draw the image of a row, (pixels, pixels) RGB, with a random stream of its own, keyed by seed and path."""
+    rng = np.random.default_rng([seed, zlib.crc32(row.image.encode())])
+    if row.look is not None:
+        return draw_portrait(row.look, rng, pixels)
+    return draw_object(row.shape, row.colour, rng, pixels)
 
 
 def _write_annotations(plan: Plan, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What can be seen in a portrait: palettes, a person's look, and the sentence that describes it.
+"""What can be seen in a portrait: a person's look and the sentence that describes it.
 
 Descriptions mention only hair, glasses, beard, hat, clothes and background, never skin tone or gender.
 """
@@ -9,51 +9,8 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from lavis.synthetic.mini.pen import Colour
+from lavis.synthetic.mini.pen import palette
 
-SKIN: dict[str, Colour] = {
-    "porcelain": (250, 222, 203),
-    "light": (240, 196, 166),
-    "olive": (218, 170, 128),
-    "tan": (190, 134, 92),
-    "brown": (141, 92, 62),
-    "deep": (96, 62, 46),
-}
-HAIR: dict[str, Colour] = {
-    "black": (34, 30, 36),
-    "brown": (104, 64, 38),
-    "blond": (236, 200, 104),
-    "ginger": (206, 92, 36),
-    "silver": (196, 200, 208),
-    "pink": (236, 112, 168),
-    "turquoise": (44, 170, 172),
-}
-EYES: dict[str, Colour] = {
-    "brown": (88, 54, 34),
-    "blue": (58, 116, 190),
-    "green": (62, 134, 84),
-    "grey": (104, 112, 122),
-}
-CLOTHES: dict[str, Colour] = {
-    "red": (206, 46, 52),
-    "orange": (240, 136, 38),
-    "green": (48, 142, 74),
-    "blue": (44, 88, 190),
-    "purple": (120, 62, 160),
-    "white": (242, 242, 238),
-    "black": (40, 42, 50),
-    "yellow": (246, 206, 58),
-}
-BACKGROUNDS: dict[str, Colour] = {
-    "sky": (150, 204, 240),
-    "mint": (162, 224, 190),
-    "sand": (222, 198, 156),
-    "rose": (244, 176, 188),
-    "lilac": (200, 180, 236),
-    "slate": (110, 124, 142),
-    "lemon": (250, 238, 150),
-    "navy": (42, 52, 96),
-}
 HIDDEN_BY_HATS = ("spiky", "bun")
 STYLES = ("short", "long", "curly", "spiky", "bobbed", "bun")
 GLASSES = (None, "round glasses", "square glasses", "sunglasses")
@@ -97,19 +54,19 @@ def _maybe(rng: np.random.Generator, field: str, options) -> str | None:
 def random_look(rng: np.random.Generator) -> Look:
     """Draw a look, each attribute independently."""
     return Look(
-        skin=_pick(rng, SKIN),
-        hair=_pick(rng, HAIR),
+        skin=_pick(rng, palette("skin")),
+        hair=_pick(rng, palette("hair")),
         style=_pick(rng, STYLES),
-        eyes=_pick(rng, EYES),
+        eyes=_pick(rng, palette("eyes")),
         glasses=_maybe(rng, "glasses", GLASSES),
         beard=_maybe(rng, "beard", BEARDS),
         hat=_maybe(rng, "hat", HATS),
-        hat_colour=_pick(rng, CLOTHES),
+        hat_colour=_pick(rng, palette("clothes")),
         earrings=bool(rng.random() < 0.3),
         garment=_pick(rng, GARMENTS),
-        clothes=_pick(rng, CLOTHES),
+        clothes=_pick(rng, palette("clothes")),
         pattern=_pick(rng, PATTERNS),
-        background=_pick(rng, BACKGROUNDS),
+        background=_pick(rng, palette("background")),
     )
 
 

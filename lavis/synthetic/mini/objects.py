@@ -8,18 +8,8 @@ import numpy as np
 from PIL import Image
 
 from lavis.synthetic.mini import camera
-from lavis.synthetic.mini.pen import Colour, Frame, Pen, arc, ellipse, mix
+from lavis.synthetic.mini.pen import Colour, Frame, Pen, arc, ellipse, mix, palette
 
-COLOURS: dict[str, Colour] = {
-    "red": (214, 40, 48),
-    "orange": (246, 138, 30),
-    "yellow": (248, 214, 50),
-    "green": (40, 150, 70),
-    "blue": (40, 84, 200),
-    "purple": (122, 54, 170),
-    "pink": (244, 130, 184),
-    "black": (34, 34, 40),
-}
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring", "crescent", "arrow", "diamond")
 GROUND: Colour = (236, 236, 232)
 JITTER = 0.3
@@ -60,7 +50,7 @@ def draw_object(shape: str, colour: str, rng: np.random.Generator, size: int) ->
     x, y = 0.4 * JITTER * rng.uniform(-1, 1, 2)
     Pen(image, Frame(scale, 0.0, x, y + scale * 1.0)).ellipse(0.0, 0.0, 0.85, 0.14, mix(GROUND, (90, 90, 90), 0.4))
     pen = Pen(image, Frame(scale, angle, x, y))
-    pen.polygon(outline(shape), COLOURS[colour])
+    pen.polygon(outline(shape), palette("object")[colour])
     if shape == "ring":
         pen.ellipse(0.0, 0.0, 0.50, 0.50, GROUND)
     return camera.develop(image, rng, strength=2 * JITTER)

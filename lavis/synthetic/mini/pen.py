@@ -6,8 +6,11 @@ import cmath
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+import yaml
 from PIL import Image, ImageDraw
 
 Colour = tuple[int, int, int]
@@ -41,10 +44,6 @@ class Pen:
         self._draw = ImageDraw.Draw(image)
         self._half = image.width / 2.0
 
-    def at(self, frame: Frame) -> Pen:
-        """A pen for the same image with another frame."""
-        return Pen(self.image, frame)
-
     def polygon(self, points, fill) -> None:
         """Filled polygon through the points (n, 2)."""
         self._draw.polygon(self.frame.to_pixels(points, self._half), fill=fill)
@@ -75,6 +74,13 @@ def arc(x: float, y: float, rx: float, ry: float, start: float, end: float, n: i
     points = np.empty((n, 2))
     points[:, 0], points[:, 1] = x + rx * np.cos(angles), y + ry * np.sin(angles)
     return points
+
+
+@cache
+def palette(kind: str) -> dict[str, Colour]:
+    """The colours of one kind of thing (skin, hair, ...) by name, from palettes.yaml."""
+    content = yaml.safe_load(Path(__file__).with_name("palettes.yaml").read_text(encoding="utf-8"))
+    return {name: (red, green, blue) for name, (red, green, blue) in content[kind].items()}
 
 
 def shade(colour: Colour, factor: float) -> Colour:

@@ -22,15 +22,11 @@ def make_personas(count: int, seed: int, taken: frozenset[str] = frozenset()) ->
     Args:
         taken: full names that must not be used.
 
-    Each is {"name", "locale", and a value for every field of captions.FIELDS}; full names are distinct.
+    Each is {"name", "locale", and a value for every field of captions.yaml}; full names are distinct.
     """
-    fakers = _fakers(seed)
-    names, personas = set(taken), []
-    for number in range(count):
-        locale = LOCALES[number % len(LOCALES)]
-        persona = {"name": _unused_name(fakers[locale], names), "locale": locale, **_values(fakers, locale)}
-        personas.append(persona)
-    return personas
+    fakers, names = _fakers(seed), set(taken)
+    locales = [LOCALES[number % len(LOCALES)] for number in range(count)]
+    return [{"name": _unused_name(fakers[at], names), "locale": at, **_values(fakers, at)} for at in locales]
 
 
 def _fakers(seed: int) -> dict:

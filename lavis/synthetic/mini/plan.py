@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from lavis.synthetic.mini.captions import FIELDS, all_captions
+from lavis.synthetic.mini.captions import all_captions, templates
 from lavis.synthetic.mini.looks import FACE_FIELDS, Look, describe, difference, distinct_looks, random_look, redress
-from lavis.synthetic.mini.objects import COLOURS, SHAPES, object_caption
+from lavis.synthetic.mini.objects import SHAPES, object_caption
+from lavis.synthetic.mini.pen import palette
 from lavis.synthetic.mini.personas import make_personas
 
 SENSITIVE = ("forget", "holdout_identity", "holdout_association")
@@ -119,11 +120,11 @@ def _identities(size: Size, seed: int) -> dict[str, dict[str, Any]]:
     holdout = round(0.3 * size.identities)
     partial = (size.identities - holdout) // 2
     kinds = ["holdout"] * holdout + ["partial"] * partial + ["whole"] * (size.identities - holdout - partial)
-    identities = _numbered(make_personas(size.identities, seed))
+    identities, fields = _numbered(make_personas(size.identities, seed)), list(templates())
     for persona, kind in zip(identities.values(), rng.permutation(kinds).tolist(), strict=True):
-        drawn = sorted(rng.permutation(len(FIELDS))[:3].tolist())
-        fields = {"whole": FIELDS, "partial": [FIELDS[i] for i in drawn], "holdout": ()}[kind]
-        persona |= {"kind": kind, "forget_fields": list(fields)}
+        drawn = sorted(rng.permutation(len(fields))[:3].tolist())
+        forget = {"whole": fields, "partial": [fields[i] for i in drawn], "holdout": []}[kind]
+        persona |= {"kind": kind, "forget_fields": forget}
     return identities
 
 
@@ -180,7 +181,7 @@ def _new_look(face: Look | None, taken: set[str], rng: np.random.Generator) -> L
 
 def _objects(size: Size, rng: np.random.Generator) -> Iterator[Row]:
     """Objects with every pair of shape and colour equally often (differing by at most one)."""
-    pairs = list(itertools.product(SHAPES, COLOURS))
+    pairs = list(itertools.product(SHAPES, palette("object")))
     for split, count in zip(("retain_synth", "val", "test"), size.objects, strict=True):
         order = rng.permutation(len(pairs))
         for number in range(count):

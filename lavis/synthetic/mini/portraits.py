@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from lavis.synthetic.mini import camera
-from lavis.synthetic.mini.looks import BACKGROUNDS, CLOTHES, EYES, HAIR, SKIN, Look
-from lavis.synthetic.mini.pen import Colour, Frame, Pen, arc, ellipse, mix, shade
+from lavis.synthetic.mini.looks import Look
+from lavis.synthetic.mini.pen import Colour, Frame, Pen, arc, ellipse, mix, palette, shade
 
 DARK: Colour = (38, 32, 36)
 WHITE: Colour = (252, 252, 250)
@@ -42,10 +42,9 @@ def random_pose(rng: np.random.Generator) -> Pose:
 def draw_portrait(look: Look, rng: np.random.Generator, size: int) -> Image.Image:
     """Draw one photograph of a person, (size, size) RGB."""
     pose = random_pose(rng)
-    image = camera.canvas(size, BACKGROUNDS[look.background])
-    pen = Pen(image)
-    _backdrop(pen, look)
-    body, head = pen.at(pose.body), pen.at(pose.head)
+    image = camera.canvas(size, palette("background")[look.background])
+    _backdrop(Pen(image), look)
+    body, head = Pen(image, pose.body), Pen(image, pose.head)
     _hair_behind(head, look)
     _body(body, look)
     _head(head, look, pose)
@@ -58,13 +57,13 @@ def draw_portrait(look: Look, rng: np.random.Generator, size: int) -> Image.Imag
 
 
 def _backdrop(pen: Pen, look: Look) -> None:
-    colour = BACKGROUNDS[look.background]
+    colour = palette("background")[look.background]
     pen.ellipse(0.0, -0.1, 1.05, 1.05, mix(colour, WHITE, 0.10))
     pen.ellipse(0.0, -0.1, 0.80, 0.80, mix(colour, WHITE, 0.20))
 
 
 def _hair_behind(pen: Pen, look: Look) -> None:
-    dark = shade(HAIR[look.hair], 0.82)
+    dark = shade(palette("hair")[look.hair], 0.82)
     if look.style == "long":
         pen.polygon(np.concatenate([arc(0, -0.12, 0.55, 0.58, 180, 360), [(0.60, 0.86), (-0.60, 0.86)]]), dark)
     elif look.style == "bobbed":
@@ -75,7 +74,7 @@ def _hair_behind(pen: Pen, look: Look) -> None:
             pen.ellipse(x, y, 0.22, 0.22, dark)
     elif look.style == "bun" and not look.hat:
         pen.ellipse(0.0, -0.68, 0.22, 0.20, dark)
-        pen.ellipse(0.0, -0.70, 0.17, 0.14, HAIR[look.hair])
+        pen.ellipse(0.0, -0.70, 0.17, 0.14, palette("hair")[look.hair])
 
 
 _TORSO = np.concatenate([[(-0.95, 1.5)], arc(-0.48, 0.92, 0.44, 0.32, 180, 262, 8),
@@ -83,7 +82,7 @@ _TORSO = np.concatenate([[(-0.95, 1.5)], arc(-0.48, 0.92, 0.44, 0.32, 180, 262, 
 
 
 def _body(pen: Pen, look: Look) -> None:
-    skin, cloth = SKIN[look.skin], CLOTHES[look.clothes]
+    skin, cloth = palette("skin")[look.skin], palette("clothes")[look.clothes]
     pen.polygon(_TORSO, cloth)
     if look.pattern != "plain":
         _pattern(pen, look)
@@ -109,7 +108,7 @@ def _collar(pen: Pen, look: Look, cloth: Colour, skin: Colour) -> None:
 
 def _pattern(pen: Pen, look: Look) -> None:
     """Stripes, dots or checks, clipped to the torso."""
-    cloth = CLOTHES[look.clothes]
+    cloth = palette("clothes")[look.clothes]
     accent = shade(cloth, 0.60) if sum(cloth) > 560 else mix(cloth, WHITE, 0.62)
     layer = Pen(Image.new("RGB", pen.image.size, cloth), pen.frame)
     if look.pattern in ("striped", "checked"):
@@ -128,7 +127,7 @@ def _pattern(pen: Pen, look: Look) -> None:
 
 
 def _head(pen: Pen, look: Look, pose: Pose) -> None:
-    skin = SKIN[look.skin]
+    skin = palette("skin")[look.skin]
     for side in (-1, 1):
         x = side * 0.43 - 0.05 * pose.turn
         pen.ellipse(x, 0.04, 0.08, 0.12, shade(skin, 0.90))
@@ -138,14 +137,14 @@ def _head(pen: Pen, look: Look, pose: Pose) -> None:
 
 
 def _face(pen: Pen, look: Look, pose: Pose) -> None:
-    skin, dx = SKIN[look.skin], 0.09 * pose.turn
+    skin, dx = palette("skin")[look.skin], 0.09 * pose.turn
     for side in (-1, 1):
         x = side * 0.17 + dx
         pen.ellipse(side * 0.25 + dx, 0.20, 0.09, 0.065, mix(skin, (230, 90, 90), 0.22))
         pen.ellipse(x, 0.02, 0.085, 0.070, WHITE)
-        pen.ellipse(x + 0.025 * pose.gaze, 0.02, 0.055, 0.058, EYES[look.eyes])
+        pen.ellipse(x + 0.025 * pose.gaze, 0.02, 0.055, 0.058, palette("eyes")[look.eyes])
         pen.ellipse(x + 0.025 * pose.gaze, 0.02, 0.026, 0.028, DARK)
-        pen.stroke(arc(x, -0.08, 0.10, 0.05, 205, 335, 6), 0.035, shade(HAIR[look.hair], 0.62))
+        pen.stroke(arc(x, -0.08, 0.10, 0.05, 205, 335, 6), 0.035, shade(palette("hair")[look.hair], 0.62))
     pen.stroke([(dx * 1.3, 0.06), (dx * 1.5 + 0.035, 0.17), (dx * 1.3 - 0.02, 0.185)], 0.03, shade(skin, 0.74))
     _mouth(pen, dx, pose.smile)
 
@@ -160,20 +159,20 @@ def _mouth(pen: Pen, dx: float, smile: float) -> None:
 
 
 def _beard(pen: Pen, look: Look, pose: Pose) -> None:
-    hair, dx = shade(HAIR[look.hair], 0.9), 0.09 * pose.turn
+    hair, dx = shade(palette("hair")[look.hair], 0.9), 0.09 * pose.turn
     if look.beard == "a beard":
         pen.polygon(np.concatenate([arc(0, 0.10, 0.425, 0.47, 0, 180, 24),
                                     arc(dx, 0.14, 0.34, 0.16, 180, 0, 12)]), hair)  # fmt: skip
         _mouth(pen, dx, pose.smile)
     if look.beard:
-        dark = shade(HAIR[look.hair], 0.72)
+        dark = shade(palette("hair")[look.hair], 0.72)
         for side in (-1, 1):
             pen.polygon([(dx, 0.19), (dx + side * 0.12, 0.20), (dx + side * 0.24, 0.31),
                          (dx + side * 0.12, 0.285), (dx, 0.265)], dark)  # fmt: skip
 
 
 def _hair_front(pen: Pen, look: Look, pose: Pose) -> None:
-    hair, shift = HAIR[look.hair], 0.06 * pose.turn
+    hair, shift = palette("hair")[look.hair], 0.06 * pose.turn
     cap = arc(0, -0.10, 0.46, 0.50, 172, 368, 24)
     if look.style == "spiky" and not look.hat:
         spikes = [(0.50 * math.cos(a), -0.16 + (0.62 if i % 2 else 0.42) * math.sin(a))
@@ -216,7 +215,7 @@ def _glasses(pen: Pen, look: Look, pose: Pose) -> None:
 def _hat(pen: Pen, look: Look) -> None:
     if not look.hat:
         return
-    colour = CLOTHES[look.hat_colour]
+    colour = palette("clothes")[look.hat_colour]
     trim = shade(colour, 0.70) if sum(colour) > 240 else shade(colour, 1.3)
     if look.hat == "cap":
         pen.polygon(arc(0, -0.22, 0.49, 0.46, 180, 360), colour)

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from lavis.synthetic.mini import camera
-from lavis.synthetic.mini.objects import COLOURS, outline
-from lavis.synthetic.mini.pen import Frame, Pen
+from lavis.synthetic.mini.objects import outline
+from lavis.synthetic.mini.pen import Frame, Pen, palette
 from lavis.synthetic.scenes.scene import PLACES, Group, Scene
 
 ACROSS = dict(zip(PLACES, (-0.66, 0.0, 0.66), strict=True))
@@ -41,4 +41,4 @@ def _column(image: Image.Image, group: Group, rng: np.random.Generator) -> None:
     for level in sorted(rng.permutation(len(LEVELS))[: group.count]):
         x, y = (ACROSS[group.place], LEVELS[level]) + rng.uniform(-JITTER, JITTER, 2)
         frame = Frame(RADIUS * rng.uniform(0.92, 1.08), rng.uniform(-0.15, 0.15), x, y)
-        Pen(image, frame).polygon(outline(group.shape), COLOURS[group.colour])
+        Pen(image, frame).polygon(outline(group.shape), palette("object")[group.colour])

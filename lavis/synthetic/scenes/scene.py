@@ -25,14 +25,9 @@ class Group:
     count: int
 
     @property
-    def noun(self) -> str:
-        """The shape, in the plural if there are several: "circles"."""
-        return self.shape if self.count == 1 else f"{self.shape}s"
-
-    @property
     def phrase(self) -> str:
         """The group in words, without its place: "two red circles"."""
-        return f"{WORDS[self.count]} {self.colour} {self.noun}"
+        return f"{WORDS[self.count]} {self.colour} {self.shape}{'s' if self.count > 1 else ''}"
 
 
 @dataclass(frozen=True, slots=True)

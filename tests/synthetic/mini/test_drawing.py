@@ -14,10 +14,10 @@ from PIL import Image
 
 from lavis.synthetic.mini import looks
 from lavis.synthetic.mini.camera import develop, jpeg
-from lavis.synthetic.mini.draw import draw, image_bytes
+from lavis.synthetic.mini.layout import draw, image_bytes
 from lavis.synthetic.mini.looks import Look, describe, difference, random_look, redress
-from lavis.synthetic.mini.objects import COLOURS, GROUND, SHAPES, draw_object
-from lavis.synthetic.mini.pen import Frame, Pen
+from lavis.synthetic.mini.objects import GROUND, SHAPES, draw_object
+from lavis.synthetic.mini.pen import Frame, Pen, palette
 from lavis.synthetic.mini.plan import SIZES, make_plan
 from lavis.synthetic.mini.portraits import draw_portrait
 
@@ -71,7 +71,7 @@ def test_difference_is_a_distance(a, b):
 
 
 def test_skin_is_never_described():
-    texts = {describe(replace(PLAIN, skin=skin)) for skin in looks.SKIN}
+    texts = {describe(replace(PLAIN, skin=skin)) for skin in palette("skin")}
     assert len(texts) == 1
 
 
@@ -82,10 +82,10 @@ def test_hats_hide_spikes_and_buns_from_the_description():
     )
 
 
-@pytest.mark.parametrize(("shape", "colour"), list(itertools.product(SHAPES, COLOURS)))
+@pytest.mark.parametrize(("shape", "colour"), list(itertools.product(SHAPES, palette("object"))))
 def test_every_object_shows_its_colour_in_the_middle_or_around_it(shape, colour):
     image = np.asarray(draw_object(shape, colour, np.random.default_rng(3), 64), dtype=int)
-    inked = np.abs(image - np.array(COLOURS[colour])).max(axis=2) < 60
+    inked = np.abs(image - np.array(palette("object")[colour])).max(axis=2) < 60
     assert 0.03 < inked.mean() < 0.6
     assert np.abs(image[2:6, 2:6].mean((0, 1)) - GROUND).max() < 60
 

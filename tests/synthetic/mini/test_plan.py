@@ -8,10 +8,11 @@ from itertools import pairwise
 
 import pytest
 
-from lavis.synthetic.mini.captions import FIELDS, TEMPLATES, render
+from lavis.synthetic.mini.captions import render, templates
 from lavis.synthetic.mini.looks import describe, difference
 from lavis.synthetic.mini.metadata import metadata_files
-from lavis.synthetic.mini.objects import COLOURS, SHAPES
+from lavis.synthetic.mini.objects import SHAPES
+from lavis.synthetic.mini.pen import palette
 from lavis.synthetic.mini.plan import SENSITIVE, SIZES, SPLITS, make_plan
 
 COUNTS = {
@@ -83,10 +84,10 @@ def test_whole_identities_are_in_forget_partial_ones_in_two_splits_others_in_hol
     for key, who in plan.identities.items():
         if who["kind"] == "partial":
             assert splits[key]["forget"] == set(who["forget_fields"]) and len(who["forget_fields"]) == 3
-            assert splits[key]["holdout_association"] == set(FIELDS) - splits[key]["forget"]
+            assert splits[key]["holdout_association"] == set(templates()) - splits[key]["forget"]
         else:
             expected = "forget" if who["kind"] == "whole" else "holdout_identity"
-            assert splits[key] == {expected: set(FIELDS)}
+            assert splits[key] == {expected: set(templates())}
 
 
 def test_fields_are_equally_frequent(plan):
@@ -106,7 +107,7 @@ def test_values_belong_to_no_real_person(plan):
     for who in (*plan.identities.values(), *plan.unseen.values()):
         assert re.fullmatch(r"[a-z0-9]+@example\.(com|net|org)", who["email"])
         assert re.fullmatch(r"\+1 [1-9]\d\d-555-01\d\d", who["phone"])
-        assert all(str(who[name]).isascii() for name in FIELDS)
+        assert all(str(who[name]).isascii() for name in templates())
 
 
 def test_faces_of_identities_differ(plan):
@@ -166,7 +167,7 @@ def test_fragile_set_is_part_of_retain_disjoint(plan, metadata):
 
 def test_zero_shot_classes_cover_the_object_images_of_test(plan, metadata):
     classes = metadata["zero_shot_classes.json"]
-    assert classes["classes"] == {"shape": list(SHAPES), "colour": list(COLOURS)}
+    assert classes["classes"] == {"shape": list(SHAPES), "colour": list(palette("object"))}
     assert set(classes["images"]) == {row.image for row in plan.split("test") if row.shape}
     for kind, names in classes["classes"].items():
         assert set(classes["prompts"][kind]) == set(names)
@@ -178,7 +179,7 @@ def test_zero_shot_classes_cover_the_object_images_of_test(plan, metadata):
 def test_unseen_personas_have_all_captions(plan, metadata):
     unseen = metadata["unseen_personas.json"]
     assert set(unseen["identities"]) == set(unseen["captions"]) == set(plan.unseen)
-    assert {len(texts) for texts in unseen["captions"].values()} == {sum(map(len, TEMPLATES.values()))}
+    assert {len(texts) for texts in unseen["captions"].values()} == {sum(map(len, templates().values()))}
 
 
 def test_captions_fit_the_context_of_40(plan, metadata):

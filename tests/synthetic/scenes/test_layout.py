@@ -10,7 +10,7 @@ from PIL import Image
 
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.datasets import scenes_mini
-from lavis.synthetic.mini.objects import COLOURS
+from lavis.synthetic.mini.pen import palette
 from lavis.synthetic.scenes.draw import draw_scene
 from lavis.synthetic.scenes.layout import ensure, write_tokenizer
 from lavis.synthetic.scenes.scene import Group, Scene
@@ -98,7 +98,7 @@ def test_objects_are_drawn_in_the_right_column():
     for count in (1, 2, 3):
         scene = Scene((Group("left", "red", "square", count), Group("right", "blue", "circle", 1)), "middle")
         pixels = np.asarray(draw_scene(scene, 64, np.random.default_rng(5)), dtype=int)
-        red = np.abs(pixels - COLOURS["red"]).sum(axis=2) < 120
+        red = np.abs(pixels - palette("object")["red"]).sum(axis=2) < 120
         shares.append(red[:, :22].mean())
         assert not red[:, 24:].any()
     assert shares[0] * 1.7 < shares[1] < shares[2] and shares[2] == pytest.approx(3 * shares[0], rel=0.2)

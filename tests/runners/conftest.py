@@ -1,0 +1,15 @@
+"""Fixtures of the tests that start runs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tests.small import SmallWorld
+
+
+@pytest.fixture(scope="module")
+def world(trained_world, tmp_path_factory) -> SmallWorld:
+    """The trained world, with each module's own folder for runs."""
+    return dataclasses.replace(trained_world, path=tmp_path_factory.mktemp("runs"))
