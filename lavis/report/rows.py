@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lavis.common.errors import DataError
 from lavis.common.results import read_results
 from lavis.report.numbers import Row, is_number
 
@@ -17,6 +18,7 @@ KEPT = (
 )
 NO_LOSS = ("train_lr", "train_seconds", "train_waiting", "train_grad_norm")
 RELEARNING = "relearning.json"
+EVALUATIONS = "evaluations"
 Series = dict[str, list[tuple[float, float]]]
 
 
@@ -25,6 +27,18 @@ def row_from_folder(folder: Path, name: str | None = None) -> Row:
     results = read_results(folder / "results.json")
     row = {"name": name or results["name"], "seed": results["seed"], **{key: results[key] for key in KEPT}}
     return {**row, "folder": folder.as_posix()}
+
+
+def other_evaluations(folder: Path, name: str) -> list[Row]:
+    """A run's rows on other data than its own (lavis/tasks/evaluations.py); the folder's name stands for the task.
+
+    Results that cannot be read are left out: the run itself is not doubtful because of them.
+    """
+    rows = []
+    for path in sorted(folder.glob(f"{EVALUATIONS}/*/results.json")):
+        with contextlib.suppress(DataError):
+            rows.append({**row_from_folder(path.parent, name), "task": path.parent.name})
+    return rows
 
 
 def broken_row(folder: Path, name: str, seed: int | None, error: object, **setting: Any) -> Row:

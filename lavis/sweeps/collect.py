@@ -14,7 +14,7 @@ from lavis.common.errors import DataError, MissingFile
 from lavis.report.gallery import Gallery, build_gallery
 from lavis.report.numbers import Row, by_setting
 from lavis.report.page import Report, write_report
-from lavis.report.rows import broken_row, losses, relearning, row_from_folder
+from lavis.report.rows import broken_row, losses, other_evaluations, relearning, row_from_folder
 from lavis.report.verdicts import VerdictRules
 from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.plan import Cell, Setting, compose, expand, reference_seeds, settings
@@ -35,6 +35,7 @@ def make_report(sweep: SweepConfig, failures: Sequence[str] = (), made_by: Seque
     rows = [row for setting in settings(sweep) for row in setting_rows(sweep, setting, cells, problems)]
     if not rows:
         raise MissingFile(f"{sweep.source}: there are no results yet; run: python bash/run.py {sweep.source}")
+    rows += [other for row in rows for other in other_evaluations(Path(row["folder"]), row["name"])]
     rules = VerdictRules.from_dict(sweep.verdict, sweep.source)
     report = Report(rows, problems=problems, made_by=made_by, rules=rules)
     report.losses = {row["folder"]: losses(Path(row["folder"])) for row in rows}

@@ -15,8 +15,7 @@ from typing import Any
 from lavis.common.errors import DataError
 from lavis.common.results import FILE_NAME, read_results, write_results
 from lavis.datasets.annotations import Entry
-
-FOLDER = "evaluations"
+from lavis.report.rows import EVALUATIONS
 
 
 def split_digests(splits: Mapping[str, Sequence[Entry]]) -> dict[str, str]:
@@ -35,7 +34,7 @@ def evaluation_folder(run_folder: Path, task: str, data: Mapping[str, Any]) -> P
     """
     former = _existing(run_folder / FILE_NAME)
     own = former is not None and former["task"] == task and _agree(former.get("data") or data, data)
-    return run_folder if own else run_folder / FOLDER / f"{task}-{_digest(sorted(data['splits'].items()))}"
+    return run_folder if own else run_folder / EVALUATIONS / f"{task}-{_digest(sorted(data['splits'].items()))}"
 
 
 def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -53,7 +52,7 @@ def record_evaluation(folder: Path, content: Mapping[str, Any]) -> None:
     former = _existing(own)
     if former is not None and "train" in former["seconds"]:
         key = _digest(sorted(content["data"]["splits"].items()))
-        write_results(folder / FOLDER / f"{content['task']}-{key}.json", content)
+        write_results(folder / EVALUATIONS / f"{content['task']}-{key}.json", content)
         content = merged(former, content)
     write_results(own, content)
 
