@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -37,6 +38,9 @@ STORAGES = {
 LISTS = ("int", "double", "bool", "tensor")
 UNREADABLE = (pickle.UnpicklingError, zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, RuntimeError)
 
+# What zipfile raises where a file is no archive, or its directory is damaged
+DAMAGED = (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError, struct.error, IndexError)
+
 
 def is_archive(path: Path) -> bool:
     """Whether a file is a TorchScript archive, which has a table of constants that torch.save does not write."""
@@ -44,10 +48,13 @@ def is_archive(path: Path) -> bool:
 
 
 def class_names(path: Path) -> frozenset[str]:
-    """The names of the classes of an archive's modules."""
-    with zipfile.ZipFile(path) as archive:
-        tree = archive.read(_entry(path, "data.pkl") or "data.pkl")
-    called = (argument for code, argument, _ in pickletools.genops(tree) if code.name == "GLOBAL")
+    """The names of the classes of an archive's modules; none if it is damaged, which reading its weights will say."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            tree = archive.read(_entry(path, "data.pkl") or "data.pkl")
+        called = [argument for code, argument, _ in pickletools.genops(tree) if code.name == "GLOBAL"]
+    except (*DAMAGED, *UNREADABLE):
+        return frozenset()
     return frozenset(str(argument).rsplit(" ", 1)[-1] for argument in called)
 
 
@@ -116,7 +123,8 @@ def _tensors(module: Any, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _entry(path: Path, name: str) -> str | None:
     """The archive's entry of this name in its top folder; None where there is none, or the file is no archive."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return next((entry for entry in archive.namelist() if entry.split("/")[1:] == [name]), None)
+    except DAMAGED:
         return None
-    with zipfile.ZipFile(path) as archive:
-        return next((entry for entry in archive.namelist() if entry.split("/")[1:] == [name]), None)

@@ -23,8 +23,9 @@ from lavis.common.errors import DataError, MissingFile
 from lavis.datasets.annotations import read_annotations
 from lavis.datasets.pairs import PairDataset
 from lavis.images.pixel_cache import Caching
+from lavis.images.samples import samples
 from lavis.images.store import ImageStore
-from lavis.images.tars import TarStore, members, samples, tar_files
+from lavis.images.tars import TarStore, members, tar_files
 from lavis.processors.base import build_processor
 from tests.processes import run
 from tests.small import write_world
