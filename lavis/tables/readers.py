@@ -175,9 +175,7 @@ def _library() -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise ConfigError(
-            "this source is read by the `datasets` package: pip install multidelete-salmu[data] (or: pip install datasets)"
-        ) from error
+        raise ConfigError("this source is read by the `datasets` package: pip install datasets") from error
     return datasets
 
 
