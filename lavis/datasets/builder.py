@@ -243,12 +243,15 @@ class PairBuilder:
         return self._dataset_class(stage)(
             entries,
             self.store,
-            self._processor("vis_processor", stage),
-            self._processor("text_processor", stage),
+            *self.processors(stage),
             seed=self.run.seed,
             on_bad_image=self.run.on_bad_image,
             cache=self._caching(),
         )
+
+    def processors(self, stage: str) -> tuple[Any, Any]:
+        """The image and the text processor of a stage."""
+        return self._processor("vis_processor", stage), self._processor("text_processor", stage)
 
     def _caching(self) -> Caching:
         config = self.config

@@ -13,7 +13,6 @@ from lavis.common.errors import DataError
 from lavis.common.files import read_json
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import HOLDOUTS, PairBuilder
-from lavis.datasets.imagenet import ImageNet
 from lavis.datasets.metadata import FRAGILE, IDENTITIES, read_fragile, read_identities
 from lavis.datasets.partition import evenly
 from lavis.evaluation.context import Context, PairContext
@@ -56,7 +55,6 @@ class BenchmarkData:
         self.people = read_identities(self.metadata) if self.has(IDENTITIES) else {}
         self.df = self.builder.partition().df if self.builder.forgets else self.splits["forget"]
         self.whole, self.partial = self._whole_and_partial()
-        self.imagenet = self._imagenet()
         self.texts = self.bank.texts
         self._parts: dict[str, Part] = {}
 
@@ -67,13 +65,6 @@ class BenchmarkData:
         sensitive = [*self.splits["forget"], *self.splits["holdout_association"]]
         whole, partial = ({self.df[row].image for row in rows} for rows in whole_and_partial(self.df, sensitive))
         return whole, partial
-
-    def _imagenet(self) -> ImageNet | None:
-        """The images of run.imagenet, listed and checked now, so that a wrong path is reported before any work."""
-        if not self.run.imagenet:
-            return None
-        processor = self.bank.dataset(self.splits["forget"][:1]).image_processor
-        return ImageNet(self.run.imagenet, processor, self.run.num_workers)
 
     def has(self, name: str) -> bool:
         """True if the data set has this metadata file."""

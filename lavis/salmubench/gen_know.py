@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from lavis.common.registry import registry
+from lavis.datasets.annotations import Entry
+from lavis.datasets.imagenet import ImageNet
 from lavis.embedding.bank import FeatureBank
 from lavis.embedding.embed import embed_captions
 from lavis.embedding.feature_store import key_of
+from lavis.evaluation.context import Context, PairContext
 from lavis.evaluation.metric import DISTANCE, HEADLINE, UP, Column, NotMeasured
+from lavis.evaluation.zero_shot import class_features, top1
 from lavis.salmubench.data import BenchmarkData
 from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, ten_column
-from lavis.salmubench.zero_shot import class_features, top1
 
 KEY = PREFIX + "gen_know"
 
@@ -66,12 +71,25 @@ class ImageNetAccuracy(SalmuMetric):
     )
     order = 107
 
-    def values(self, data: BenchmarkData) -> Numbers:
-        if data.imagenet is None:
-            raise NotMeasured("run.imagenet does not name ImageNet-1k's validation images")
-        classes = classifier(data.bank)
-        rows = data.bank.images_from(data.imagenet, "ImageNet")
-        return {"imagenet": top1(rows, classes, data.imagenet.labels, "GenKnow")}
+    def __call__(self, context: Context) -> Numbers:
+        """Of any data set: only its image processor is used."""
+        images = context.shared(open_imagenet)
+        assert isinstance(context, PairContext)
+        rows = context.bank.images_from(images, "ImageNet")
+        return {f"{PREFIX}imagenet": top1(rows, classifier(context.bank), images.labels, "GenKnow")}
+
+    def images(self, context: Context) -> Sequence[Sequence[Entry]]:
+        if context.run.imagenet:
+            context.shared(open_imagenet)  # a wrong path is reported before any work
+        return ()
+
+
+def open_imagenet(context: Context) -> ImageNet:
+    """The images of run.imagenet. Raises NotMeasured, MissingFile, DataError."""
+    run = context.run
+    if not run.imagenet:
+        raise NotMeasured("run.imagenet does not name ImageNet-1k's validation images")
+    return ImageNet(run.imagenet, context.builder.processors("eval")[0], run.num_workers)
 
 
 def classifier(bank: FeatureBank) -> torch.Tensor:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lavis.common.registry import registry
 from lavis.evaluation.metric import DOWN
+from lavis.evaluation.zero_shot import top1
 from lavis.salmubench.data import BenchmarkData
 from lavis.salmubench.metric import Numbers, SalmuMetric, need_people, ten_column
 from lavis.salmubench.splits import name_of
-from lavis.salmubench.zero_shot import top1
 
 PROMPTS = {"name": "{name}", "photo": "a photo of {name}"}
 

@@ -257,6 +257,9 @@ class RunConfig(Section):
     )
     feature_cache_gb: float = setting(2.0, "GB limit of that folder; the oldest go first", above=0, affects=NOTHING)
     imagenet: str | None = setting(None, "ImageNet-1k validation: class folders, *.tar, *.parquet", affects=RESULTS)
+    zero_shot: str | None = setting(
+        None, "folder with one folder of images per class, for the metric zero_shot", affects=RESULTS
+    )
     salmubench: SalmubenchConfig = setting(SalmubenchConfig(), "what SALMUBench leaves open")
     relearn: RelearnConfig = setting(RelearnConfig(), "how relearning is measured")
     jobs: dict[str, Any] = setting({}, "settings per job: original, compromised, …, or a method", affects=NOTHING)

@@ -11,7 +11,7 @@ import torch
 
 from lavis.common.errors import DataError
 from lavis.datasets.salmu_mini import SalmuTinyBuilder
-from lavis.salmubench.gen_know import ImageNetAccuracy
+from lavis.salmubench.gen_know import ImageNetAccuracy, open_imagenet
 from lavis.salmubench.layout import public_layout
 from lavis.settings.config import load_config
 from tests.datasets.imagenet_files import write_folders
@@ -109,7 +109,7 @@ def test_imagenet_by_loops(builder, tmp_path):
     write_folders(tmp_path, [0, 1, 1, 340, 999])
     run = dataclasses.replace(builder.run, imagenet=str(tmp_path), batch_size_eval=512)
     source = benchmark_of(Projection(), builder, run)
-    imagenet, model = source.imagenet, Projection()
+    imagenet, model = source.context.shared(open_imagenet), Projection()
     classes = []
     for name in IMAGENET_CLASSNAMES:
         rows = model.encode_text(model.tokenize([form(name) for form in OPENAI_IMAGENET_TEMPLATES])).double()
@@ -117,13 +117,13 @@ def test_imagenet_by_loops(builder, tmp_path):
     images = [model.encode_image(imagenet.pixels([number]))[0].tolist() for number in range(5)]
     scores = [[cosine(image, row) for row in classes] for image in images]
     right = sum(max(own) == own[label] for own, label in zip(scores, imagenet.labels, strict=True))
-    assert ImageNetAccuracy().values(source) == {"imagenet": right / 5}
+    assert ImageNetAccuracy()(source.context) == {"salmubench_imagenet": right / 5}
     imagenet.labels = [own.index(max(own)) for own in scores]
-    assert ImageNetAccuracy().values(source) == {"imagenet": 1.0}
+    assert ImageNetAccuracy()(source.context) == {"salmubench_imagenet": 1.0}
     source.bank.model.break_image = torch.ones_like
     broken = benchmark_of(source.bank.model, builder, run)
     with pytest.raises(DataError, match="collapsed"):
-        ImageNetAccuracy().values(broken)
+        ImageNetAccuracy()(broken.context)
 
 
 def test_what_is_missing_is_left_out(builder, caplog):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lavis.common.errors import DataError
-from lavis.salmubench.zero_shot import class_features, top1
+from lavis.evaluation.zero_shot import class_features, top1
 from tests.salmubench.rows import cosine, rows
 
 
