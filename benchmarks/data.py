@@ -1,10 +1,10 @@
-"""Reading 512-pixel JPEGs for two epochs: decoded every time against kept in memory or on disk.
+"""Reading 512-pixel JPEGs for two epochs: decoded every time, or cached in memory or on disk.
 
     OMP_NUM_THREADS=1 python benchmarks/data.py --out benchmarks/results/data.json
 
-Every way reads the same pictures in the same shuffled batches, in a process of its own; the ways alternate. "later run"
-is the first epoch of another process that finds the disk cache of an earlier one. Plain is what a usual loader does:
-Pillow opens, decodes and resizes every picture in every epoch.
+Every variant reads the same images in the same shuffled batches, in a process of its own; the variants alternate.
+"later run" is the first epoch of another process that finds the disk cache of an earlier one. Plain is what a usual loader does:
+Pillow opens, decodes and resizes every image in every epoch.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""A whole unlearning run, from 512-pixel JPEGs to recall: `unlearn.py` against a plain script.
+"""A whole unlearning run, from 512-pixel JPEGs to recall: `unlearn.py` compared with a plain script.
 
     OMP_NUM_THREADS=1 python benchmarks/end_to_end.py --out benchmarks/results/end_to_end.json
 
 Both start from the same weights and the same files, run vlul for the same number of steps of 16 + 16 pairs, write a
-checkpoint after each epoch and end with recall@1 on test, Df and Dr. The plain script decodes every picture in every
-epoch, embeds the frozen teacher anew for every batch, Df and Dr one after the other, captions at 77 positions, and
-ranks by sorting an n × n matrix. Ours is the command that a user types, start-up included, with its decoded pictures
-kept in memory. Each run is a process of its own; the two alternate.
+checkpoint after each epoch and end with recall@1 on test, Df and Dr. The plain script decodes every image in every
+epoch, runs the frozen teacher on every batch, Df and Dr one after the other, captions at 77 positions, and ranks by
+sorting an n × n matrix. Ours is the command that a user types, start-up included, with decoded images cached in
+memory. Each run is a process of its own; the two alternate.
 """
 
 from __future__ import annotations
@@ -124,11 +124,11 @@ def _rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def _loaded(folder: Path, rows: list[dict[str, Any]], device: str) -> dict[str, Any]:
-    """Decoded, resized and cropped pictures (n, 3, 224, 224) in 0..1, and captions."""
+    """Decoded, resized and cropped images (n, 3, 224, 224) in 0..1, and captions."""
     resize = transforms.Resize(224, interpolation=transforms.InterpolationMode.BICUBIC)
     read = transforms.Compose([resize, transforms.CenterCrop(224), transforms.ToTensor()])
-    pictures = [read(Image.open(folder / "images" / row["image"]).convert("RGB")) for row in rows]
-    return {"images": torch.stack(pictures).to(device), "captions": [row["caption"][0] for row in rows]}
+    images = [read(Image.open(folder / "images" / row["image"]).convert("RGB")) for row in rows]
+    return {"images": torch.stack(images).to(device), "captions": [row["caption"][0] for row in rows]}
 
 
 @torch.no_grad()

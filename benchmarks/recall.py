@@ -29,7 +29,7 @@ from lavis.evaluation.membership import mia_auc, pair_scores  # noqa: E402
 from lavis.evaluation.retrieval import recall_summary, retrieval_metrics_from_features  # noqa: E402
 
 KINDS = ("features", "full", "blocked")
-NOISE = 6.0  # length of the noise beside the image's unit vector: at 30,468 pairs the recall@1 lies mid-range
+NOISE = 6.0  # length of the noise added to the image's unit vector: at 30,468 pairs the recall@1 is mid-range
 
 
 def main() -> None:

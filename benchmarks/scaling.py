@@ -6,7 +6,7 @@
 
 Counted, on torch's meta device, for each architecture: parameters, operations of a step with pairs on both sides
 (forward and backward, stored teacher, captions of --tokens positions). Given: the rate at which one device computes and
-the bytes a second that leave it in a reduction. Model: a step of W devices computes for t = operations / rate; its
+the bytes per second that leave it in a reduction. Model: a step of W devices computes for t = operations / rate; its
 reduction moves 2 (W - 1) / W times the gradients' bytes from each device; between no overlap and full overlap with the
 backward pass (two thirds of t), a step takes t + r or max(t, t / 3 + r). --check runs real processes (gloo) and holds
 the measured time against both ends.
@@ -203,7 +203,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--flops-per-second", type=float, default=4e14, help="of one device (an assumption: measure it)"
     )
-    parser.add_argument("--link", type=float, default=4e10, help="bytes a second out of one device (an assumption)")
+    parser.add_argument("--link", type=float, default=4e10, help="bytes per second out of one device (an assumption)")
     parser.add_argument("--check", action="store_true", help="hold the model against real processes on this machine")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", help="JSON file to write")

@@ -287,7 +287,7 @@ def _reset_peak(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew at what is held now
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak to what is allocated now
 
 
 def _peak(device: str) -> float:

@@ -56,7 +56,7 @@ def _write_salmu(root: Path, lists: Path) -> None:
 
 
 def _draw(images: Path, split: str, count: int) -> list[dict]:
-    """`count` file names over 16 different 512-pixel pictures (links beyond those)."""
+    """`count` file names over 16 different 512-pixel images (links beyond those)."""
     folder = images / split
     folder.mkdir(parents=True)
     rows = []

@@ -15,7 +15,7 @@ from lavis.common.registry import registry
 from lavis.tables.sources import FORMATS
 
 CONFIG = "config.yaml"
-# What suits a published CLIP and a forget set of some hundred pictures; every key of `run:` can be given instead.
+# A start for a published CLIP and a forget set of a few hundred images; every key of `run:` can be given instead.
 DEFAULTS: dict[str, Any] = {
     "init_lr": 1e-5,
     "lr_sched": "linear_warmup_step_cosine_lr",

@@ -58,7 +58,7 @@ def _write_failure(path: Path, error: BaseException) -> str:
 def load_file(path: str | Path, *, lazily: bool = False) -> Any:
     """The content of a .safetensors, torch or TorchScript file, on the CPU; pickled code is refused, not run.
 
-    lazily: tensors are read from the disk when they are used, for a look at what else the file holds. Raises
+    lazily: tensors are read from the disk when they are used, to look at the rest of the file. Raises
     MissingFile, and CheckpointError for a truncated file, one with other objects than tensors, and what is no weights.
     """
     path = Path(path)
@@ -76,7 +76,7 @@ def load_file(path: str | Path, *, lazily: bool = False) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"checkpoint {path} was refused: it is no plain file of tensors, and unpickling it could execute code. "
+            f"checkpoint {path} was refused: it is not a plain file of tensors, and unpickling it could execute code. "
             "Ask its author for a .safetensors file or a state dict"
         ) from error
     except Exception as error:
@@ -153,7 +153,7 @@ def newest(folder: Path) -> Path | None:
 
 
 def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that can be read; damaged ones are named in the log and passed over.
+    """The newest checkpoint that can be read; damaged ones are named in the log and skipped.
 
     None where there is no checkpoint. Raises CheckpointError where there are some and all are damaged.
     """

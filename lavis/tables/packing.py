@@ -132,7 +132,7 @@ class _Names:
 
 
 def _ending(content: bytes) -> str:
-    """The usual ending of an image's format; .jpg for what is no image, which is found out when it is read."""
+    """The usual ending of an image's format; .jpg for other content, which is reported when it is read."""
     try:
         with Image.open(io.BytesIO(content), formats=tuple(ENDING_OF)) as image:
             return ENDING_OF[str(image.format)]

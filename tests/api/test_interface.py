@@ -13,7 +13,7 @@ from PIL import Image
 
 import lavis
 from lavis.common.errors import ConfigError, DataError, MissingFile
-from tests.hub.folders import CAPTIONS, PLAIN, open_clip_embeddings, open_clip_folder, pictures, transformers_folder
+from tests.hub.folders import CAPTIONS, PLAIN, noise_images, open_clip_embeddings, open_clip_folder, transformers_folder
 from tests.tables.people import people_rows, write_csv, write_photos
 
 FAST = {"num_workers": 0, "device": "cpu", "init_lr": 1e-3, "feature_cache": None}
@@ -57,7 +57,7 @@ def test_importing_takes_no_time_and_no_torch():
 def test_a_model_and_its_processors(world):
     source = open_clip_folder(world / "loaded", PLAIN)
     model, vis, txt = lavis.load_model_and_preprocess("clip", source, is_eval=True, device="cpu")
-    images = torch.stack([vis["eval"](picture) for picture in pictures()])
+    images = torch.stack([vis["eval"](picture) for picture in noise_images()])
     tokens = model.tokenize([txt["eval"](caption) for caption in CAPTIONS])
     theirs = open_clip_embeddings(source)
     with torch.no_grad():

@@ -30,7 +30,7 @@ SIGLIP = {**PLAIN, "custom_text": True, "init_logit_scale": 2.3, "init_logit_bia
 TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
-def pictures() -> list[Image.Image]:
+def noise_images() -> list[Image.Image]:
     """Noise of several shapes."""
     draw = np.random.default_rng(0)
     shapes = [(40, 70), (90, 33), (32, 32)]
@@ -76,11 +76,11 @@ def open_clip_folder(folder: Path, model: dict[str, Any], preprocess: dict[str, 
 
 
 def open_clip_embeddings(source: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """What open_clip makes of `pictures` and `CAPTIONS`."""
+    """What open_clip makes of `noise_images` and `CAPTIONS`."""
     model, _, preprocess = open_clip.create_model_and_transforms(source, pretrained_text=False)
     model.eval()
     with torch.no_grad():
-        images = torch.stack([preprocess(picture) for picture in pictures()])
+        images = torch.stack([preprocess(picture) for picture in noise_images()])
         return model.encode_image(images), model.encode_text(open_clip.get_tokenizer(source)(CAPTIONS))
 
 
@@ -111,14 +111,14 @@ def transformers_folder(folder: Path, kind: str, words: int = 40) -> str:
 
 
 def transformers_embeddings(source: str, length: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
-    """What transformers makes of `pictures` and `CAPTIONS`."""
+    """What transformers makes of `noise_images` and `CAPTIONS`."""
     folder = source.removeprefix("local-dir:")
     model = transformers.AutoModel.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     options = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
     with torch.no_grad():
-        images = model.get_image_features(**processor(pictures(), return_tensors="pt"))
+        images = model.get_image_features(**processor(noise_images(), return_tensors="pt"))
         texts = model.get_text_features(**tokenizer(CAPTIONS, **options))
     return images.pooler_output, texts.pooler_output
 
@@ -131,7 +131,7 @@ def own_embeddings(**keys: Any) -> tuple[torch.Tensor, torch.Tensor]:
     model = ClipModel.from_config(config, recipe=recipe).eval()
     processor = build_processor(followed.vis_processor.eval, "image", "here")
     with torch.no_grad():
-        images = torch.stack([processor(picture) for picture in pictures()])
+        images = torch.stack([processor(picture) for picture in noise_images()])
         return model.encode_image(images), model.encode_text(model.tokenize(CAPTIONS))
 
 

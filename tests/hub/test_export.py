@@ -19,10 +19,10 @@ from tests.hub.folders import (
     PLAIN,
     SIGLIP,
     assert_equal,
+    noise_images,
     open_clip_embeddings,
     open_clip_folder,
     own_embeddings,
-    pictures,
     transformers_embeddings,
     transformers_folder,
 )
@@ -39,7 +39,7 @@ def library_embeddings(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     processor = transformers.CLIPImageProcessor.from_pretrained(folder)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (processor.image_mean, processor.image_std))
-    pixels = torch.stack([ClipImageEval(processor.crop_size["height"])(picture) for picture in pictures()])
+    pixels = torch.stack([ClipImageEval(processor.crop_size["height"])(picture) for picture in noise_images()])
     words = tokenizer(CAPTIONS, padding=True, truncation=True, return_tensors="pt")
     with torch.no_grad():
         images = model.get_image_features(pixel_values=(pixels / 255 - mean) / std)
