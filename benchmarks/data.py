@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/data.py --out benchmarks/results/data.json
 
 Every variant reads the same images in the same shuffled batches, in a process of its own; the variants alternate.
-"later run" is the first epoch of another process that finds the disk cache of an earlier one. Plain is what a usual loader does:
-Pillow opens, decodes and resizes every image in every epoch.
+"later run" is the first epoch of another process that finds the disk cache of an earlier one. Plain is what a usual
+loader does: Pillow opens, decodes and resizes every image in every epoch.
 """
 
 from __future__ import annotations
