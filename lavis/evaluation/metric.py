@@ -67,7 +67,7 @@ class Column:
     SEARCH (part of the distance by which settings are chosen). gap: name of the derived column with its absolute
     difference from the retrained model's value. public: its place in the public evaluator's file (part, metric, key).
     published: the values that the benchmark's paper prints for its Clean and Compromised models. instead_of: key of a
-    column that it replaces once any row has it.
+    column that it replaces once any row has it. optional: whether it is left out of its tables until any row has it.
     """
 
     key: str
@@ -84,6 +84,7 @@ class Column:
     public: tuple[str, str, str] | None = None
     published: tuple[str, str] | None = None
     instead_of: str = ""
+    optional: bool = False
 
 
 class Metric:

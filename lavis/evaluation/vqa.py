@@ -56,10 +56,16 @@ def _without_marks(text: str) -> str:
     return _STOP.sub("", result)
 
 
-def question_accuracy(prediction: str, given: Sequence[str]) -> float:
-    """Accuracy in [0, 1] of a predicted answer against people's answers (ten in VQA v2). Raises ValueError if none."""
+def question_accuracy(prediction: str, given: Sequence[str], rule: str = "paper") -> float:
+    """Accuracy in [0, 1] of a predicted answer against people's answers (ten in VQA v2). Raises ValueError if none.
+
+    rule: "paper" normalises every answer. "official" does as the published script: where all people give one and the
+    same string, theirs is not normalised, so that a unanimous "none", "the beach" or "t-shirt" can never be matched.
+    """
     if not given:
         raise ValueError("a question without answers cannot be scored")
+    if rule == "official" and len(given) > 1 and len(set(given)) == 1:
+        return float(normalise_answer(prediction) == given[0])
     if len(given) == 1:
         return float(normalise_answer(prediction) == normalise_answer(given[0]))
     wanted = normalise_answer(prediction)

@@ -14,7 +14,7 @@ from lavis.models.fused.classification import DistilledClassifier
 from lavis.models.fused.config import AlbefConfig, DistilledConfig, MomentumConfig, RetrievalConfig, VqaConfig
 from lavis.models.fused.momentum import MomentumModel
 from lavis.models.fused.retrieval import Contrast, FusedRetrieval, ModalityStates, TensorPair
-from lavis.models.fused.text import AttentionBlock, TextDecoder, TextEncoder, TextSizes
+from lavis.models.fused.text import AttentionBlock, Context, TextDecoder, TextEncoder, TextSizes
 from lavis.models.fused.vqa import FusedVqa
 
 
@@ -109,8 +109,8 @@ class PairedText(AlbefText):
             one, two = (self.layers[i].crossattention.self for i in (index, index + 1))
             two.key, two.value = one.key, one.value
 
-    def context_of(self, index: int, context: torch.Tensor) -> torch.Tensor:
-        return context[:, (index - self.fusion_layer) % 2]
+    def context_of(self, index: int, context: Context) -> Context:
+        return None if context is None else context[:, (index - self.fusion_layer) % 2]
 
 
 @registry.register_model("albef_nlvr")

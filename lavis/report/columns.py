@@ -89,13 +89,14 @@ def _tables(rows: Sequence[Row], benchmark: bool) -> list[Table]:
 
 
 def _members(group: Group, rows: Sequence[Row]) -> tuple[Column, ...]:
-    """A table's columns in order; a column replaces the one it is `instead_of` if any row has it.
+    """A table's columns in order. Once any row has it, an optional column is shown, or replaces the one it is `instead_of`.
 
     On the benchmark's own data it does so even before it was measured, because the published models have it.
     """
     columns = [column for column in report_columns() if group in column.groups]
     own_data = any(row.get("task") == published.TASK for row in rows)
     replaced = {c.instead_of for c in columns if c.instead_of and (own_data or has(rows, c.key))}
+    columns = [column for column in columns if not column.optional or has(rows, column.key)]
     shown = [c for c in columns if c.key not in replaced and (not c.instead_of or c.instead_of in replaced)]
     return tuple(sorted(shown, key=lambda column: column.order))
 

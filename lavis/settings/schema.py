@@ -248,6 +248,13 @@ class RunConfig(Section):
     num_ans_candidates: int = setting(
         128, "vqa: answers to rank, by their first token", least=1, affects=RESULTS, weights_if=chooses_epoch
     )
+    vqa_rule: str = setting(
+        "paper",
+        "vqa: answers are all normalised (paper), or not where ten people agree, as in the published script (official)",
+        choices=("paper", "official"),
+        affects=RESULTS,
+        weights_if=chooses_epoch,
+    )
     num_beams: int = setting(3, "vqa: beams of generation", least=1, affects=RESULTS, weights_if=chooses_epoch)
     on_bad_image: str = setting("fail", "unreadable images: fail, or skip (leave out)", choices=("fail", "skip"))
     checkpoint: str | None = setting(None, "evaluate.py: which weights", affects=NOTHING)

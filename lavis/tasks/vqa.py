@@ -27,7 +27,7 @@ class VqaTask(RowwiseTask):
     def measure(self, model: Any, inputs: Inputs, entries: list[Entry]) -> torch.Tensor:
         predictions = self._answers(model, inputs)
         given = [entry.extra["given"] for entry in entries]
-        right = [question_accuracy(*row) for row in zip(predictions, given, strict=True)]
+        right = [question_accuracy(*row, self.run.vqa_rule) for row in zip(predictions, given, strict=True)]
         sure = model.confidence(inputs).float()
         return torch.stack([torch.tensor(right).to(sure), sure], dim=1)
 

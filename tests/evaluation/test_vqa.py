@@ -74,3 +74,12 @@ def test_accuracy_follows_the_count_alone(answers):
 def test_a_question_without_answers_cannot_be_scored():
     with pytest.raises(ValueError, match="without answers"):
         question_accuracy("cat", [])
+
+
+@pytest.mark.parametrize("answer", ["none", "the beach", "t-shirt"])
+def test_the_published_script_cannot_match_unanimous_answers_that_it_would_normalise(answer):
+    assert question_accuracy(answer, [answer] * 10) == 1.0
+    assert question_accuracy(answer, [answer] * 10, "official") == 0.0
+    assert question_accuracy("yes", ["yes"] * 10, "official") == question_accuracy("yes", ["yes"] * 10) == 1.0
+    mixed = [answer] * 9 + ["something else"]
+    assert question_accuracy(answer, mixed, "official") == question_accuracy(answer, mixed)

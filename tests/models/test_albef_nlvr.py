@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from lavis.common.errors import ConfigError, DataError
 from lavis.models.base import TrainingStep
+from lavis.models.fused.text import attend_mask
 from tests.models.references import HIDDEN, assert_close, build, keys_of, listed_keys, perturb
 
 ARCH = "albef_nlvr"
@@ -164,3 +165,15 @@ def test_labels_outside_the_classes_are_named(fresh, labels):
 def test_odd_numbers_of_fusion_layers_are_refused():
     with pytest.raises(ConfigError, match="in pairs"):
         build(ARCH, vocab_size=300, text_depth=17)
+
+
+def test_text_alone_leaves_cross_attention_out(fresh, inputs):
+    """Every layer's own attention and MLP, the fusion layers included; a plain loop over the same layers agrees."""
+    with torch.no_grad():
+        states = fresh.text_encoder(inputs["tokens"], inputs["mask"])
+        mask = attend_mask(inputs["mask"])
+        expected = fresh.text_encoder.embeddings(inputs["tokens"])
+        for layer in fresh.text_encoder.layers:
+            expected = layer.attention(expected, expected, mask)
+            expected = layer.output(layer.intermediate(expected), expected)
+    assert_close(states, expected, 1e-6)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.seed import derived_seed
@@ -27,7 +27,14 @@ def test_acs_agrees_with_loops(features):
         logits = inputs[test] @ probe.coef_[0] + probe.intercept_[0]
         shares.append(sum((logit > 0) == bool(label) for logit, label in zip(logits, labels[test], strict=True)))
         shares[-1] /= len(test)
-    assert acs(image, text, features=features) == pytest.approx(sum(shares) / 5, abs=1e-6)
+    assert acs(image, text, features=features, folds=True) == pytest.approx(sum(shares) / 5, abs=1e-6)
+    half = derived_seed(42, "salmubench", "half") % 2**32
+    train, test = train_test_split(np.arange(46), test_size=0.5, stratify=labels, random_state=half)
+    assert abs(labels[test].mean() - 0.5) <= 1 / len(test)
+    probe = LogisticRegression(max_iter=1000).fit(inputs[train], labels[train])
+    logits = inputs[test] @ probe.coef_[0] + probe.intercept_[0]
+    right = sum((logit > 0) == bool(label) for logit, label in zip(logits, labels[test], strict=True))
+    assert acs(image, text, features=features) == pytest.approx(right / 23, abs=1e-6)
 
 
 def test_acs_separates_memory_from_none_and_is_repeatable():
