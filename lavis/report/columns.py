@@ -89,7 +89,7 @@ def _tables(rows: Sequence[Row], benchmark: bool) -> list[Table]:
 
 
 def _members(group: Group, rows: Sequence[Row]) -> tuple[Column, ...]:
-    """A table's columns in order. Once any row has it, an optional column is shown, or replaces the one it is `instead_of`.
+    """A table's columns in order. Once any row has it, a column is shown if optional, or replaces its `instead_of`.
 
     On the benchmark's own data it does so even before it was measured, because the published models have it.
     """
