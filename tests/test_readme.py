@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from lavis.cli.main import COMMANDS, evaluate_parser, unlearn_parser
 from lavis.common.registry import registry
 from lavis.settings.config import load_config
 from tests.small import write_world
@@ -57,10 +58,14 @@ def entry_commands() -> list[str]:
     return [line for line in commands() if any(name in shlex.split(line) for name in ENTRY_SCRIPTS)]
 
 
-def table_names(column: int) -> dict[str, list[str]]:
-    """The code words of one column of "What is here": row title to names."""
-    rows = [line.split("|")[1:-1] for line in README.splitlines() if line.startswith("| ") and line.count("|") == 4]
-    return {row[0].strip(): re.findall(r"`([\w-]+)`", row[column]) for row in rows}
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def table_names(title: str) -> dict[str, list[str]]:
+    """The code words in the second column of a section's tables, by the first column."""
+    rows = [line.split("|")[1:-1] for line in section(title).splitlines() if line.startswith("| ")]
+    return {row[0].strip().strip("`"): re.findall(r"`([\w./-]+)`", row[1]) for row in rows}
 
 
 def test_there_are_commands_and_an_example() -> None:
@@ -105,13 +110,43 @@ def test_local_links_lead_somewhere(document: str) -> None:
 
 def test_table_of_what_is_here() -> None:
     kinds = {"methods": "trainer", "backbones": "model", "data sets": "builder", "tasks": "task"}
-    here, absent = table_names(1), table_names(2)
+    here = table_names("What is here")
     for row, kind in kinds.items():
         names = set(registry.names(kind))
         if kind == "model":  # the name of --backbone
             names = {registry.get_model_class(name).family for name in names}
-        assert set(here[row]) <= names, row
-        assert not set(absent[row]) & names, f"{row}: the table says that these are missing"
+        assert here[row] and set(here[row]) <= names, row
+
+
+def test_map_names_every_room_and_files_that_exist() -> None:
+    table = table_names("Map of the code")
+    rooms = {path.parent.name for path in (ROOT / "lavis").glob("*/__init__.py")}
+    assert rooms <= set(table)
+    paths = [name for names in table.values() for name in names if name.startswith("lavis/")]
+    assert len(paths) >= 8 and [name for name in paths if not (ROOT / name).exists()] == []
+    assert "class Saver" in (ROOT / "lavis/runners/saving.py").read_text(encoding="utf-8")
+
+
+def test_the_opening_is_run_by_the_tests_of_the_examples() -> None:
+    opening = README.split("\n## ")[0]
+    page = (ROOT / "examples" / "own_data.md").read_text(encoding="utf-8").splitlines()
+    lines = [
+        line for block in re.findall(r"```(?:bash|python)\n(.*?)```", opening, re.DOTALL) for line in block.split("\n")
+    ]
+    assert len([line for line in lines if line.startswith("multidelete ")]) == 3
+    install = {"bash bash/setup.sh", "source .venv/bin/activate"}
+    assert [line for line in lines if line not in page and line not in install] == []
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("multidelete ")])
+def test_multidelete_commands_parse(line: str) -> None:
+    name, *words = shlex.split(line)[1:]
+    parsers = {"unlearn": unlearn_parser, "evaluate": evaluate_parser}
+    assert name in COMMANDS
+    if name in parsers:
+        parsers[name]().parse_args(words)
+    if name == "show-config":
+        assert COMMANDS[name].run(words) == 0
 
 
 def test_test_command_is_what_the_script_runs() -> None:
