@@ -52,6 +52,8 @@ def export(source: str | Path, out: str | Path, to: str = OPEN_CLIP, *, push_to:
         _write(written, recipe, state, to)
         card = model_card(recipe, content, folder, to, weights_digest(state))
         (written / "README.md").write_text(card, encoding="utf-8")
+        for file in written.iterdir():
+            file.chmod(0o644)  # safetensors writes for the owner alone
         if out.is_dir():
             out.rmdir()
         os.replace(written, out)

@@ -144,3 +144,8 @@ def test_pushing_says_what_the_hub_says(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(UserFault, match=r"out is written, but could not be pushed to me/mine: no such owner$"):
         export(source, tmp_path / "out", push_to="me/mine")
     assert calls == ["me/mine"]
+
+
+def test_exported_files_can_be_read_by_others(tmp_path):
+    folder = export(open_clip_folder(tmp_path / "model", PLAIN), tmp_path / "out", "transformers")
+    assert {oct(file.stat().st_mode & 0o777) for file in folder.iterdir()} == {"0o644"}
