@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lavis.common import memory, threads
-from lavis.common.cli import parser, run_main, show
+from lavis.common.cli import USER_ERROR, parser, run_main, show
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     result = train(args.cfg_path, args.options)
     show(result.table())
-    return 0
+    return 0 if result.sound else USER_ERROR
 
 
 if __name__ == "__main__":

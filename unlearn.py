@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lavis.common import memory, threads
-from lavis.common.cli import run_main, show, unlearn_parser
+from lavis.common.cli import USER_ERROR, run_main, show, unlearn_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = {"method": args.unlearn_method, "df_size": args.df_size, "alpha": args.alpha}
     result = unlearn(args.cfg_path, args.options, args.backbone, args.task, flags)
     show(result.table())
-    return 0
+    return 0 if result.sound else USER_ERROR
 
 
 if __name__ == "__main__":

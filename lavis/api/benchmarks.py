@@ -88,6 +88,8 @@ def compare(
                 get_logger().error("%s on %s: %s", model, name, error)
                 table.problems.append(f"{model} was not measured on {name}: {' '.join(str(error).split())}")
                 continue
+            if result.problem:
+                table.problems.append(f"{model} is broken on {name}: {result.problem}")
             row |= {f"{name} {title}": value for title, value in _headline(result).items()}
     table.write()
     return table

@@ -27,7 +27,7 @@ class Result:
     """A finished run.
 
     Attributes: `metrics`, the numbers of results.json; `folder`, the run folder; `checkpoint`, the unlearned weights;
-    `counts`, pairs per split, and dropped rows.
+    `counts`, pairs per split, and dropped rows; `problem`, why the model is broken (all metrics are NaN), else "".
     """
 
     metrics: dict[str, float]
@@ -35,6 +35,7 @@ class Result:
     checkpoint: Path
     counts: dict[str, int]
     text: str
+    problem: str = ""
 
     def model(self, device: str = "cpu") -> BaseModel:
         """The unlearned model, loaded now, in eval mode."""
@@ -166,4 +167,4 @@ def export(source: str | Path, out: str | Path, to: str = "open_clip", *, push_t
 
 
 def _as_result(result: RunResult) -> Result:
-    return Result(result.metrics, result.folder, Path(result.checkpoint), result.counts, result.table())
+    return Result(result.metrics, result.folder, Path(result.checkpoint), result.counts, result.table(), result.problem)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import lavis
 from lavis.cli.arguments import add_data, data_of, forget_of
 from lavis.common import memory, threads
+from lavis.common.cli import USER_ERROR, run_main, show
 from lavis.common.cli import parser as config_parser
-from lavis.common.cli import run_main, show
 from lavis.common.errors import ConfigError, suggest
 
 ZOOS = ("models", "datasets", "methods", "metrics")
@@ -38,8 +38,9 @@ def train(words: Sequence[str]) -> int:
     args = config_parser("Train an original model.").parse_args(words)
     from lavis.tasks.entry import train as run
 
-    show(run(args.cfg_path, args.options).table())
-    return 0
+    result = run(args.cfg_path, args.options)
+    show(result.table())
+    return 0 if result.sound else USER_ERROR
 
 
 def unlearn_parser() -> argparse.ArgumentParser:
@@ -82,7 +83,7 @@ def unlearn(words: Sequence[str]) -> int:
     show(
         f"model: {result.checkpoint}; hand it back with: multidelete export {args.out} --to transformers --out FOLDER\n"
     )
-    return 0
+    return USER_ERROR if result.problem else 0
 
 
 def evaluate_parser() -> argparse.ArgumentParser:
@@ -106,10 +107,13 @@ def evaluate(words: Sequence[str]) -> int:
     if args.benchmarks:
         table = compare(args.models, args.benchmarks.split(","), data, forget, args.out, args.options)
         show(table.text())
-        return 0 if table.sound else 2
+        return 0 if table.sound else USER_ERROR
+    code = 0
     for model in args.models:
-        show(evaluated(model, data, forget, metrics, args.out, args.options, {}).text)
-    return 0
+        result = evaluated(model, data, forget, metrics, args.out, args.options, {})
+        show(result.text)
+        code = USER_ERROR if result.problem else code
+    return code
 
 
 def export(words: Sequence[str]) -> int:

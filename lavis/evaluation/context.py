@@ -6,6 +6,7 @@ processes must call a context together; all of them get the same values.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -18,7 +19,7 @@ from lavis.datasets.builder import PairBuilder
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.bank import FeatureBank
 from lavis.embedding.embed import SplitFeatures
-from lavis.evaluation.inputs import embedding_problem
+from lavis.evaluation.inputs import embedding_problem, rows_problem, weights_problem
 from lavis.evaluation.partition_embed import embed_partitions, partitions_problem
 from lavis.evaluation.partitions import SplitPartition
 from lavis.settings.schema import RunConfig
@@ -58,9 +59,16 @@ class Context:
         """Number of images (or rows) per split."""
         raise NotImplementedError
 
-    @property
+    @functools.cached_property
     def problem(self) -> str:
-        """Why the model's outputs are unusable (not finite, or all equal); empty for a sound model."""
+        """Why the model is broken: weights or outputs that are not finite, or outputs that are all equal; else empty.
+
+        All processes must read it together.
+        """
+        return weights_problem(self.model) or self.outputs_problem()
+
+    def outputs_problem(self) -> str:
+        """Why the outputs on the splits are unusable; empty if they are sound."""
         raise NotImplementedError
 
     def own_scores(self, split: str) -> torch.Tensor:
@@ -115,8 +123,7 @@ class PairContext(Context):
     def counts(self) -> dict[str, int]:
         return {split: len(self.dataset(split)) for split in self.splits}
 
-    @property
-    def problem(self) -> str:
+    def outputs_problem(self) -> str:
         return embedding_problem({split: self.features(split) for split in self.splits})
 
     @property
@@ -143,8 +150,7 @@ class PartitionedContext(PairContext):
         get_logger().info("run.shard_features: features are partitioned over the processes and not cached")
         self._features = embed_partitions(self.bank, self.splits)
 
-    @property
-    def problem(self) -> str:
+    def outputs_problem(self) -> str:
         return partitions_problem(self._features)
 
 
@@ -174,7 +180,13 @@ class RowContext(Context):
     def counts(self) -> dict[str, int]:
         return {split: len(self.rows(split)) for split in self.splits}
 
-    @property
-    def problem(self) -> str:
-        sound = all(bool(torch.isfinite(self.rows(split)).all()) for split in self.splits)
-        return "" if sound else "the model's answers are not finite numbers"
+    def outputs_problem(self) -> str:
+        if not self.splits:
+            return ""
+        truths = [truth_of(entry) for entries in self.splits.values() for entry in entries]
+        return rows_problem(torch.cat([self.rows(split) for split in self.splits]), truths)
+
+
+def truth_of(entry: Entry) -> str:
+    """A row's true answer, or its answers, as text."""
+    return repr((entry.extra.get("label"), entry.extra.get("answers")))

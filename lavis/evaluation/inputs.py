@@ -6,13 +6,13 @@ finite, or all equal, are therefore refused here and not scored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from lavis.common.errors import DataError
+from lavis.common.errors import DataError, first_few
 
 COLLAPSED = 1e-5  # unit rows count as equal if no coordinate varies by more
 TIE = 1e-9  # cosines closer than this are tied: summing in another order changes them by less
@@ -43,6 +43,37 @@ def embedding_problem(features: Mapping[str, Any]) -> str:
         except DataError as error:
             return str(error)
     return ""
+
+
+def weights_problem(model: Any) -> str:
+    """Which of a model's parameters are not finite numbers; empty if all are, or if it is no module of torch's.
+
+    Embeddings do not show all of them: a temperature or a matching head that is NaN leaves the towers as they were.
+    """
+    named = model.named_parameters() if isinstance(model, torch.nn.Module) else ()
+    bad = [name for name, values in named if not bool(torch.isfinite(values).all())]
+    if not bad:
+        return ""
+    return f"{len(bad)} of the model's parameters are not finite, the first: {first_few(bad)}"
+
+
+def rows_problem(rows: torch.Tensor, truths: Sequence[str]) -> str:
+    """Why answers (n, 2), correctness and confidence in the true answer, are unusable; empty if they are sound.
+
+    truths: the true answer of each row. A model that looks at no row gives all rows of one true answer one confidence.
+    One that is right and certain everywhere does so too; it is sound.
+    """
+    if not bool(torch.isfinite(rows).all()):
+        return "the model's answers are not finite numbers"
+    groups: dict[str, list[int]] = {}
+    for number, truth in enumerate(truths):
+        groups.setdefault(truth, []).append(number)
+    certain = bool((rows[:, 0] == 1).all())
+    if certain or len(groups) < 2 or max(map(len, groups.values())) < 2:
+        return ""
+    spreads = [rows[members, 1].max() - rows[members, 1].min() for members in groups.values()]
+    equal = float(max(spreads)) <= COLLAPSED * float(rows[:, 1].max())
+    return f"the model gives all {len(rows)} rows the same answer, whatever is asked" if equal else ""
 
 
 def unit_parts(features: Any) -> tuple[np.ndarray, np.ndarray]:

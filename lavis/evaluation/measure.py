@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.common.registry import registry
@@ -36,10 +36,16 @@ def measure(context: Context, names: Sequence[str]) -> dict[str, float]:
     """Measure the listed metrics, rounded to 6 decimals. All processes must call it together and get the same values.
 
     A metric whose data is missing is left out with a warning; one whose embeddings are collapsed or not finite is NaN
-    (null in results.json). Neither stops the others.
+    (null in results.json). Neither stops the others. Of a broken model (`Context.problem`) every metric is NaN: its
+    recall of the forget set would be 0, which reads as a perfect unlearning.
     """
     metrics = selected(names, context.kind)
     context.prepare([entries for metric in metrics.values() for entries in metric.images(context)])
+    return values_of(metrics, context)
+
+
+def values_of(metrics: Mapping[str, Metric], context: Context) -> dict[str, float]:
+    """The values of these metrics, rounded; see `measure`."""
     values: dict[str, float] = {}
     for name, metric in metrics.items():
         values |= guarded(name, metric, context)
@@ -50,7 +56,7 @@ def guarded(name: str, metric: Metric, context: Context) -> dict[str, float]:
     """A metric's values: none if data is missing, NaN if the embeddings are unusable; both are logged."""
     try:
         require(metric, context)
-        return metric(context)
+        return metric.broken(context) if context.problem else metric(context)
     except NotMeasured as reason:
         log.warning("%s: not measured: %s", name, reason)
         return {}

@@ -125,3 +125,8 @@ class Metric:
     def keys(self) -> list[str]:
         """The values that become NaN if the embeddings are unusable."""
         return [column.key for column in self.columns]
+
+    def broken(self, context: Context) -> dict[str, float]:
+        """NaN for every value that the tables show of a model: a broken one has none."""
+        split_keys = [f"{split}_{column.key}" for split in context.splits for column in self.split_columns]
+        return dict.fromkeys([*self.keys, *split_keys], float("nan"))

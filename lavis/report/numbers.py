@@ -14,7 +14,9 @@ COSINES = ("df_cosine", "holdout_association_cosine", "holdout_identity_cosine",
 
 
 def number(row: Row, key: str) -> float | None:
-    """A row's metric or derived value if it is finite, else None."""
+    """A row's metric or derived value if it is finite, else None; a broken model has none."""
+    if row.get("broken"):
+        return None
     value = row.get("metrics", {}).get(key, row.get("derived", {}).get(key))
     return float(value) if is_number(value) else None
 
@@ -25,7 +27,7 @@ def is_number(value: Any) -> bool:
 
 
 def broken(row: Row, key: str) -> bool:
-    """Whether a metric was measured without a finite result, or the row's results could not be read."""
+    """Whether a metric has no finite result, the model is broken, or the row's results could not be read."""
     return bool(row.get("broken")) or (key in row["metrics"] and number(row, key) is None)
 
 

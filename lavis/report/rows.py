@@ -23,10 +23,14 @@ Series = dict[str, list[tuple[float, float]]]
 
 
 def row_from_folder(folder: Path, name: str | None = None) -> Row:
-    """One row from a run folder's results.json. Raises MissingFile and DataError as `read_results` does."""
+    """One row from a run folder's results.json; "broken" says what is wrong with a broken model.
+
+    Raises MissingFile and DataError as `read_results` does.
+    """
     results = read_results(folder / "results.json")
     row = {"name": name or results["name"], "seed": results["seed"], **{key: results[key] for key in KEPT}}
-    return {**row, "folder": folder.as_posix()}
+    broken = {"broken": str(results["problem"])} if results.get("problem") else {}
+    return {**row, "folder": folder.as_posix(), **broken}
 
 
 def other_evaluations(folder: Path, name: str) -> list[Row]:

@@ -48,9 +48,9 @@ def judged(rows: Sequence[Row], group: Sequence[Row], rules: VerdictRules | None
         return None
     if not any(key.startswith(BENCHMARK) for row in group for key in row["metrics"]):
         return None
-    unread = [str(row.get("seed")) for row in rows if row.get("broken")]
-    if unread:
-        return Verdict(BROKEN, (f"{BROKEN}: the results for seed {', '.join(unread)} cannot be read",))
+    broken = [f"{BROKEN}: seed {row.get('seed')}: {row['broken']}" for row in rows if row.get("broken")]
+    if broken:
+        return Verdict(BROKEN, tuple(broken))
     compromised, clean, retrained = (_reference(rows, group, name) for name in REFERENCES)
     if compromised is None:
         return Verdict(NOT_MEASURED, (f"{NOT_MEASURED}: there is no compromised model to compare with",))

@@ -46,11 +46,7 @@ class AcsFolds(Acs):
     """ACS as the mean over five folds (ours): all pairs are held out once, so it depends less on the draw."""
 
     name, order, folds = "acs_folds", 103, True
-    columns = (
-        ten_column(
-            name, "ACS, 5 folds", "ACS as a mean over five folds, not of one half", 41, optional=True
-        ),
-    )
+    columns = (ten_column(name, "ACS, 5 folds", "ACS as a mean over five folds, not of one half", 41, optional=True),)
 
 
 def _column(name: str, what: str) -> tuple[Column]:

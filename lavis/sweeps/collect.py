@@ -87,7 +87,9 @@ def _row(folder: Path, name: str, seed: int | None, setting: Setting, problems: 
     except DataError as error:
         problems.append(f"{name}: {error}")
         return broken_row(folder, name, seed, error, **dataclasses.asdict(setting))
-    if not row["metrics"]:
+    if row.get("broken"):
+        problems.append(f"{name}: the model of {folder} is broken: {row['broken']}")
+    elif not row["metrics"]:
         problems.append(f"{name}: {folder} was not evaluated (run.evaluate_after was off); use evaluate.py")
     return row
 

@@ -51,6 +51,8 @@ class Job:
         """Why the finished results may differ from what this job would compute now; empty without any reason."""
         remedy = "--rerun repeats it"
         results = read_results(self.folder)
+        if results.get("problem"):
+            return f"its model is broken ({results['problem']}); {remedy}"
         changes = config_changes(results.get("config"), self.config)
         if changes:
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""

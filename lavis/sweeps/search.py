@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lavis.common.errors import ConfigError, MissingFile, suggest
+from lavis.common.errors import ConfigError, DataError, MissingFile, suggest
 from lavis.evaluation.measure import columns_used
 from lavis.evaluation.metric import SEARCH
 from lavis.sweeps.candidates import Candidate, Rule, recall
@@ -100,9 +100,12 @@ def needed() -> list[str]:
 
 
 def reference_numbers(sweep: SweepConfig, setting: Setting, name: str) -> dict[str, float]:
-    """The visible metrics of a reference. Raises MissingFile if any is missing."""
+    """The visible metrics of a reference. Raises MissingFile if any is missing, DataError if it is broken."""
     folder = reference_result(sweep, setting, name).folder
-    metrics = visible(read_results(folder).get("metrics", {}))
+    results = read_results(folder)
+    if results.get("problem"):
+        raise DataError(f"{name} in {folder} is broken, so nothing can be compared with it: {results['problem']}")
+    metrics = visible(results.get("metrics", {}))
     if any(key not in metrics for key in needed()):
         raise MissingFile(f"{name} has no complete results in {folder}; train it with: bash bash/ori.sh")
     return metrics

@@ -22,8 +22,8 @@ from lavis.datasets.builder import PairBuilder
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.context import Context
-from lavis.evaluation.measure import all_metrics, guarded, measure, selected
-from lavis.evaluation.metric import DECIMALS
+from lavis.evaluation.inputs import weights_problem
+from lavis.evaluation.measure import all_metrics, measure, selected, values_of
 from lavis.hub.preparing import follow
 from lavis.hub.recipe import Recipe
 from lavis.models.base import BaseModel
@@ -107,12 +107,10 @@ class BaseTask:
     def validation(self, model: BaseModel) -> dict[str, float]:
         """Metrics on run.valid_splits; the best epoch has the highest mean "agg_metrics"."""
         splits = {split: self.builder.entries(split) for split in self.run.valid_splits}
-        context, stats = self.context(model, splits, validating=True), dict[str, float]()
-        for name, metric in selected(self.measured, self.kind).items():
-            if metric.per_epoch and splits.keys() >= set(metric.splits):
-                stats |= guarded(name, metric, context)
-        stats = {key: round(value, DECIMALS) for key, value in stats.items()}
-        scores = [stats[f"{split}_agg_metrics"] for split in splits]
+        known = selected(self.measured, self.kind).items()
+        metrics = {name: metric for name, metric in known if metric.per_epoch and splits.keys() >= set(metric.splits)}
+        stats = values_of(metrics, self.context(model, splits, validating=True))
+        scores = [stats.get(f"{split}_agg_metrics", math.nan) for split in splits]
         finite = all(map(math.isfinite, scores))
         return stats | {"agg_metrics": sum(scores) / len(scores) if finite else -math.inf}
 
@@ -258,6 +256,7 @@ class BaseTask:
     ) -> RunResult:
         began = time.monotonic()
         metrics: dict[str, float] = {}
+        self.problem = weights_problem(model)
         if self.run.evaluate_after or self.run.checkpoint:
             self.label = self.label or checkpoint_label(checkpoint)
             metrics, sizes = self._measure(model)

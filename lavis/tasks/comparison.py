@@ -42,8 +42,8 @@ class Comparison:
 
     @property
     def sound(self) -> bool:
-        """True if every checkpoint was evaluated and has usable embeddings."""
-        return not self.several or not any(reason for _, _, reason in self.rows)
+        """True if every checkpoint was evaluated and is not broken."""
+        return not any(reason for _, _, reason in self.rows)
 
     def add(self, label: str, result: RunResult) -> None:
         if result.problem:

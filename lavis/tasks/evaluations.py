@@ -58,10 +58,15 @@ def record_evaluation(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def merged(former: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    """The former results with the metrics, counts and seconds that an evaluation adds or renews."""
-    renewed = {key: {**former[key], **content[key]} for key in ("metrics", "counts", "seconds")}
+    """The former results with the metrics, counts and seconds that an evaluation adds or renews.
+
+    Metrics of other weights, or of a model that has turned out to be broken, do not stay.
+    """
+    stale = content.get("problem") or former.get("weights", content["weights"]) != content["weights"]
+    kept = {"metrics": {} if stale else former["metrics"], "counts": former["counts"], "seconds": former["seconds"]}
+    renewed = {key: {**kept[key], **content[key]} for key in kept}
     data = {**content["data"], "splits": {**former.get("data", {}).get("splits", {}), **content["data"]["splits"]}}
-    return {**former, **renewed, "data": data, "weights": content["weights"]}
+    return {**former, **renewed, "data": data, "weights": content["weights"], "problem": content.get("problem", "")}
 
 
 def _existing(path: Path) -> dict[str, Any] | None:

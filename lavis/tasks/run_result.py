@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,15 +49,21 @@ class RunResult:
             cells = "".join(self._cell(f"{split}_{column.key}", column).rjust(_wide(column)) for column in columns)
             lines.append(split.ljust(WIDTH) + str(self.counts.get(split, "")).rjust(8) + cells)
         notices = [f"note: {notice}" for notice in self.notices]
-        return "\n".join([*lines, *self._others(), *notices, f"results: {self.folder / FILE_NAME}"]) + "\n"
+        broken = [f"this model is broken, so it has no numbers: {self.problem}"] if self.problem else []
+        return "\n".join([*lines, *self._others(), *notices, *broken, f"results: {self.folder / FILE_NAME}"]) + "\n"
 
     def _splits(self, column: Column) -> list[str]:
         """The splits that have this number."""
         return [split for split in self.counts if f"{split}_{column.key}" in self.metrics]
 
+    @property
+    def sound(self) -> bool:
+        """Whether the model was not found to be broken."""
+        return not self.problem
+
     def _cell(self, key: str, column: Column) -> str:
         value = self.metrics.get(key)
-        return "-" if value is None else f"{value:.{column.decimals}f}"
+        return "-" if value is None else "broken" if math.isnan(value) else f"{value:.{column.decimals}f}"
 
     def _others(self) -> Iterator[str]:
         """A line per table of the report, with the metrics that do not belong to a split."""
@@ -111,6 +118,7 @@ def as_results(result: RunResult, config: Config, found: dict[str, Any], name: s
         "seconds": result.seconds,
         "config": config.to_dict(**found),
         "overridden_recipe": list(result.overridden),
+        "problem": result.problem,
         "finished": True,
     }
 

@@ -7,6 +7,7 @@ import torch
 
 from lavis.common.errors import ConfigError
 from lavis.embedding.embed import SplitFeatures, embed_entries
+from lavis.evaluation.inputs import rows_problem
 from lavis.evaluation.membership import mia_auc
 from lavis.evaluation.retrieval import retrieval_metrics
 from lavis.settings.schema import RunConfig
@@ -55,7 +56,25 @@ def test_a_broken_model_scores_nothing(features):
     df = features["df"]
     broken = SplitFeatures(df.image * float("nan"), df.text, df.txt2img, df.text_group)
     metrics = metrics_of({"df": broken, "dr": features["dr"]}, RunConfig())
-    assert metrics["df_r_mean"] == 0.0 and math.isnan(metrics["df_cosine"]) and math.isnan(metrics["mia_auc"])
+    assert {"df_txt_r1", "dr_img_r10", "df_cosine", "dr_cosine", "mia_auc"} <= metrics.keys()
+    assert all(map(math.isnan, metrics.values()))
+
+
+@pytest.mark.parametrize(
+    ("rows", "truths", "words"),
+    [
+        ([(1, 0.7), (0, 0.3), (1, 0.7), (0, 0.3)], "abab", "all 4 rows the same answer"),
+        ([(1, 0.7), (0, math.nan)], "ab", "not finite"),
+        ([(math.inf, 0.7), (0, 0.3)], "ab", "not finite"),
+        ([(1, 0.7), (0, 0.3), (1, 0.8), (0, 0.3)], "abab", ""),
+        ([(1, 1.0), (1, 1.0), (1, 1.0)], "aba", ""),
+        ([(0, 0.3), (0, 0.3)], "aa", ""),
+        ([(0, 0.3), (1, 0.7)], "ab", ""),
+    ],
+)
+def test_answers_that_do_not_depend_on_the_question(rows, truths, words):
+    problem = rows_problem(torch.tensor(rows, dtype=torch.float64), list(truths))
+    assert (words in problem) if words else problem == ""
 
 
 def test_errors(features):

@@ -13,21 +13,7 @@ from lavis.common.results import read_results
 from lavis.tasks.comparison import distinct_labels
 from lavis.tasks.entry import evaluate as entry
 from tests.processes import run
-
-
-def copy_of(world, path: Path, change) -> Path:
-    """The small world's original model with changed weights."""
-    start = world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
-    state = torch.load(start, weights_only=True)["model"]
-    change(state)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": state}, path)
-    return path
-
-
-def collapse(state) -> None:
-    state["visual.proj"].zero_()
-    state["text_projection"].zero_()
+from tests.tasks.checkpoints import collapse, copy_of
 
 
 def options_of(paths, out) -> list[str]:
