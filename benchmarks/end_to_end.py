@@ -107,11 +107,11 @@ def plain(args: argparse.Namespace) -> dict[str, float]:
     rows = _rows(folder)
     draws = np.random.default_rng(0)
     for epoch in range(args.epochs):
-        orders = {side: draws.permutation(len(rows[side])) for side in ("df", "dr")}
+        orders = {name: draws.permutation(len(rows[name])) for name in ("df", "dr")}
         for start in range(0, args.rows, HALF):
-            picked = {side: [rows[side][i] for i in orders[side][start : start + HALF]] for side in orders}
-            sides = {side: _loaded(folder, part, args.device) for side, part in picked.items()}
-            step(SimpleNamespace(sides=sides, permutation=torch.from_numpy(draws.permutation(HALF))))
+            picked = {name: [rows[name][i] for i in orders[name][start : start + HALF]] for name in orders}
+            sets = {name: _loaded(folder, part, args.device) for name, part in picked.items()}
+            step(SimpleNamespace(sets=sets, permutation=torch.from_numpy(draws.permutation(HALF))))
         torch.save({"model": clip.state_dict()}, folder / f"plain-{epoch}.pth")
     return {f"{split}_txt_r1": _recall(model, folder, part, args) for split, part in rows.items()}
 
