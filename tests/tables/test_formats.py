@@ -13,7 +13,7 @@ from lavis.common.errors import DataError, MissingFile
 from lavis.datasets.own import OwnPairsBuilder
 from lavis.settings.config import compose_dataset
 from lavis.settings.schema import RunConfig
-from tests.tables.people import WRITERS, people_rows, write_csv, write_photos
+from tests.tables.people import WRITERS, people_rows, photo, write_csv, write_photos
 
 COLUMNS = {"image": "path", "caption": "text", "person": "who"}
 FROM_FILES = {"folder": {"person": "folder"}, "people.tar": {"person": "who"}}
@@ -180,3 +180,54 @@ def test_an_image_that_loses_something_is_counted(tmp_path, rows):
     ):
         assert loss in text
     assert json.dumps(built.counts) == "{}"
+
+
+def write_samples(path, rows):
+    """A tar file of what each row has: an image (or bytes that are none), a caption."""
+    import io
+    import tarfile
+
+    with tarfile.open(path, "w") as archive:
+        for number, (kind, text) in enumerate(rows):
+            members = {} if kind == "none" else {".jpg": photo(number) if kind == "image" else b"no image"}
+            members |= {} if text is None else {".txt": text.encode()}
+            for ending, content in members.items():
+                member = tarfile.TarInfo(f"{number:03d}.x{ending}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+
+def write_files(path, rows):
+    """The same as a folder."""
+    path.mkdir()
+    for number, (kind, text) in enumerate(rows):
+        if kind != "none":
+            (path / f"{number:03d}.x.jpg").write_bytes(photo(number) if kind == "image" else b"no image")
+        if text is not None:
+            (path / f"{number:03d}.x.txt").write_text(text)
+
+
+def write_inside(path, rows):
+    """The same as parquet with the bytes inside; a row without either is a row all the same."""
+    import pandas as pd
+
+    contents = {"image": photo, "bad": lambda number: b"no image", "none": lambda number: None}
+    images = [{"bytes": contents[kind](number), "path": f"{number:03d}.x.jpg"} for number, (kind, _) in enumerate(rows)]
+    pd.DataFrame({"image": images, "caption": [text for _, text in rows]}).to_parquet(path)
+
+
+SAMPLES = st.tuples(st.sampled_from(["image", "bad", "none"]), st.sampled_from(["a caption", " ", None]))
+INSIDE = {"samples.tar": write_samples, "files": write_files, "inside.parquet": write_inside}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(SAMPLES, max_size=8), name=st.sampled_from(list(INSIDE)))
+def test_kept_and_dropped_samples_are_all_samples(tmp_path_factory, rows, name):
+    rows = [("image", "the first"), *rows]
+    folder = tmp_path_factory.mktemp("samples")
+    INSIDE[name](folder / name, rows)
+    built = builder(folder, folder / name)
+    there = [row for row in rows if name == "inside.parquet" or row != ("none", None)]
+    usable = [row for row in rows if row[0] == "image" and row[1] and row[1].strip()]
+    assert len(built.table.pairs) + len(built.table.dropped) == len(there)
+    assert len(built.table.pairs) == len(usable)
