@@ -4,12 +4,12 @@
     OMP_NUM_THREADS=1 python benchmarks/scaling.py --check --out benchmarks/results/scaling_check.json
     python benchmarks/scaling.py --flops-per-second <measured> --link <measured> --out …
 
-Counted, on torch's meta device, for each architecture: parameters, operations of a step with pairs on both sides
-(forward and backward, stored teacher, captions of --tokens positions). Given: the rate at which one device computes and
-the bytes per second that leave it in a reduction. Model: a step of W devices computes for t = operations / rate; its
-reduction moves 2 (W - 1) / W times the gradients' bytes from each device; between no overlap and full overlap with the
-backward pass (two thirds of t), a step takes t + r or max(t, t / 3 + r). --check runs real processes (gloo) and holds
-the measured time against both ends.
+Counted on torch's meta device, for each architecture: parameters, and operations of a step with pairs of Df and Dr
+(forward and backward, stored teacher, captions of --tokens positions). Given: the rate at which a device computes, and
+the bytes per second that it sends in a reduction. Model: a step of W devices computes for t = operations / rate. Its
+reduction sends 2 (W - 1) / W times the gradients' bytes from each device, which takes r. A step takes t + r without
+overlap, and max(t, t / 3 + r) with full overlap with the backward pass (two thirds of t). --check runs real processes
+(gloo) and compares the measured time with both bounds.
 """
 
 from __future__ import annotations
