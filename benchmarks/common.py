@@ -1,4 +1,4 @@
-"""What the benchmarks share: children of their own (for their own peak memory), medians, and where it was measured."""
+"""Helpers of the benchmarks: child processes (each with its own peak memory), medians, and a record of the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow")
 
 
 def child(script: str, *arguments: object) -> dict[str, Any]:
-    """Run `script` with arguments in a process of its own; returns the JSON object of its last line of output."""
+    """Run `script` with arguments in a separate process; returns the JSON object in its last line of output."""
     done = subprocess.run([sys.executable, script, *map(str, arguments)], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{Path(script).name} {' '.join(map(str, arguments))} failed ({done.returncode}):\n{done.stderr}")
@@ -27,7 +27,7 @@ def child(script: str, *arguments: object) -> dict[str, Any]:
 
 
 def alternate(kinds: Sequence[str], repeats: int, measure: Callable[[str], dict[str, Any]]) -> dict[str, list[dict]]:
-    """Measure every kind in turn, `repeats` times, so that a slow minute of the machine meets all of them."""
+    """Measure every kind in turn, `repeats` times, so that a slow minute of the machine affects all of them."""
     runs: dict[str, list[dict]] = {kind: [] for kind in kinds}
     for repeat in range(repeats):
         for kind in kinds:
@@ -38,7 +38,7 @@ def alternate(kinds: Sequence[str], repeats: int, measure: Callable[[str], dict[
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Median, and all the values it was taken of."""
+    """The median and all the values."""
     return {"median": statistics.median(values), "all": list(values)}
 
 
@@ -59,7 +59,7 @@ def where() -> dict[str, Any]:
 
 
 def finish(result: dict[str, Any], out: str | None) -> None:
-    """Show the result, and write it to `out` where one is named."""
+    """Print the result, and write it to `out` if that is given."""
     text = json.dumps(result, indent=1) + "\n"
     say(text)
     if out:

@@ -43,10 +43,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_world(Path(folder), args.images // 2, args.images // 2)
         runs = alternate(WAYS, args.repeats, lambda way: child(__file__, "--child", way, "--folder", folder))
-        held = sum(file.stat().st_size for file in (Path(folder) / "pixels").rglob("*") if file.is_file())
+        cached = sum(file.stat().st_size for file in (Path(folder) / "pixels").rglob("*") if file.is_file())
     result: dict[str, Any] = {"what": __doc__.splitlines()[0], "images": args.images, "repeats": args.repeats}
     result |= {way: summary(part, args.images) for way, part in runs.items()}
-    result["disk_cache_bytes_per_image"] = held / args.images
+    result["disk_cache_bytes_per_image"] = cached / args.images
     for way in ("memory", "disk"):
         result[way]["second_over_first"] = result[way]["second"]["median"] / result[way]["first"]["median"]
     result["later run"]["first_over_plain"] = (
@@ -78,7 +78,7 @@ def measure(way: str, folder: Path) -> dict[str, Any]:
 def _dataset(way: str, folder: Path) -> PairDataset:
     entries = read_annotations(folder / "annotations" / "train.json")
     processor = ClipImageTrain(image_size=224) if way == "random crops" else ClipImageEval(image_size=224)
-    # The first "disk" of every repeat begins without a cache; "later run" finds what it left.
+    # "disk" always starts without a cache; "later run" finds the one that it left.
     pixels = folder / "pixels"
     if way == "disk" and pixels.exists():
         for file in pixels.rglob("rows.i64"):
@@ -92,7 +92,7 @@ def _dataset(way: str, folder: Path) -> PairDataset:
 
 
 def summary(runs: list[dict[str, Any]], images: int) -> dict[str, Any]:
-    """Medians, and milliseconds an image."""
+    """Medians, and milliseconds per image."""
     found: dict[str, Any] = {key: spread([run[key] for run in runs]) for key in runs[0]}
     found["milliseconds_an_image"] = {key: 1000 * found[key]["median"] / images for key in ("first", "second")}
     return found

@@ -70,7 +70,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def ours(args: argparse.Namespace) -> dict[str, float]:
-    """The command of the README, in a process of its own."""
+    """The command of the README, in a separate process."""
     folder = Path(args.folder)
     output = folder / f"output-{args.child}"
     command = [sys.executable, str(ROOT / "unlearn.py"), "--unlearn_method", "vlul", "--backbone", "clip"]
@@ -78,7 +78,7 @@ def ours(args: argparse.Namespace) -> dict[str, float]:
     changes = [*options(folder), f"model.model_type={args.model}", f"run.device={args.device}"]
     changes += [f"run.output_dir={output}", f"run.resume_ckpt_path={folder}/original.pth", "run.resume=false"]
     changes += [f"run.max_epoch={args.epochs}", f"run.batch_size_train={2 * HALF}", f"run.batch_size_eval={2 * HALF}"]
-    changes += ["run.feature_cache=null"]  # or a repeat would find the embeddings of the one before
+    changes += ["run.feature_cache=null"]  # else a repeat would find the embeddings of the previous one
     changes += [f"run.amp={args.child == 'ours-bf16'}", "run.amp_dtype=bf16", "run.num_workers=0", "run.dr_max_ratio=1"]
     changes += ["datasets.salmu.vis_processor.train.name=clip_image_eval", "datasets.salmu.image_cache=memory"]
     done = subprocess.run([*command, "--options", *changes], capture_output=True, text=True, check=False, cwd=folder)
@@ -133,7 +133,7 @@ def _loaded(folder: Path, rows: list[dict[str, Any]], device: str) -> dict[str, 
 
 @torch.no_grad()
 def _recall(model: Any, folder: Path, rows: list[dict[str, Any]], args: argparse.Namespace) -> float:
-    """Text recall@1 in percent by a sort of the whole matrix."""
+    """Text recall@1 in percent, by sorting the whole matrix."""
     import open_clip
 
     embed = unlearn_step._plain_embedder(model, open_clip.get_tokenizer(args.model))

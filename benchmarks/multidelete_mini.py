@@ -1,4 +1,4 @@
-"""MultiDelete on the miniatures in one table: the rows of a sweep's report, cut down to what the comparison needs.
+"""MultiDelete on the miniatures in one table: the rows of a sweep's report, reduced to what the comparison needs.
 
     python bash/run.py configs/sweep/multidelete_mini.yaml --with-originals
     python benchmarks/multidelete_mini.py output/report-multidelete-mini/results.json \
@@ -22,7 +22,7 @@ from lavis.common.errors import DataError  # noqa: E402
 from lavis.common.files import write_json  # noqa: E402
 
 SPLITS = ("test", "df", "dr")
-# What guessing gives on test, in percent (data/README.md); for retrieval the mean of recall@1, 5 and 10 of 200.
+# Score of guessing on test, in percent (data/README.md); for retrieval the mean of recall@1, 5 and 10 among 200.
 CHANCE = {"vqa": 35.4, "nlvr": 50.0, "ve": 33.3, "retrieval": 100 * (1 + 5 + 10) / 3 / 200}
 SCORES = {"retrieval": "r_mean"}  # others: acc
 
@@ -35,7 +35,7 @@ def rows_of(report: dict[str, Any]) -> list[dict[str, Any]]:
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     kind = next((kind for kind in CHANCE if kind in row["task"].split("_")), None)
     if kind is None:
-        raise DataError(f"task '{row['task']}' is no miniature of MultiDelete's; those are {', '.join(CHANCE)}")
+        raise DataError(f"task '{row['task']}' is not one of MultiDelete's miniatures, which are {', '.join(CHANCE)}")
     score, metrics = SCORES.get(kind, "acc"), row["metrics"]
     return {
         "model": row["backbone"],
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: a line for every model and task, "test / df / dr · membership AUC" of every method."""
+    """Markdown: a line per model and task, "test / df / dr · membership AUC" of every method."""
     names = list(dict.fromkeys(row["name"] for row in rows))
     pairs = {(row["model"], row["task"]): row for row in rows}
     cells = {(row["model"], row["task"], row["name"]): _cell(row) for row in rows}

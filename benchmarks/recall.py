@@ -1,11 +1,11 @@
-"""Blocked ranking against sorting the full score matrix: time, peak memory, and the same recall.
+"""Blocked ranking compared with sorting the full score matrix: time, peak memory, and the same recall.
 
     OMP_NUM_THREADS=1 python benchmarks/recall.py --out benchmarks/results/recall.json
 
-Each measurement is a child process of its own, so that its peak memory is its own; the two ways alternate.
-The baseline is the usual one of LAVIS-like code: the whole n × n product, then a full argsort of every row and
-of every column and a look-up of the own index in it. A third kind of child only makes the features; its
-peak is taken off the others'.
+Each measurement is a separate child process, so that its peak memory can be read; the two ways take turns. The
+baseline is what LAVIS-like code does: the whole n × n product, then a full argsort of every row and every column, in
+which the query's own index is looked up. A third kind of child only creates the features; its peak is subtracted from
+the others'.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def measure(kind: str, n: int, dim: int) -> dict:
 
 
 def features(n: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Paired unit vectors (n, dim), each text its image plus noise; made in place to keep the peak low."""
+    """Paired unit vectors (n, dim), each text its image plus noise; computed in place to keep the peak low."""
     source = torch.Generator().manual_seed(0)
     image, text = (torch.randn(n, dim, generator=source) for _ in range(2))
     F.normalize(image, dim=-1, out=image)
@@ -81,7 +81,7 @@ def features(n: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def full_sort(image: torch.Tensor, text: torch.Tensor, phases: dict[str, float]) -> dict[str, float]:
-    """The baseline: n × n scores, argsort of all rows and all columns; the phases' seconds are entered."""
+    """The baseline: n × n scores, argsort of all rows and all columns; adds each phase's seconds to `phases`."""
     start = time.perf_counter()
     scores = (image @ text.T).numpy()
     phases["product"] = time.perf_counter() - start
@@ -103,10 +103,10 @@ def _sorted_ranks(scores: np.ndarray, phase: str, phases: dict[str, float]) -> n
 
 
 def summary(runs: dict[str, list[dict]], args: argparse.Namespace) -> dict:
-    """Medians, ratios and what they were measured on."""
+    """Medians, ratios and the machine."""
     base = statistics.median(run["peak_mib"] for run in runs["features"])
     result: dict = {
-        "what": "recall of n images and n texts, both directions: blocked ranking against a full sort",
+        "what": "recall of n images and n texts, both directions: blocked ranking compared with a full sort",
         "n": args.n,
         "dim": args.dim,
         "repeats": args.repeats,
@@ -126,7 +126,7 @@ def summary(runs: dict[str, list[dict]], args: argparse.Namespace) -> dict:
 
 
 def scaling(sizes: list[int], dim: int) -> dict:
-    """Ours alone at several n: seconds by n², memory by n. The product is n² · dim multiplications and additions."""
+    """Only ours, at several n: seconds per n², memory per n. The product is n² · dim multiplications and additions."""
     rows = []
     for n in sizes:
         base, run = _child("features", n, dim)["peak_mib"], _child("blocked", n, dim)

@@ -1,15 +1,15 @@
-"""What unlearning costs on many devices: counted operations and bytes of a step, put together by a simple model.
+"""Estimates the cost of unlearning on many devices, by a simple model of a step's counted operations and bytes.
 
     python benchmarks/scaling.py --out benchmarks/results/scaling.json
     OMP_NUM_THREADS=1 python benchmarks/scaling.py --check --out benchmarks/results/scaling_check.json
     python benchmarks/scaling.py --flops-per-second <measured> --link <measured> --out …
 
-Counted, on torch's meta device, for each architecture: parameters, operations of a step with pairs on both sides
-(forward and backward, stored teacher, captions of --tokens positions). Given: the rate at which one device computes and
-the bytes per second that leave it in a reduction. Model: a step of W devices computes for t = operations / rate; its
-reduction moves 2 (W - 1) / W times the gradients' bytes from each device; between no overlap and full overlap with the
-backward pass (two thirds of t), a step takes t + r or max(t, t / 3 + r). --check runs real processes (gloo) and holds
-the measured time against both ends.
+Counted on torch's meta device, for each architecture: parameters, and operations of a step with pairs of Df and Dr
+(forward and backward, stored teacher, captions of --tokens positions). Given: the rate at which a device computes, and
+the bytes per second that it sends in a reduction. Model: a step of W devices computes for t = operations / rate. Its
+reduction sends 2 (W - 1) / W times the gradients' bytes from each device, which takes r. A step takes t + r without
+overlap, and max(t, t / 3 + r) with full overlap with the backward pass (two thirds of t). --check runs real processes
+(gloo) and compares the measured time with both bounds.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def counts(name: str, pairs: int, tokens: int) -> dict[str, float]:
-    """Parameters and operations of one step of `pairs` pairs, without memory for either."""
+    """Parameters and operations of one step of `pairs` pairs, counted without allocating memory for either."""
     with torch.device("meta"):
         clip = open_clip.create_model(name, load_weights=False, device="meta")
         pack_attention(clip)
@@ -85,9 +85,9 @@ def entry_bytes(n: int = 200_000) -> float:
     """Host memory of one annotation entry, with a caption of some forty letters."""
     tracemalloc.start()
     rows = [Entry(f"retain/{i:09d}.jpg", (f"a caption of some forty letters, {i:09d}",)) for i in range(n)]
-    held = tracemalloc.get_traced_memory()[0]
+    allocated = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    return held / len(rows)
+    return allocated / len(rows)
 
 
 def _size(clip: Any) -> tuple[int, int]:
@@ -96,7 +96,7 @@ def _size(clip: Any) -> tuple[int, int]:
 
 
 def prediction(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """A row for every number of devices."""
+    """A row per number of devices."""
     found: dict[str, Any] = counts(name, args.pairs, args.tokens)
     found["gradient_bytes"] = BYTES * found["parameters"]
     found["rows"] = {str(n): _row(found, n, args) for n in args.devices}
@@ -125,12 +125,12 @@ def reduced(gradients: float, devices: int) -> float:
 
 
 def bounds(compute: float, reduction: float) -> tuple[float, float]:
-    """Seconds of a step with the reduction behind the backward pass as far as it goes, and after it."""
+    """Seconds of a step whose reduction overlaps the backward pass as far as possible, and of one without overlap."""
     return max(compute, compute / 3 + reduction), compute + reduction
 
 
 def check(args: argparse.Namespace) -> dict[str, Any]:
-    """One process, and two that reduce: measured seconds of a step against the bounds made of the parts."""
+    """One process, and two that reduce: measured seconds of a step, and the bounds computed from its parts."""
     alone, pair = (_launched(args, n) for n in (1, 2))
     low, high = bounds(pair["compute"], pair["reduce"])
     return {

@@ -1,13 +1,13 @@
-"""One unlearning step of ViT-B-16 at 224 px, 16 + 16 pairs: ours against a plain loop, CPU seconds and peak memory.
+"""One unlearning step of ViT-B-16 at 224 px, 16 + 16 pairs: ours and a plain loop, CPU seconds and peak memory.
 
     OMP_NUM_THREADS=1 python benchmarks/unlearn_step.py --out benchmarks/results/unlearn_step.json
     python benchmarks/unlearn_step.py --device cuda --half 16 --out benchmarks/results/unlearn_step_gpu.json
     python benchmarks/unlearn_step.py --flops --out benchmarks/results/unlearn_step_flops.json
 
-The plain loop is what such research code does: the frozen teacher embeds every batch again, forget and retain batches
-go through the towers one after the other, captions are padded to all 77 positions, single precision, AdamW as
-torch builds it by default. Ours is the project's own loop, trainer, feed and teacher. Both take the same weights
-and the same batches, so the losses of the first step must agree. Each measurement is a process of its own.
+The plain loop does what research code usually does: it runs the frozen teacher on every batch, passes forget and retain
+batches through the towers one after the other, pads captions to all 77 positions, and uses single precision and torch's
+default AdamW. Ours is the project's own loop, trainer, feed and teacher. Both take the same weights and the same
+batches, so the losses of the first step must agree. Each measurement is a separate process.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from lavis.towers.recompute import RecomputedMlp  # noqa: E402
 
 METHODS = ("vlul", "erase", "delete")
 WAYS = ("plain", "ours", "ours-bf16")
-TRIED = ("ours-channels-last", "ours-compiled")  # not adopted: --ways shows what they would bring
+TRIED = ("ours-channels-last", "ours-compiled")  # not adopted; --ways measures them
 CONFIG = ROOT / "configs" / "clip" / "retrieval_salmu.yaml"
 
 
@@ -86,7 +86,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def counted(step: Callable[[], float]) -> dict[str, Any]:
-    """Operations of one step's products and convolutions, by torch's counter (it knows no fused CPU attention)."""
+    """Operations of one step's products and convolutions, by torch's counter (which ignores fused CPU attention)."""
     with FlopCounterMode(display=False) as counter:
         loss = step()
     by_kind = {str(kind): number for kind, number in counter.get_flop_counts()["Global"].items()}
@@ -117,7 +117,7 @@ def plain_step(runner: Any, args: argparse.Namespace) -> Callable[[Any], float]:
     student = runner.model.clip
     for module in student.modules():
         if isinstance(module, RecomputedMlp):
-            module.__class__ = torch.nn.Sequential  # open_clip's own, which keeps every activation
+            module.__class__ = torch.nn.Sequential  # open_clip's own, which stores every activation
         elif isinstance(module, SelfAttention):
             module.__class__ = torch.nn.MultiheadAttention
         elif isinstance(module, FirstTokenBlock):
@@ -231,7 +231,7 @@ def _save_original(folder: Path, name: str) -> None:
 
 
 def product_rate(device: str) -> dict[str, Any]:
-    """What the machine can do: matrix products of 1024 × 3072 by 3072 × 1024 (GPU: 8192²), in GFLOP/s, and a copy."""
+    """The machine's limits: matrix products of 1024 × 3072 by 3072 × 1024 (GPU: 8192²), in GFLOP/s, and a copy."""
     found: dict[str, Any] = {}
     shape = (8192, 8192, 8192) if device.startswith("cuda") else (1024, 3072, 1024)
     for kind in (torch.float32, torch.bfloat16):
@@ -295,7 +295,7 @@ def _peak(device: str) -> float:
 
 
 def peak_mib_now() -> float:
-    """Peak resident memory since the last reset, in MiB; since the start where /proc is not there."""
+    """Peak resident memory since the last reset, in MiB; since the start if there is no /proc."""
     status = Path("/proc/self/status")
     if not status.exists():
         return peak_mib()

@@ -41,7 +41,7 @@ def options(root: Path) -> list[str]:
 
 
 def _pair(images: Path, split: str, number: int, size: int) -> dict[str, object]:
-    """One annotation and its JPEG: smooth colour fields with grain, which compress about as a photograph does."""
+    """One annotation and its JPEG: smooth colour fields with grain, which compress about as well as a photograph."""
     draws = np.random.default_rng([len(split), number])
     coarse = draws.integers(0, 256, (9, 7, 3), dtype=np.uint8)
     picture = Image.fromarray(coarse).resize((round(size * 0.76), size), Image.Resampling.BICUBIC)

@@ -19,7 +19,7 @@ from tests.small import SmallWorld, write_world  # noqa: E402
 
 @pytest.fixture(autouse=True)
 def fresh_logger():
-    """The project's logger as no run has set it up yet: a run in one test adds no lines to what the next one reads."""
+    """Reset the project's logger, so that a run in one test adds no lines to what the next test reads."""
     logger = logging.getLogger("lavis")
     logger.handlers.clear()
     logger.setLevel(logging.NOTSET)
@@ -28,7 +28,7 @@ def fresh_logger():
 
 @pytest.fixture
 def heard(fresh_logger, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """`caplog` for tests that run a whole command: it hears the project's logger after the command has set it up."""
+    """`caplog` for tests that run a whole command: still receives records after the command sets up its logger."""
     logger = logging.getLogger("lavis")
     logger.propagate = False
     logger.addHandler(caplog.handler)
@@ -38,13 +38,13 @@ def heard(fresh_logger, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFi
 
 @pytest.fixture(scope="session")
 def trained_world(tmp_path_factory) -> Iterator[SmallWorld]:
-    """A small world with an original model. Tests share its files: they write below their own output folders."""
+    """A small world with an original model. Tests share its files and write only below their own output folders."""
     from lavis.tasks.entry import train
 
     world = write_world(tmp_path_factory.mktemp("world"))
     train(str(world.config), [])
     gc.collect()
-    gc.freeze()  # every run collects garbage; from here on it need not walk over the libraries
+    gc.freeze()  # every run collects garbage; from here on, that skips the libraries' objects
     before = files_below(world.path)
     yield world
     assert files_below(world.path) == before, "a test has changed the files that all tests share"
@@ -52,7 +52,7 @@ def trained_world(tmp_path_factory) -> Iterator[SmallWorld]:
 
 @pytest.fixture(scope="session")
 def finished(trained_world, tmp_path_factory) -> Iterator[Callable[..., Path]]:
-    """`finished(method, *options)`: the folder of such a run, made when first asked for; tests share it and read it."""
+    """`finished(method, *options)`: the folder of such a run, made at the first call; tests share and only read it."""
     made: dict[tuple[str, ...], Path] = {}
     before: dict[Path, dict[Path, tuple[int, int]]] = {}
 
@@ -69,7 +69,7 @@ def finished(trained_world, tmp_path_factory) -> Iterator[Callable[..., Path]]:
 
 @pytest.fixture
 def unlearn(trained_world, tmp_path):
-    """`unlearn(method, *options)` runs in this process into an output folder of the test's own; returns its folder."""
+    """`unlearn(method, *options)` runs in this process, below the test's own folder; returns the run folder."""
 
     def run(method: str = "vlul", *options: str, df_size: int = 16, name: str = "out") -> Path:
         return run_unlearning(trained_world, tmp_path / name, method, options, df_size)
@@ -79,7 +79,7 @@ def unlearn(trained_world, tmp_path):
 
 @pytest.fixture
 def unlearned(finished, tmp_path):
-    """`unlearned(method, *options)`: a copy of the `finished` run, where `unlearn` would have made it."""
+    """`unlearned(method, *options)`: a copy of the `finished` run, where `unlearn` would have written it."""
 
     def copy(method: str = "vlul", *options: str, name: str = "out") -> Path:
         folder = finished(method, *options)
@@ -89,7 +89,7 @@ def unlearned(finished, tmp_path):
 
 
 def run_unlearning(world: SmallWorld, output: Path, method: str, options: tuple[str, ...], df_size: int = 16) -> Path:
-    """Run `method` in this process, from the world's original model; its folder."""
+    """Run `method` in this process, from the world's original model; returns its folder."""
     from lavis.tasks.entry import unlearn
 
     start = world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
@@ -100,6 +100,6 @@ def run_unlearning(world: SmallWorld, output: Path, method: str, options: tuple[
 
 
 def files_below(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Size and time of change of every file."""
+    """Size and modification time of every file."""
     states = {path: path.lstat() for path in folder.rglob("*") if not path.is_dir()}
     return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}

@@ -1,7 +1,7 @@
-"""A process that has imported all that a run needs, and forks once for every command it is sent.
+"""A process that has imported everything a run needs, and forks once per command that it receives.
 
-The children are real processes, with an id, signals and an exit code of their own. What they lack is the start, five
-seconds of imports, and the taking apart of all that at the end. tests/processes.py is the other side.
+The children are real processes with their own id, signals and exit code. They skip the five seconds of imports at the
+start and the teardown of all modules at the end. tests/processes.py is the client.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MODULES = ("torch._dynamo", "torch.distributed.fsdp", "torchvision", "open_clip"
 
 
 def preload() -> None:
-    """Import, and start nothing: a fork copies one thread alone."""
+    """Import without starting threads: a fork copies only the thread that calls it."""
     for name in MODULES:
         importlib.import_module(name)
     from lavis.common.registry import registry
@@ -38,11 +38,11 @@ def preload() -> None:
     threads = len(os.listdir("/proc/self/task"))
     assert threads == 1, f"{threads} threads after the imports; a fork would leave their locks held"
     gc.collect()
-    gc.freeze()  # collections in the children leave the shared pages alone
+    gc.freeze()  # so that collections in the children do not touch the shared pages
 
 
 class Server:
-    """Takes requests from `control`; answers each on its own socket, with the child's id and later its exit code."""
+    """Takes requests from `control`. Answers each on its own socket with the child's id, and later its exit code."""
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
@@ -52,7 +52,7 @@ class Server:
             os.set_blocking(end, False)
 
     def serve(self) -> NoReturn:
-        """Until the other side closes `control`."""
+        """Serve until the client closes `control`."""
         signal.set_wakeup_fd(self.wake)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while True:
@@ -78,7 +78,7 @@ class Server:
         self.running[pid].send(str(pid).encode())
 
     def _forget(self, reply: int) -> None:
-        """In a child: nothing of the server's is left open."""
+        """In a child: close everything that belongs to the server."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in (self.waker, self.wake, reply):
@@ -87,7 +87,7 @@ class Server:
             other.close()
 
     def _report(self) -> None:
-        """Send the exit codes of those that ended."""
+        """Send the exit codes of children that have ended."""
         for pid in list(self.running):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
@@ -101,7 +101,7 @@ class Server:
 
 
 def become(request: dict[str, Any]) -> NoReturn:
-    """Be the interpreter that was asked for, to its end."""
+    """Turn this child into the requested interpreter, until its end."""
     if request["new_session"]:
         os.setsid()
     for stream, place in zip(request["streams"], (1, 2), strict=True):
@@ -117,11 +117,11 @@ def become(request: dict[str, Any]) -> NoReturn:
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(code)  # taking thousands of modules apart would cost as much as the command
+    os._exit(code)  # tearing down thousands of modules would take as long as the command
 
 
 def exit_code(words: list[str]) -> int:
-    """Run `python <words>`; what the interpreter would make of the way it ends."""
+    """Run `python <words>`; returns the exit code that the interpreter would have had."""
     try:
         run_python(words)
     except SystemExit as end:

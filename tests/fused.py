@@ -26,7 +26,7 @@ RUN |= {"max_steps_per_epoch": 2, "seed": 3, "num_workers": 0}
 
 @dataclass
 class FusedWorld:
-    """A configuration of one family and data set, and where its runs go."""
+    """A configuration of one family and data set, and the folder of its runs."""
 
     config: Path
     family: str
@@ -34,12 +34,12 @@ class FusedWorld:
     output: Path
 
     def train(self, *options: str) -> Path:
-        """Train the original model; its folder."""
+        """Train the original model; returns its folder."""
         train(str(self.config), list(options))
         return self.output / "original" / self.family / self.job
 
     def unlearn(self, method: str, *options: str) -> Path:
-        """Unlearn from the original model, or from the file that options name; the run's folder."""
+        """Unlearn from the original model, or from the file named in the options; returns the run folder."""
         flags = {"method": method, "df_size": None, "alpha": None}
         unlearn(str(self.config), list(options), self.family, self.job, flags)
         return self.output / f"unlearn-{method}" / self.family / self.job / "8"
@@ -49,7 +49,7 @@ class FusedWorld:
         return ["unlearn.py", *flags, "--cfg-path", str(self.config)]
 
     def untrained(self) -> Path:
-        """A checkpoint of random weights."""
+        """Save random weights; returns the file."""
         config = load_config(self.config)
         torch.manual_seed(0)
         model = registry.get_model_class(config.model.arch).from_config(config.model)
@@ -59,7 +59,7 @@ class FusedWorld:
 
 
 def write_world(path: Path, family: str, data: str, **run: Any) -> FusedWorld:
-    """The miniature's configuration, smaller still, on scenes drawn below `path`."""
+    """Write the miniature's configuration, with an even smaller model, and draw its scenes below `path`."""
     path.mkdir(parents=True, exist_ok=True)
     root, lists = path / data, path / "Df" / data
     ensure(data, root, lists, "tiny", 42)
@@ -70,8 +70,8 @@ def write_world(path: Path, family: str, data: str, **run: Any) -> FusedWorld:
         content["model"] |= {"queue_size": 12, "embed_dim": 8}
     name = f"{data}_tiny"
     content["datasets"] = {name: _dataset(root, lists, name)}
-    kept = {key: content["run"][key] for key in ("task", "attention")}
-    content["run"] = {**kept, **RUN, "output_dir": str(path / f"output-{family}"), **run}
+    same = {key: content["run"][key] for key in ("task", "attention")}
+    content["run"] = {**same, **RUN, "output_dir": str(path / f"output-{family}"), **run}
     config = path / f"{family}_{data}.yaml"
     config.write_text(yaml.safe_dump(content))
     return FusedWorld(config, family, load_config(config).job_name, path / f"output-{family}")

@@ -68,7 +68,7 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code; a signal's number below zero. Raises TimeoutExpired."""
+        """The exit code, negative for a signal. Raises TimeoutExpired."""
         if self.returncode is None:
             if not select.select([self._reply], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
@@ -77,7 +77,7 @@ class Forked:
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """What it wrote to stdout and to stderr, once it has ended."""
+        """Its stdout and stderr, once it has ended."""
         self.wait(timeout)
         for stream in self._streams:
             stream.seek(0)
@@ -105,7 +105,7 @@ def start(
     env: Mapping[str, str] | None = None,
     new_session: bool = False,
 ) -> Started:
-    """Start `command`, a `sys.executable …`, and do not wait; `env`: more variables."""
+    """Start `command`, which begins with sys.executable, without waiting. `env` adds variables."""
     variables = environment(**(env or {}))
     if not (fresh or FRESH):
         return Forked(command[1:], variables, new_session)
@@ -116,9 +116,9 @@ def start(
 def run(
     command: Sequence[str], processes: int = 1, *, fresh: bool = False, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `command` to its end: alone, or (`processes` > 1) as that many ranks of a process group.
+    """Run `command` to its end: in one process, or as the `processes` ranks of a process group.
 
-    From scratch, torch.distributed.run starts the ranks; else each is forked with the variables that it sets.
+    If fresh, torch.distributed.run starts the ranks; otherwise each is forked with the variables that it would set.
     """
     if processes == 1:
         return _ended(command, [start(command, fresh=fresh, env=env)])
@@ -129,13 +129,13 @@ def run(
 
 
 def rank_variables(processes: int) -> list[dict[str, str]]:
-    """What torch.distributed.run sets, for every rank of a group of this many."""
+    """The variables that torch.distributed.run sets for every rank of a group of this size."""
     shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     return [{"RANK": str(number), "LOCAL_RANK": str(number), **shared} for number in range(processes)]
 
 
 def _ended(command: Sequence[str], running: Sequence[Started]) -> subprocess.CompletedProcess[str]:
-    """All of them at their end; where one fails the others are stopped, as torch.distributed.run does."""
+    """Wait for all of them; if one fails, stop the others, as torch.distributed.run does."""
     deadline = time.monotonic() + SECONDS
     while len(running) > 1 and None in (codes := [process.poll() for process in running]):
         late = time.monotonic() > deadline
@@ -146,9 +146,9 @@ def _ended(command: Sequence[str], running: Sequence[Started]) -> subprocess.Com
         texts = [process.communicate(timeout=SECONDS) for process in running]
     finally:
         for process in running:
-            process.kill()  # where it took too long
+            process.kill()  # if it took too long
     codes = [process.returncode for process in running]
-    code = max(codes) or min(codes)  # a code of its own says more than the signal that stopped the others
+    code = max(codes) or min(codes)  # an exit code says more than the signal that stopped the others
     return subprocess.CompletedProcess(list(command), code, *("".join(parts) for parts in zip(*texts, strict=True)))
 
 

@@ -1,6 +1,6 @@
-"""One architecture of every family of open_clip's, at a reduced size.
+"""One architecture of each of open_clip's families, at a reduced size.
 
-Text towers of the hub are built from a small configuration of their kind; every tokenizer is CLIP's own.
+Text towers from the Hub are built from a small configuration of the same kind; all use CLIP's tokenizer.
 """
 
 from __future__ import annotations
@@ -80,15 +80,17 @@ def first_word(name: str) -> str:
 
 
 def reduced(name: str, folder: Path) -> Path:
-    """The architecture's file with small towers, which open_clip knows by the file's stem."""
-    path = folder / f"family_{name.encode().hex()}.json"  # it chooses tokenizers by parts of names
+    """The architecture's file with small towers; open_clip then finds it under the file's stem."""
+    path = (
+        folder / f"family_{name.encode().hex()}.json"
+    )  # in hex, because open_clip chooses tokenizers by parts of the name
     path.write_text(json.dumps(reduced_config(name, folder)))
     open_clip.add_model_config(path)
     return path
 
 
 def reduced_config(name: str, folder: Path) -> dict[str, Any]:
-    """The architecture's model_cfg with small towers; files that it refers to are written into `folder`."""
+    """The architecture's model_cfg with small towers; writes the files that it refers to into `folder`."""
     content: Any = open_clip.get_model_config(name)
     content["embed_dim"] = 16
     _reduce_image(content["vision_cfg"])
@@ -120,7 +122,7 @@ def _reduce_text(text: dict[str, Any], folder: Path) -> None:
 
 
 def make_timm_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """timm's models, smaller, until the end of the test."""
+    """Make timm build small models until the end of the test."""
     create = timm.create_model
 
     def smaller(name: str, **options: Any) -> torch.nn.Module:

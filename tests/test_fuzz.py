@@ -1,4 +1,4 @@
-"""Whatever a user's file holds, reading it ends in a value or in one of our messages, and never in half a value.
+"""Whatever a user's file contains, reading it ends in a value or in one of our messages, never in half a value.
 
 `LAVIS_FUZZ=2000 pytest tests/test_fuzz.py` tries that many cases of each kind (docs/reliability.md: the counts tried).
 """
@@ -47,7 +47,7 @@ PLAUSIBLE = st.fixed_dictionaries(
 
 
 def outcome(read, *arguments: Any) -> Any:
-    """What `read` gives; None for one of our messages, which must have text and no traceback in it."""
+    """What `read` returns; None if it raises one of our errors, whose message must have text and no traceback."""
     try:
         return read(*arguments)
     except UserFault as error:

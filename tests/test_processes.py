@@ -1,4 +1,4 @@
-"""Forked commands behave as those that are started from scratch."""
+"""Forked commands behave like commands that are started from scratch."""
 
 from __future__ import annotations
 

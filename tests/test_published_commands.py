@@ -23,7 +23,7 @@ COMMAND = (
     "python -m torch.distributed.run --master_port 29517 --nproc_per_node=1 unlearn.py --unlearn_method {method} "
     "--backbone clip --task salmu_retrieval --df_size 30468 --cfg-path configs/clip/retrieval_salmu.yaml"
 )
-# Of the first epoch one step is taken, of every split eight pairs are evaluated: the rest would be the same again.
+# One step of the first epoch, and eight pairs of every split: the rest would only repeat them.
 QUICK = (
     "run.device=cpu run.max_epoch=1 run.num_workers=0 run.max_steps_per_epoch=1 run.eval_max_pairs=8 "
     "run.batch_size_eval=8 run.keep_last=1"

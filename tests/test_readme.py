@@ -24,6 +24,12 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ENTRY_SCRIPTS = ("train.py", "unlearn.py", "evaluate.py")
 EXAMPLE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    ROOT / "data" / "README.md",
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "examples").glob("*.md"),
+]
 LINK = re.compile(r"\]\((?!https?://|#)([^)\s]+)\)")
 BLOCK = re.compile(r"^( *)```bash\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "output", "lavis_cache", "__pycache__", ".*_cache", "*.egg-info")
@@ -101,7 +107,7 @@ def test_files_named_in_commands_exist() -> None:
     assert all((ROOT / f"{name.replace('.', '/')}.py").is_file() for name in modules)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/methods.md", "docs/results_schema.md"])
+@pytest.mark.parametrize("document", sorted(str(path.relative_to(ROOT)) for path in DOCUMENTS))
 def test_local_links_lead_somewhere(document: str) -> None:
     path = ROOT / document
     targets = [link.split("#")[0] for link in LINK.findall(path.read_text(encoding="utf-8"))]
@@ -177,8 +183,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_in(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
-    environment = {**kept, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
+    environment = {**variables, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *words[1:]]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
 

@@ -106,7 +106,7 @@ def forbidden(module: ast.Module) -> Iterator[str]:
 
 
 def imported_tests(module: ast.Module) -> Iterator[str]:
-    """Test modules that are imported, at any depth, in sources that are written as text too."""
+    """Test modules that are imported, at any depth, also in source code inside strings."""
     for node in ast.walk(module):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from re.findall(r"^\s*(?:from|import) (tests\.\S*\btest_\w+)", node.value, re.MULTILINE)
@@ -122,7 +122,7 @@ def shipped_files() -> list[Path]:
 
 
 def offences(paths: list[Path], check: Callable[[Path], Any]) -> dict[str, Any]:
-    """What `check` finds wrong, by file."""
+    """What `check` finds wrong in each file."""
     found = {label(path): check(path) for path in paths}
     return {name: result for name, result in found.items() if result}
 
@@ -164,7 +164,7 @@ def test_no_path_of_one_machine() -> None:
 
 
 def test_no_test_module_imports_another() -> None:
-    """What tests share lies in modules without tests of their own, or in fixtures."""
+    """Code that tests share is in modules without tests, or in fixtures."""
     others = [path for path in sorted((ROOT / "tests").rglob("*.py")) if path != Path(__file__)]
     assert offences(others, lambda path: list(imported_tests(tree(path)))) == {}
 
@@ -179,7 +179,7 @@ def odd_words(text: str) -> list[str]:
 
 
 def test_plain_words() -> None:
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md"), ROOT / "data" / "README.md"]
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.*"), ROOT / "data" / "README.md"]
     paths = [path for path in dict.fromkeys([*shipped_files(), *pages]) if path != Path(__file__).resolve()]
     assert len(paths) > 400
     assert offences(paths, lambda path: odd_words(path.read_text(encoding="utf-8"))) == {}

@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, read without ever executing what they hold.
+"""Checkpoints: written atomically, read without ever executing what they contain.
 
 A file is one `torch.save` of plain containers and tensors. The weights stand under "model" (LAVIS's name) and,
 sharing the same bytes, under "state_dict" (the name that open_clip loads).
@@ -155,7 +155,7 @@ def newest(folder: Path) -> Path | None:
 def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint that can be read; damaged ones are named in the log and skipped.
 
-    None where there is no checkpoint. Raises CheckpointError where there are some and all are damaged.
+    None if there is no checkpoint. Raises CheckpointError if there are some and all are damaged.
     """
     found = all_checkpoints(folder)
     for path in reversed(found):
