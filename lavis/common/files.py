@@ -51,6 +51,15 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
             temporary.unlink()
 
 
+@contextlib.contextmanager
+def dispensable(what: object) -> Iterator[None]:
+    """Write a file that no result depends on: where the system refuses (a full disk), log a warning and go on."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s could not be written (%s); the run does not need it", what, error.strerror or error)
+
+
 def write_bytes(path: Path, content: bytes, *, sync: bool = False) -> None:
     """Write a file atomically, creating its folder if needed."""
     with replacing(path, sync=sync) as temporary:
