@@ -14,6 +14,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import pytest  # noqa: E402
 
+from tests.disks import fill, small_disk  # noqa: E402
 from tests.small import SmallWorld, write_world  # noqa: E402
 
 
@@ -103,3 +104,11 @@ def files_below(folder: Path) -> dict[Path, tuple[int, int]]:
     """Size and modification time of every file."""
     states = {path: path.lstat() for path in folder.rglob("*") if not path.is_dir()}
     return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}
+
+
+@pytest.fixture
+def full_disk(tmp_path) -> Iterator[Path]:
+    """A folder on a file system without a free byte; folders can still be made."""
+    with small_disk(tmp_path / "full", "64k") as folder:
+        fill(folder)
+        yield folder

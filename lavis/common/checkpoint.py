@@ -6,7 +6,9 @@ sharing the same bytes, under "state_dict" (the name that open_clip loads).
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import pickle
 import re
 import shutil
@@ -24,6 +26,7 @@ from lavis.common.torchscript import is_archive, read_archive
 FORMAT = 1
 BEST = "checkpoint_best.pth"
 MIXED = "checkpoint_interpolated.pth"  # run.interpolate's; not numbered, so no run continues from it
+OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors quotes the system's error
 NAME = re.compile(r"checkpoint_(\d+)(?:-(\d+))?\.pth")
 
 
@@ -44,6 +47,20 @@ def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
         if dead_worker(error):
             raise
         raise CheckpointError(_write_failure(path, error)) from error
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write a .safetensors file atomically. Raises OSError, to which safetensors' own error is translated."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata=metadata)
+    except SafetensorError as error:
+        found = OS_ERROR.search(str(error))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def _write_failure(path: Path, error: BaseException) -> str:

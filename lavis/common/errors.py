@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 class UserFault(Exception):  # noqa: N818 - a base class for `except`
@@ -62,4 +64,12 @@ def first_few(names: Sequence[str]) -> str:
 
 def missing_file(what: str, path: object, hint: str = "") -> MissingFile:
     """The error for a file that does not exist: `what` it is, and in `hint` what to run."""
-    return MissingFile(f"{what} {path} does not exist" + (f"; {hint}" if hint else ""))
+    return MissingFile(f"{what} {path} {_absence(Path(str(path)))}; {hint or 'check the path'}")
+
+
+def _absence(path: Path) -> str:
+    """How a file does not exist: it is a link to nowhere, lies below a file, or is not there."""
+    if path.is_symlink():
+        return f"is a link to {os.readlink(path)}, which does not exist"
+    above = next((parent for parent in path.parents if parent.is_file()), None)
+    return f"cannot exist: {above} is a file, not a folder" if above else "does not exist"

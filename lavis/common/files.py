@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -10,13 +11,18 @@ import json
 import logging
 import math
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from lavis.common.bounded_json import parse_json
 from lavis.common.errors import DataError, missing_file
 
 log = logging.getLogger(__name__)
+LARGEST = 2**31  # bytes of a text file
+SMALL = 2**26  # bytes of results, curves and configurations
+LONGEST_LINE = 2**24  # bytes
 HELD_ELSEWHERE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _held: set[IO[str]] = set()
 
@@ -43,6 +49,15 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def dispensable(what: object) -> Iterator[None]:
+    """Write a file that no result depends on: where the system refuses (a full disk), log a warning and go on."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s could not be written (%s); the run does not need it", what, error.strerror or error)
 
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = False) -> None:
@@ -80,30 +95,93 @@ def plain(node: Any, unusable: Any = None) -> Any:
     return node
 
 
-def read_json(path: Path, what: str, hint: str = "") -> Any:
-    """The content of a JSON file. Raises as `read_text`, and DataError with line and column."""
-    try:
-        return json.loads(read_text(path, what, hint))
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise DataError(f"{path} is not valid JSON: {reason}; fix or rewrite the file") from error
-    except RecursionError as error:
-        raise DataError(f"{path} cannot be read: its JSON is nested too deeply") from error
+def read_json(path: Path, what: str, hint: str = "", largest: int = LARGEST) -> Any:
+    """The content of a JSON file. Raises as `read_text`, and DataError as `parse_json`."""
+    return parse_json(read_text(path, what, hint, largest), str(path))
 
 
-def read_text(path: Path, what: str, hint: str = "") -> str:
+def read_text(path: Path, what: str, hint: str = "", largest: int = LARGEST) -> str:
     """The content of a UTF-8 text file, with or without a byte order mark.
 
-    `what` names the kind of file; `hint` says what to run if it does not exist. Raises MissingFile or DataError.
+    `what` names the kind of file; `hint` says what to run if it does not exist. Raises as `check_file`, and DataError
+    for a file of more than `largest` bytes or of another encoding.
+    """
+    check_file(path, what, hint)
+    try:
+        size = path.stat().st_size
+        if size > largest:
+            raise DataError(f"{what} {path} has {size} bytes; at most {largest} are read. Divide it, or remove it")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, error, what) from error
+    except OSError as error:
+        raise unreadable(what, path, error) from error
+
+
+def json_lines(path: Path, what: str, bad: list[str] | None = None) -> Iterator[tuple[int, Any]]:
+    """(number of the line, its content) of a file with one JSON text per line; empty lines are skipped.
+
+    Raises as `check_file` and `parse_json`, and DataError for a line of more than LONGEST_LINE bytes. With `bad`, lines
+    that cannot be read are skipped and their errors added to it.
+    """
+    check_file(path, what)
+    with path.open("rb") as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), start=1):
+            try:
+                if line.strip():
+                    yield number, _parsed_line(line.removeprefix(codecs.BOM_UTF8), f"{path}: line {number}")
+            except DataError as error:
+                if bad is None:
+                    raise
+                bad.append(str(error))
+
+
+def _parsed_line(line: bytes, where: str) -> Any:
+    if len(line) > LONGEST_LINE:
+        raise DataError(f"{where} has more than {LONGEST_LINE} bytes; write one JSON object per line")
+    try:
+        return parse_json(line.decode("utf-8"), where)
+    except UnicodeDecodeError as error:
+        raise not_utf8(where, error) from error
+
+
+def check_file(path: str | Path, what: str, hint: str = "") -> None:
+    """Raise MissingFile or DataError unless `path` is a file that can be opened, or a link to one.
+
+    The message says which it is: nothing there, a link to nowhere, a path through a file, a folder, a pipe, a path that
+    is too long, a file that may not be read.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise DataError(f"{what} {path} is {kind}; name a file instead" + (f": {hint}" if hint else ""))
+        if not os.access(path, os.R_OK):
+            raise DataError(f"{what} {path} may not be read; change its permissions (chmod u+r) or its owner")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise missing_file(what, path, hint) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{what} {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except OSError as error:
-        raise DataError(f"{what} {path} cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise unreadable(what, path, error) from error
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a file exists; False also for paths that no file system can hold (too long, with a null byte)."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def unreadable(what: str, path: object, error: Exception) -> DataError:
+    """The error for a file that exists and cannot be read, or whose path the system refuses."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    return DataError(f"{what} {path!s:.200} cannot be read: {reason}; check the path, or give another one")
+
+
+def not_utf8(path: object, error: UnicodeDecodeError, what: str = "") -> DataError:
+    """The error for text in another encoding."""
+    name = f"{what} {path}".strip()
+    return DataError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8")
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lavis.common.bounded_json import parse_json
 from lavis.common.errors import DataError
-from lavis.common.files import plain, read_text, write_json
+from lavis.common.files import SMALL, plain, read_text, write_json
 
 SCHEMA = 1
 FILE_NAME = "results.json"
@@ -55,11 +55,8 @@ def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
 def read_results(path: str | Path) -> dict[str, Any]:
     """Read a results file. Raises MissingFile, or DataError with file and key if it does not fit the schema."""
     path = Path(path)
-    text = read_text(path, "results file", "run the experiment, or evaluate.py on its checkpoint")
-    try:
-        results = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not complete JSON ({error}); delete it and rerun the evaluation") from None
+    text = read_text(path, "results file", "run the experiment, or evaluate.py on its checkpoint", SMALL)
+    results = parse_json(text, str(path), "delete it and rerun the evaluation")
     _check(results, str(path))
     return results
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from lavis.common.errors import DataError
-from lavis.common.files import write_json
+from lavis.common.files import dispensable, write_json
 from lavis.common.names import folded
 from lavis.datasets.annotations import Entry
 from lavis.datasets.partition import merged
@@ -90,7 +90,8 @@ def report_near(
     if not twins:
         return []
     content = [{"forgotten": one, "retained": other, "cosine": round(cosine, 4)} for one, other, cosine in twins]
-    write_json(path, content)
+    with dispensable(path):
+        write_json(path, content)
     one, other, cosine = twins[0]
     text = (
         f"{len(twins)} retained images look like images to forget to the original model (cosine at least {least:g}), "

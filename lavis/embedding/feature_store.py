@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
+from lavis.common.checkpoint import save_tensors
 from lavis.common.errors import DataError
-from lavis.common.files import beyond_limit, replacing
+from lavis.common.files import beyond_limit
 
 log = logging.getLogger(__name__)
 
@@ -116,12 +117,9 @@ def _by_key(keys: torch.Tensor, rows: torch.Tensor) -> dict[bytes, torch.Tensor]
 
 
 def _write(path: Path, rows: dict[bytes, torch.Tensor]) -> None:
-    from safetensors.torch import save_file
-
     keys = torch.frombuffer(bytearray(b"".join(rows)), dtype=torch.uint8).view(-1, KEY_BYTES)
     values = torch.stack(list(rows.values()))
-    with replacing(path) as temporary:
-        save_file({"keys": keys, "rows": values}, temporary, metadata={"digest": _digest(keys, values)})
+    save_tensors(path, {"keys": keys, "rows": values}, {"digest": _digest(keys, values)})
 
 
 def _digest(keys: torch.Tensor, rows: torch.Tensor) -> str:

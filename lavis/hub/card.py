@@ -24,7 +24,7 @@ def model_card(recipe: Recipe, content: Mapping[str, Any], folder: Path, to: str
         content: the checkpoint, {} for weights that are not of this project. folder: where its results.json may be.
         digest: that of the exported weights.
     """
-    run, origin = content.get("config", {}).get("run", {}), content.get("origin", {})
+    run, origin = _section(_section(content, "config"), "run"), _section(content, "origin")
     results = read_results(folder / FILE_NAME) if content and (folder / FILE_NAME).is_file() else {}
     facts = {
         "Original model": recipe.name,
@@ -44,6 +44,12 @@ def model_card(recipe: Recipe, content: Mapping[str, Any], folder: Path, to: str
     lines += _table("Settings", {key: run[key] for key in SETTINGS if run.get(key) not in (None, {}, [], "")})
     lines += _table("Rows evaluated", results.get("counts", {})) + _table("Metrics", results.get("metrics", {}))
     return "\n".join(lines) + "\n"
+
+
+def _section(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A mapping in a checkpoint; empty where a file has something else in its place."""
+    section = content.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
 def _what(run: Mapping[str, Any]) -> str:

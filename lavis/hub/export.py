@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
-from lavis.common.checkpoint import load_file, weights_digest
+from lavis.common.checkpoint import load_file, save_tensors, weights_digest
 from lavis.common.errors import ConfigError, UserFault, suggest
 from lavis.hub import clip_names, siglip_names, transformers_form
 from lavis.hub.card import model_card
@@ -108,7 +107,7 @@ def _write_open_clip(folder: Path, recipe: Recipe, state: State) -> None:
     content = {"model_cfg": _without_paths(architecture), "preprocess_cfg": preprocess_of(recipe)}
     (folder / OPEN_CLIP_CONFIG).write_text(json.dumps(content, indent=2), encoding="utf-8")
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
-    save_file(tensors, folder / OPEN_CLIP_WEIGHTS[0], metadata={"format": "pt"})
+    save_tensors(folder / OPEN_CLIP_WEIGHTS[0], tensors, {"format": "pt"})
 
 
 def _without_paths(architecture: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleToken
 from open_clip.transform import PreprocessCfg
 
 from lavis.common.errors import ConfigError, MissingFile
+from lavis.common.files import SMALL, read_json
 from lavis.hub.places import FOLDER, OPEN_CLIP_CONFIG, Folder, Place, read_config
 from lavis.hub.recipe import OPEN_CLIP, Pixels, Recipe, differences
 from lavis.hub.tokenizers import tokenizer_folder
@@ -66,10 +67,7 @@ def from_json(path: Path) -> Recipe:
     path = path if path.is_file() else packaged
     if not path.is_file():
         raise MissingFile(f"model.model_type: no architecture file {path.name}, here or in lavis/configs/models")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}: not valid JSON (line {error.lineno}): {error.msg}") from error
+    content = read_json(path, "architecture file", largest=SMALL)
     _check(content, path)
     if path.stem in open_clip.list_models():
         own = normalised(_known(path.stem))
@@ -242,6 +240,9 @@ def _check(content: Any, where: str | Path) -> None:
     for key in NEEDED:
         if not isinstance(content, dict) or key not in content:
             raise ConfigError(f"{where}: key '{key}' is missing; an open_clip architecture file has it")
+    for key in SECTIONS.keys() & content.keys():
+        if not isinstance(content[key], dict):
+            raise ConfigError(f"{where}: '{key}' must be an object as in open_clip's files, found {content[key]!r:.60}")
 
 
 def _three(value: Any) -> tuple[float, ...]:

@@ -96,6 +96,8 @@ class Recipe:
                 name: tuple(v) if name in NORMALISATION else v for name, v in state["pixels"].items()
             }
             content: dict[str, Any] = {**state, "pixels": Pixels(**pixels), "overridden": tuple(state["overridden"])}
+            if not isinstance(content["architecture"], dict):
+                raise TypeError("its architecture is not a mapping")
             return cls(**content)
         except (TypeError, KeyError, AttributeError) as error:
             raise CheckpointError(f"checkpoint {path} has a recipe that cannot be read ({error})") from error

@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from lavis.common.errors import ConfigError
 from lavis.common.files import beyond_limit
 from lavis.images.store import ImageCache, ImageStore
 from lavis.processors.image import ImageProcessor
@@ -55,13 +54,21 @@ class Caching:
     def build(
         self, root: Path, names: Sequence[str], processor: ImageProcessor, stamp: Stamp | None = None
     ) -> ImageCache | DiskCache | None:
-        """Create the cache of these images. None if `kind` is none or if the processor is random."""
+        """Create the cache of these images. None if `kind` is none or if the processor is random.
+
+        None as well, with a warning, if the disk is full or the folder cannot be written.
+        """
         if self.kind == "none" or not processor.deterministic:
             return None
         if self.kind == "memory":
             return ImageCache(len(names), processor.image_size)
-        max_bytes = int(self.gigabytes * GIB)
-        return DiskCache(self.folder, root, names, repr(processor), processor.image_size, max_bytes, stamp)
+        limit, size = int(self.gigabytes * GIB), processor.image_size
+        try:
+            return DiskCache(self.folder, root, names, repr(processor), size, limit, stamp)
+        except OSError as error:
+            reason = error.strerror or error
+            log.warning("no image cache in %s (%s): images are decoded every time", self.folder, reason)
+            return None
 
 
 class DiskCache:
@@ -76,7 +83,7 @@ class DiskCache:
             rows that still do not fit are decoded every time.
         stamp: returns (bytes, time) of an image. Default: of its file under `root`.
 
-    Raises ConfigError if the folder cannot be written.
+    Raises OSError if the folder cannot be written.
     """
 
     def __init__(
@@ -149,8 +156,8 @@ class DiskCache:
 
     def _create(self, about: dict[str, Any]) -> None:
         """Create the files at full length. A file of another length (an interrupted copy) is replaced."""
+        self.path.mkdir(parents=True, exist_ok=True)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             for name, length in ((PIXELS, self.capacity * self.row_bytes), (ROWS, self.capacity * FIELDS * 8)):
                 file = self.path / name
                 if not file.exists() or file.stat().st_size != length:
@@ -158,10 +165,10 @@ class DiskCache:
                     with file.open("wb") as stream:
                         _reserve(stream.fileno(), length)
             (self.path / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-            os.utime(self.path)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ConfigError(f"image cache {self.path} cannot be written: {reason}; set image_cache: none") from error
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)  # a part would take the room that others need
+            raise
+        os.utime(self.path)
 
     def _open(self) -> None:
         shape = (self.capacity, 3, self.size, self.size)

@@ -8,13 +8,14 @@ are compared up to the first dot (`7.left.jpg` and `7.txt`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lavis.common.bounded_json import parse_json
 from lavis.common.errors import DataError
+from lavis.common.files import not_utf8
 from lavis.images.tars import ENDINGS, members, plain_name, read_at
 
 MOST_TEXT = 2**20  # bytes of a caption or its JSON
@@ -87,9 +88,9 @@ def _fields(path: Path, name: str, start: int, size: int, ending: str) -> dict[s
         raise DataError(f"{where} has {size} bytes; a caption may have at most {MOST_TEXT}")
     try:
         text = read_at(path, start, size).decode("utf-8-sig")
-        content = json.loads(text) if ending == ".json" else {"caption": text.strip()}
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{where} is not {'JSON' if ending == '.json' else 'UTF-8 text'}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise not_utf8(where, error) from error
+    content = parse_json(text, where, "write the shard again") if ending == ".json" else {"caption": text.strip()}
     if not isinstance(content, dict):
         raise DataError(f"{where}: expected a JSON object with a caption")
     return {key: value for key, value in content.items() if key != "image"}

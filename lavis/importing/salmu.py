@@ -11,7 +11,6 @@ skipped if its image files still have the right sizes.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lavis.common.errors import DataError, MissingFile
-from lavis.common.files import Locked, lock, write_bytes, write_json
+from lavis.common.files import Locked, lock, read_json, write_bytes, write_json
 from lavis.common.forget_list import FORGET_SEEDS, list_path, shuffled_list, write_forget_list
 from lavis.importing.salmu_metadata import Metadata, annotate, check_metadata, draw_held_out, load_metadata
 from lavis.importing.salmu_parquet import (
@@ -146,7 +145,7 @@ def _write_shard(shard: Shard, rows: Sequence[Row], out: Path, bar: tqdm) -> Non
 def _is_done(shard: Shard, rows: Sequence[Row], out: Path) -> bool:
     """Whether the shard's marker matches it and all of its image files exist with the recorded sizes."""
     try:
-        mark = json.loads(_marker(shard, out).read_text(encoding="utf-8"))
+        mark = read_json(_marker(shard, out), "marker")
         sizes = mark.pop("sizes")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
-from lavis.common.errors import DataError
+from lavis.common.errors import DataError, MissingFile
+from lavis.common.files import SMALL, json_lines, read_json
 from lavis.common.results import read_results
 from lavis.report.numbers import Row, is_number
 
@@ -33,15 +32,19 @@ def row_from_folder(folder: Path, name: str | None = None) -> Row:
     return {**row, "folder": folder.as_posix(), **broken}
 
 
-def other_evaluations(folder: Path, name: str) -> list[Row]:
+def other_evaluations(folder: Path, name: str, problems: list[str]) -> list[Row]:
     """A run's rows on other data than its own (lavis/tasks/evaluations.py); the folder's name stands for the task.
 
-    Results that cannot be read are left out: the run itself is not doubtful because of them.
+    Results that cannot be read are left out, with a sentence in `problems`: the run is not doubtful because of them.
     """
     rows = []
-    for path in sorted(folder.glob(f"{EVALUATIONS}/*/results.json")):
-        with contextlib.suppress(DataError):
-            rows.append({**row_from_folder(path.parent, name), "task": path.parent.name})
+    for place in sorted(folder.glob(f"{EVALUATIONS}/*")):
+        if not os.path.lexists(place / "results.json"):
+            continue
+        try:
+            rows.append({**row_from_folder(place, name), "task": place.name})
+        except (DataError, MissingFile) as error:
+            problems.append(f"{name}: an evaluation on other data is left out: {error}")
     return rows
 
 
@@ -51,16 +54,20 @@ def broken_row(folder: Path, name: str, seed: int | None, error: object, **setti
     return {"name": name, "seed": seed, **nothing, **setting, "folder": folder.as_posix(), "broken": str(error)}
 
 
-def relearning(folder: Path) -> Series:
-    """The curves of a run folder's relearning.json over its steps; empty if there is no readable one.
+def relearning(folder: Path, problems: list[str]) -> Series:
+    """The curves of a run folder's relearning.json over its steps; empty if there is none.
 
-    Values that are not finite are skipped.
+    Values that are not finite are skipped. A file that cannot be read is left out, with a sentence in `problems`.
     """
+    path = folder / RELEARNING
     try:
-        content = json.loads((folder / RELEARNING).read_text(encoding="utf-8"))
-        steps = list(content.pop("steps"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        content = read_json(path, "relearning curves", largest=SMALL) if os.path.lexists(path) else {"steps": []}
+        if not isinstance(content, dict) or not isinstance(content.get("steps"), list):
+            raise DataError(f"{path}: expected an object with a list 'steps'; repeat the evaluation to rewrite it")
+    except (DataError, MissingFile) as error:
+        problems.append(f"the relearning curves of {folder} are left out: {error}")
         return {}
+    steps = content.pop("steps")
     curves = {key: values for key, values in content.items() if isinstance(values, list) and len(values) == len(steps)}
     return {
         key: [(float(x), float(y)) for x, y in zip(steps, values, strict=True) if is_number(x) and is_number(y)]
@@ -68,14 +75,15 @@ def relearning(folder: Path) -> Series:
     }
 
 
-def losses(folder: Path) -> Series:
+def losses(folder: Path, problems: list[str]) -> Series:
     """The loss and its terms by epoch from a run folder's log.txt; empty if there are none.
 
-    Lines that are not JSON (from a run killed while writing) and values that are not numbers are skipped. Of an epoch
-    that occurs twice (after a resume) the last record counts. A term that equals the whole loss is omitted.
+    Lines that cannot be read (from a run killed while writing) are left out, with a sentence in `problems`; values that
+    are not numbers are skipped. Of an epoch that occurs twice (after a resume) the last record counts. A term that
+    equals the whole loss is omitted.
     """
     series: dict[str, dict[float, float]] = {}
-    for record in _records(folder / "log.txt"):
+    for record in _records(folder / "log.txt", problems):
         terms = {key: value for key, value in record.items() if key.startswith("train_") and key not in NO_LOSS}
         for key, value in terms.items() if is_number(record.get("epoch")) else ():
             if is_number(value):
@@ -84,14 +92,16 @@ def losses(folder: Path) -> Series:
     return {name: points for name, points in lines.items() if name == "loss" or points != lines.get("loss")}
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log that are JSON objects."""
+def _records(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+    """The lines of a log that are JSON objects; `problems` says how many others there are, and what the first is."""
+    if not os.path.lexists(path):
+        return []
+    bad: list[str] = []
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            record = json.loads(line)
-            if isinstance(record, dict):
-                yield record
+        records = [record for _, record in json_lines(path, "log", bad)]
+    except (DataError, MissingFile) as error:
+        problems.append(f"the losses of {path.parent} are left out: {error}")
+        return []
+    if bad:
+        problems.append(f"{path}: {len(bad)} lines cannot be read and are left out, the first: {bad[0]}")
+    return [record for record in records if isinstance(record, dict)]

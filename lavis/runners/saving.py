@@ -18,7 +18,7 @@ from lavis.common.checkpoint import (
     prune,
     save_checkpoint,
 )
-from lavis.common.errors import CheckpointError, ConfigError
+from lavis.common.errors import CheckpointError, ConfigError, UserFault
 from lavis.common.logger import get_logger
 from lavis.common.seed import random_states, restore_random_states
 from lavis.models.base import BaseModel
@@ -26,6 +26,9 @@ from lavis.runners.fsdp import cut_states, put, whole
 from lavis.runners.run_dir import git_commit
 from lavis.settings.changes import changes
 from lavis.settings.declaration import WEIGHTS
+
+# What restoring raises where a checkpoint lacks a key or has something else in its place.
+UNUSABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 
 
 @dataclass
@@ -94,12 +97,24 @@ class Saver:
     def resume(self) -> tuple[TrainingState, dict[str, Any]] | None:
         """Resume from the newest readable checkpoint, if any; returns its state and the meter's.
 
-        Raises ConfigError if its configuration, data or starting weights differ, CheckpointError if its tensors do.
+        Raises ConfigError if its configuration, data or starting weights differ, CheckpointError if its tensors do or
+        if it lacks something.
         """
         newest = load_newest(self.folder)
         if newest is None:
             return None
         path, content = newest
+        try:
+            return self._restore(path, content)
+        except UNUSABLE as error:
+            if isinstance(error, UserFault):
+                raise
+            raise CheckpointError(
+                f"checkpoint {path} is incomplete or damaged ({type(error).__name__}: {error}); delete it to continue "
+                "from the one before, or set run.resume=false to start over"
+            ) from error
+
+    def _restore(self, path: Path, content: dict[str, Any]) -> tuple[TrainingState, dict[str, Any]]:
         self._check_config(path, content["config"])
         self._check_origin(path, content.get("origin", {}))
         weights = self.model.checkpoint_state()
@@ -118,7 +133,7 @@ class Saver:
         state = TrainingState(**content["position"])
         self._relink(state)
         get_logger().info("Resumed from %s: epoch %d, step %d", path, state.epoch, state.step)
-        return state, content["meter"]
+        return state, _means(content["meter"])
 
     def _relink(self, state: TrainingState) -> None:
         """Restore the link to the best checkpoint, in case the run was killed between writing the two."""
@@ -143,3 +158,8 @@ class Saver:
                 f"{path} was written with other settings ({first}); restore them, choose another run.output_dir, "
                 "delete the folder, or set run.resume=false to start over"
             )
+
+
+def _means(meter: dict[str, Any]) -> dict[str, Any]:
+    """A meter's state, its values checked."""
+    return {"means": {name: float(mean) for name, mean in meter["means"].items()}, "count": int(meter["count"])}

@@ -21,7 +21,7 @@ import torch
 from lavis.common import distributed
 from lavis.common.errors import ConfigError, DataError, TrainingError
 from lavis.common.features import PairFeatures
-from lavis.common.files import write_json
+from lavis.common.files import dispensable, write_json
 from lavis.common.precision import attention
 from lavis.common.registry import registry
 from lavis.common.seed import derived_seed, generator
@@ -76,7 +76,8 @@ class Relearning(Metric):
         if context.folder is not None and distributed.is_main():
             facts = {**dataclasses.asdict(settings), "taught": len(taught), "asked": len(tested)}
             rounded = {name: [round(value, DECIMALS) for value in curve] for name, curve in curves.items()}
-            write_json(context.folder / FILE, facts | rounded)
+            with dispensable(context.folder / FILE):
+                write_json(context.folder / FILE, facts | rounded)
         return _flat(list(settings.steps), curves)
 
 

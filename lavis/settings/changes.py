@@ -55,17 +55,24 @@ def _between_data(former: Plain, now: Plain, run: Plain) -> Iterator[Change]:
 
 def _of_section(section: type, then: Plain, now: Plain, prefix: str, run: Plain) -> Iterator[Change]:
     """Differences in a whole section; a setting that `now` lacks counts as unchanged."""
-    same = {name: value for name, value in then.items() if name in declared(section)}
+    same = {name: value for name, value in then.items() if name in declared(section)} if _is_section(then) else {}
     return _differences(section, then, {**same, **now}, prefix, run)
 
 
 def _differences(section: type, then: Plain, now: Plain, prefix: str, run: Plain) -> Iterator[Change]:
+    if not _is_section(then):  # someone else's file
+        yield Change(prefix, then, now, WEIGHTS)
+        return
     known = declared(section)
     for name, item in known.items():
         yield from _difference(item, then, now, f"{prefix}.{name}", run)
     for name in sorted((then.keys() | now.keys()) - known.keys()):
         if then.get(name) != now.get(name):
             yield Change(f"{prefix}.{name}", then.get(name), now.get(name), WEIGHTS)
+
+
+def _is_section(content: Any) -> bool:
+    return isinstance(content, Mapping)
 
 
 def _difference(item: Declared, then: Plain, now: Plain, key: str, run: Plain) -> Iterator[Change]:

@@ -87,8 +87,9 @@ def _fits(folder: Path, run: RunConfig) -> bool:
 def _measures(results: dict[str, Any], kinds: Sequence[str]) -> bool:
     """Whether results have these kinds of metrics; assumed if they do not say."""
     config = results.get("config")
-    known = config.get("run", {}).get("metrics") if isinstance(config, dict) else None
-    return known is None or set(kinds) <= set(known)
+    run = config.get("run") if isinstance(config, dict) else None
+    known = run.get("metrics") if isinstance(run, dict) else None
+    return not isinstance(known, list) or all(kind in known for kind in kinds)
 
 
 def _evaluation(given_options: list[str], setting: Setting, config: Config, name: str, source: str) -> ReferenceResult:

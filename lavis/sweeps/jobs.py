@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -10,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lavis.common.errors import first_few
-from lavis.common.files import locked
+from lavis.common.errors import DataError, MissingFile, first_few
+from lavis.common.files import SMALL, locked, read_json
 from lavis.runners.run_dir import LOCK
 from lavis.settings.changes import changes
 from lavis.settings.declaration import Affects
@@ -96,8 +95,8 @@ def _is_config(config: Any) -> bool:
 def read_results(folder: Path) -> dict[str, Any]:
     """The run folder's results.json; empty if there is none or it cannot be read."""
     try:
-        content = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(folder / RESULTS, "results file", largest=SMALL)
+    except (MissingFile, DataError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -17,6 +17,7 @@ from typing import Any
 from lavis.common.errors import ConfigError, DataError, MissingFile, suggest
 from lavis.evaluation.measure import columns_used
 from lavis.evaluation.metric import SEARCH
+from lavis.report.numbers import is_number
 from lavis.sweeps.candidates import Candidate, Rule, recall
 from lavis.sweeps.console import STOPPED, list_jobs, run_jobs
 from lavis.sweeps.evaluations import reference_result
@@ -87,11 +88,15 @@ def closed(sweep: SweepConfig, setting: Setting) -> SweepConfig:
     return dataclasses.replace(sweep, options=[*sweep.options, *options])
 
 
-def visible(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics that the choice may use: those on Df and Dr, and the membership AUC between the two."""
-    used = {column.key for column in columns_used(SEARCH)}
-    allowed = {k: v for k, v in metrics.items() if k.startswith(("df_", "dr_")) or k in used}
-    return {key: math.nan if value is None else float(value) for key, value in allowed.items()}
+def visible(results: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics that the choice may use: those on Df and Dr, and the membership AUC between the two.
+
+    What is not a finite number counts as NaN.
+    """
+    used, metrics = {column.key for column in columns_used(SEARCH)}, results.get("metrics")
+    given = metrics if isinstance(metrics, dict) else {}
+    allowed = {k: v for k, v in given.items() if k.startswith(("df_", "dr_")) or k in used}
+    return {key: float(value) if is_number(value) else math.nan for key, value in allowed.items()}
 
 
 def needed() -> list[str]:
@@ -105,7 +110,7 @@ def reference_numbers(sweep: SweepConfig, setting: Setting, name: str) -> dict[s
     results = read_results(folder)
     if results.get("problem"):
         raise DataError(f"{name} in {folder} is broken, so nothing can be compared with it: {results['problem']}")
-    metrics = visible(results.get("metrics", {}))
+    metrics = visible(results)
     if any(key not in metrics for key in needed()):
         raise MissingFile(f"{name} has no complete results in {folder}; train it with: bash bash/ori.sh")
     return metrics
@@ -120,7 +125,7 @@ def candidates(cells: Sequence[Cell], start: Mapping[str, float], aim: Mapping[s
     found = []
     for (method, point), group in groups.items():
         results = [read_results(cell.job.folder) for cell in group]
-        parts = [visible(result["metrics"]) for result in results]
+        parts = [visible(result) for result in results]
         metrics = {key: sum(part.get(key, math.nan) for part in parts) / len(parts) for key in needed()}
         kept = 100 * recall(metrics, "dr") / recall(start, "dr")
         runs = [{key: result.get(key) for key in ("seed", "commit", "command", "seconds")} for result in results]

@@ -19,7 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lavis.common.errors import DataError
-from lavis.common.files import replacing
+from lavis.common.files import json_lines, replacing
 from lavis.images.store import BROKEN
 from lavis.images.tars import ENDINGS
 from lavis.tables.readers import Row, read_rows
@@ -45,10 +45,8 @@ class Packed:
 
     def read(self) -> Iterator[Row]:
         """The rows; their image cells name members of the tar file."""
-        with self.rows.open(encoding="utf-8") as stream:
-            for line in stream:
-                place, cells = json.loads(line)
-                yield Row(cells, place)
+        for _, (place, cells) in json_lines(self.rows, "list of packed rows"):
+            yield Row(cells, place)
 
 
 def contains_images(source: Source, column: str) -> bool:

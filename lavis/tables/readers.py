@@ -7,7 +7,6 @@ would rename repeated columns, take "NA" for a missing caption and "007" for a n
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import ConfigError, DataError, MissingFile
-from lavis.common.files import read_json
+from lavis.common.files import check_file, json_lines, not_utf8, read_json
 from lavis.images.samples import samples
 from lavis.images.tars import ENDINGS
 from lavis.tables.sources import Source
 
 ROWS_AT_ONCE = 256
 LONGEST_CELL = 2**24  # characters
+FILES = ("csv", "tsv", "json", "jsonl", "parquet", "tar")  # formats whose source is one file
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Row:
 
 def read_rows(source: Source) -> Iterator[Row]:
     """The rows of a table. Raises DataError for a malformed one, with its place; nothing is skipped."""
+    if source.format in FILES:
+        check_file(source.path, "table")
     yield from READERS[source.format](Path(source.path))
 
 
@@ -57,7 +59,7 @@ def _delimited(path: Path, delimiter: str) -> Iterator[Row]:
     except csv.Error as error:
         raise DataError(f"{path}: row {number + 1} is not valid: {error}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8") from error
+        raise not_utf8(path, error) from error
 
 
 def _delimiter(path: Path, default: str) -> str:
@@ -92,19 +94,8 @@ def _object(item: Any, path: Path, number: int) -> Row:
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            for line in stream:
-                if line.strip():
-                    number += 1
-                    yield _object(json.loads(line), path, number)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: row {number} is not valid JSON: {error.msg} at column {error.colno}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except RecursionError as error:
-        raise DataError(f"{path}: row {number} is nested too deeply") from error
+    for number, (_, item) in enumerate(json_lines(path, "table"), start=1):
+        yield _object(item, path, number)
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -145,7 +136,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        raise not_utf8(path, error) from error
 
 
 def _tar(path: Path) -> Iterator[Row]:

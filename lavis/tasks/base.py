@@ -86,7 +86,7 @@ class BaseTask:
         raise NotImplementedError
 
     def finish(self, context: Context, metrics: dict[str, float]) -> None:
-        """Store more results after an evaluation."""
+        """Store more after an evaluation, when results.json is written: caches and others' file formats."""
 
     def unlearning_sets(self, trainer: BaseTrainer) -> dict[str, Any]:
         """The trainer's data sets, "df" and "dr"."""
@@ -257,10 +257,11 @@ class BaseTask:
         began = time.monotonic()
         metrics: dict[str, float] = {}
         self.problem = weights_problem(model)
+        context: Context | None = None
         if self.run.evaluate_after or self.run.checkpoint:
             self.label = self.label or checkpoint_label(checkpoint)
-            metrics, sizes = self._measure(model)
-            counts = {**sizes, **counts, **self.builder.counts}
+            metrics, context = self._measure(model)
+            counts = {**context.counts, **counts, **self.builder.counts}
             if self.captions and self.captions.counts:
                 counts["long_captions"] = len(self.captions.counts)
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
@@ -269,6 +270,8 @@ class BaseTask:
         result = RunResult(self.folder, str(checkpoint), metrics, counts, seconds, self.problem, *facts)
         if distributed.is_main():
             write_run_result(result, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
+        if context is not None:
+            self.finish(context, metrics)
         distributed.barrier()
         return result
 
@@ -277,8 +280,8 @@ class BaseTask:
         long = [self.captions.notice()] if self.captions and self.captions.counts else []
         return [*self.builder.notices(), *self.near_twins, *long]
 
-    def _measure(self, model: BaseModel) -> tuple[dict[str, float], dict[str, int]]:
-        """The model's metrics on all evaluated splits, and the number of pairs or rows per split."""
+    def _measure(self, model: BaseModel) -> tuple[dict[str, float], Context]:
+        """The model's metrics on all evaluated splits, and the context that they were measured in."""
         if distributed.is_main():
             for name in [name for metric in all_metrics().values() for name in metric.files]:
                 (self.folder / name).unlink(missing_ok=True)
@@ -288,5 +291,4 @@ class BaseTask:
         context = self.context(model, splits)
         metrics = measure(context, self.measured)
         self.problem = context.problem
-        self.finish(context, metrics)
-        return metrics, context.counts
+        return metrics, context

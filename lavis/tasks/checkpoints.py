@@ -28,13 +28,17 @@ def checkpoint_origin(path: str | Path) -> dict[str, Any]:
 
 
 def checkpoint_config(path: str | Path) -> dict[str, Any]:
-    """The configuration (model, datasets, run) in a checkpoint of this project; empty for other files."""
+    """The configuration (model, datasets, run) in a checkpoint of this project; empty for other files.
+
+    Sections that are no sections (in a damaged or hostile file) are left out.
+    """
     if not Path(path).is_file():
         return {}  # a hub name or a folder: the model checks whether it exists
     content = load_file(path, lazily=True)
     weights_of(content, path)
     config = content.get("config") if isinstance(content, dict) else None
-    return dict(config) if isinstance(config, dict) else {}
+    sections = config.items() if isinstance(config, dict) else ()
+    return {name: section for name, section in sections if isinstance(section, dict)}
 
 
 def starting_weights(config: Config) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lavis.common import distributed
 from lavis.common.errors import ConfigError
+from lavis.common.files import dispensable
 from lavis.common.registry import registry
 from lavis.embedding.bank import cache_folder
 from lavis.evaluation.context import Context, PairContext, PartitionedContext
@@ -61,4 +62,5 @@ class RetrievalTask(BaseTask):
         assert isinstance(context, PairContext)
         context.save()
         if SUITE in self.run.metrics and distributed.is_main():
-            write_public_layout(self.folder, self.label, metrics)
+            with dispensable(f"the public evaluator's file in {self.folder}"):
+                write_public_layout(self.folder, self.label, metrics)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lavis.common.logger import json_line
+from lavis.common.files import dispensable
+from lavis.common.logger import get_logger, json_line
 from lavis.common.results import FILE_NAME, SCHEMA, write_results
 from lavis.evaluation.measure import all_columns, all_metrics
 from lavis.evaluation.metric import Column
@@ -84,16 +85,14 @@ def write_run_result(result: RunResult, config: Config, found: dict[str, Any]) -
     """Write results.json (with the settings `found` in the run) and result/; append to evaluate.txt and log.txt."""
     folder, run = result.folder, config.run
     content = as_results(result, config, found, name=run.method or run.reference)
-    if run.checkpoint:
-        record_evaluation(folder, content)
-    else:
-        write_results(folder / FILE_NAME, content)
+    try:
+        record_evaluation(folder, content) if run.checkpoint else write_results(folder / FILE_NAME, content)
+    except OSError:
+        get_logger().error("results.json could not be written; the metrics are %s", json_line(result.metrics).strip())
+        raise
     if result.metrics:
-        line = json_line(result.metrics)
-        for name in ("evaluate.txt", "log.txt"):
-            with (folder / name).open("a", encoding="utf-8") as stream:
-                stream.write(line)
-        _write_splits(folder / "result", result)
+        with dispensable(f"a copy of the metrics in {folder}"):
+            _write_copies(folder, result)
 
 
 def as_results(result: RunResult, config: Config, found: dict[str, Any], name: str) -> dict[str, Any]:
@@ -123,8 +122,21 @@ def as_results(result: RunResult, config: Config, found: dict[str, Any], name: s
     }
 
 
+def _write_copies(folder: Path, result: RunResult) -> None:
+    """Write LAVIS's files: evaluate.txt and log.txt get a line, result/<split>.json the numbers of each split.
+
+    A repeated evaluation with the same numbers adds no second line.
+    """
+    line = json_line(result.metrics)
+    for name in ("evaluate.txt", "log.txt"):
+        with (folder / name).open("a+", encoding="utf-8") as stream:
+            stream.seek(0)
+            if line not in stream:
+                stream.write(line)
+    _write_splits(folder / "result", result)
+
+
 def _write_splits(folder: Path, result: RunResult) -> None:
-    """Write LAVIS's result/<split>.json, the numbers of each split."""
     folder.mkdir(exist_ok=True)
     for split in result.counts:
         own = {name: value for name, value in result.metrics.items() if name.startswith(f"{split}_")}

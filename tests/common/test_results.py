@@ -69,7 +69,7 @@ def test_results_that_do_not_fit_the_schema_are_not_written(tmp_path):
 def test_a_truncated_file_is_named(tmp_path, length):
     path = tmp_path / "results.json"
     path.write_text(json.dumps(example())[:length])
-    with pytest.raises(DataError, match=r"results\.json is not complete JSON"):
+    with pytest.raises(DataError, match=r"results\.json is not valid JSON"):
         read_results(path)
 
 

@@ -224,7 +224,7 @@ def test_a_huge_member_is_not_read(world, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"a.jpg": b"x", "a.json": b"{"}, "a.json is not JSON"),
+        ({"a.jpg": b"x", "a.json": b"{"}, "a.json is not valid JSON"),
         ({"a.jpg": b"x", "a.json": b"[1]"}, "expected a JSON object"),
         ({"a.jpg": b"x", "a.txt": b"\xff\xfe\xfa"}, "not UTF-8"),
         ({"a.jpg": b"x", "a.txt": b" \n"}, "empty caption"),

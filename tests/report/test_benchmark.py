@@ -39,7 +39,7 @@ def seeds(*values: float | None, name: str = "vlul", key: str = MRR) -> list[dic
 
 
 def unread(name: str = "erase", seed: int = 43) -> dict:
-    return broken_row(Path("output") / name, name, seed, "results.json is not complete JSON", **UNREAD)
+    return broken_row(Path("output") / name, name, seed, "results.json is not valid JSON", **UNREAD)
 
 
 def table(page: str, label: str) -> str:
@@ -150,7 +150,7 @@ def test_half_written_and_empty_rows_leave_the_others_alone() -> None:
     eleven = len(benchmark_tables(benchmark_rows(("vlul",)))[0].columns)  # RetFail has two
     assert body["erase"].count(">broken<") == eleven and body["simmin"].count(">not measured<") == eleven
     assert "broken" not in body["delete"] and "not measured" not in body["delete"]
-    assert "results.json is not complete JSON" in page
+    assert "results.json is not valid JSON" in page
     assert Reader(page).open == []
 
 
@@ -196,12 +196,13 @@ def test_every_row_can_be_traced() -> None:
 
 def test_relearning_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     file = tmp_path / "relearning.json"
-    assert relearning(tmp_path) == {}
+    assert relearning(tmp_path, problems := []) == {} and not problems
     for bad in ('{"steps": [0, 20], "x": [0.1', "[]", '{"x": [1]}', '{"steps": 3}'):
         file.write_text(bad)
-        assert relearning(tmp_path) == {}
+        assert relearning(tmp_path, problems := []) == {}
+        assert "left out" in problems[0] and str(file) in problems[0]
     file.write_text(json.dumps({"steps": [0, 20, 50], "x": [0.1, None, 0.3], "r1": [1, 2], "seed": 42, "lr": 1e-4}))
-    assert relearning(tmp_path) == {"x": [(0.0, 0.1), (50.0, 0.3)]}
+    assert relearning(tmp_path, []) == {"x": [(0.0, 0.1), (50.0, 0.3)]}
 
 
 def test_relearning_curves_are_named_and_references_dashed() -> None:

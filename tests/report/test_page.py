@@ -144,13 +144,14 @@ def test_losses_of_a_log_that_was_cut_off(tmp_path: Path) -> None:
     ]
     lines += ['{"epoch": 1, "train_loss": "nan", "train_md": 0.5}', "[]", '{"test_txt_r1": 3}', '{"epoch": 2, "tra']
     (tmp_path / "log.txt").write_text("\n".join(lines))
-    assert losses(tmp_path) == {"loss": [(0.0, 2.0)], "md": [(0.0, 1.0), (1.0, 0.5)]}
-    assert losses(tmp_path / "none") == {}
+    assert losses(tmp_path, problems := []) == {"loss": [(0.0, 2.0)], "md": [(0.0, 1.0), (1.0, 0.5)]}
+    assert len(problems) == 1 and "1 lines cannot be read" in problems[0] and "line 7" in problems[0]
+    assert losses(tmp_path / "none", problems := []) == {} and not problems
 
 
 def test_a_term_that_is_the_loss_is_drawn_once(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text('{"epoch": 0, "train_loss": 2, "train_contrastive": 2, "train_seconds": 5}')
-    assert losses(tmp_path) == {"loss": [(0.0, 2.0)]}
+    assert losses(tmp_path, []) == {"loss": [(0.0, 2.0)]}
 
 
 def test_rows_come_from_run_folders(tmp_path: Path) -> None:

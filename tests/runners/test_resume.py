@@ -9,9 +9,10 @@ import signal
 import time
 
 import pytest
+import torch
 
 from lavis.common.checkpoint import all_checkpoints, load_checkpoint
-from lavis.common.errors import ConfigError
+from lavis.common.errors import ConfigError, UserFault
 from lavis.common.files import release_in_child
 from lavis.runners.run_dir import folder_lock
 from tests.processes import run, start
@@ -165,3 +166,16 @@ def test_sigterm_to_the_whole_group_with_loader_workers_writes_a_checkpoint(worl
     text = process.communicate(timeout=60)[1]
     assert process.returncode == 143, text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("key", ["model", "optimizer", "random", "position", "config", "meter"])
+def test_a_checkpoint_that_lacks_a_key_or_has_something_else_there_is_one_message(unlearn, unlearned, key):
+    folder = unlearned("erase", FAST)
+    whole = load_checkpoint(folder / "checkpoint_1.pth")
+    for bad in ([1], {"x": [2**70]}, None):
+        content = {name: value for name, value in whole.items() if name != key}
+        for path in all_checkpoints(folder):
+            path.unlink()
+        torch.save(content if bad is None else content | {key: bad}, folder / "checkpoint_1.pth")
+        with pytest.raises(UserFault, match="checkpoint"):
+            unlearn("erase", FAST)

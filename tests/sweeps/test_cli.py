@@ -142,10 +142,10 @@ def test_damaged_and_missing_results_do_not_stop_the_report(bench: Bench) -> Non
     (bench.output / "clean/clip/salmu_tiny_retrieval/results.json").write_text('{"schema": 1')
     (bench.output / "retrained/clip/salmu_tiny_retrieval/60/results.json").unlink()
     page = make_report(load_sweep(bench.sweep)).read_text()
-    assert "not complete JSON" in page
+    assert "not valid JSON" in page
     assert f"bash bash/retrain.sh {TINY} --options run.df_size=60" in page
     assert [row["name"] for row in bench.rows()] == ["compromised", "clean", "vlul", "delete"]
-    assert "not complete JSON" in bench.rows()[1]["broken"] and bench.rows()[1]["metrics"] == {}
+    assert "not valid JSON" in bench.rows()[1]["broken"] and bench.rows()[1]["metrics"] == {}
 
 
 def test_a_gallery_that_cannot_be_built_is_named(bench: Bench) -> None:

@@ -64,7 +64,7 @@ def test_distance_by_hand() -> None:
 
 def test_only_df_and_dr_are_visible() -> None:
     given = {"df_cosine": 1, "dr_txt_r1": 2, "mia_auc": None, "test_txt_r1": 3, "holdout_identity_cosine": 4}
-    seen = visible(given | {"salmubench_inter_id_sim": 5})
+    seen = visible({"metrics": given | {"salmubench_inter_id_sim": 5}})
     assert set(seen) == {"df_cosine", "dr_txt_r1", "mia_auc"}
     assert math.isnan(seen["mia_auc"])
 

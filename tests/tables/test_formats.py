@@ -110,7 +110,7 @@ def test_a_column_that_is_not_there_names_the_closest(tmp_path, rows):
         ("a.csv", "path,text\n", "has no rows"),
         ("a.json", '{"path": 1}', "expected a list of objects"),
         ("a.json", "[1]", "row 1 is not an object"),
-        ("a.jsonl", '{"path": "x.jpg", "text": "b"}\n{"path"', "row 2 is not valid JSON"),
+        ("a.jsonl", '{"path": "x.jpg", "text": "b"}\n{"path"', "line 2 is not valid JSON"),
         ("a.parquet", "PAR1", "not a readable parquet"),
         ("a.tar", "nothing", "not a plain tar"),
         ("a.xlsx", "x", "format of .* is unknown"),

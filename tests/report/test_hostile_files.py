@@ -1,0 +1,47 @@
+"""One bad file among a sweep's results leaves its own row or curve out, says so, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lavis.common.errors import DataError
+from lavis.report.rows import losses, other_evaluations, relearning, row_from_folder
+from lavis.sweeps.jobs import Job, read_results
+from tests.hostile import HOSTILE
+
+KINDS = [*HOSTILE, "a folder", "a link loop", "a dangling link"]
+
+
+def put(path: Path, kind: str) -> None:
+    """Write the hostile file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "a folder":
+        path.mkdir()
+    elif "link" in kind:
+        path.symlink_to(path.name if kind == "a link loop" else "nowhere")
+    else:
+        path.write_text(HOSTILE[kind])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "nothing"])
+def test_a_bad_file_of_each_kind(tmp_path: Path, kind: str) -> None:
+    problems: list[str] = []
+    put(tmp_path / "relearning.json", kind)
+    assert relearning(tmp_path, problems) == {}
+    put(tmp_path / "evaluations/coco/results.json", kind)
+    assert other_evaluations(tmp_path, "vlul", problems) == []
+    put(tmp_path / "log.txt", kind)
+    assert losses(tmp_path, problems) == {}
+    assert len(problems) == 3 and all("left out" in problem and str(tmp_path) in problem for problem in problems)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_with_bad_results_is_an_unfinished_job(tmp_path: Path, kind: str) -> None:
+    put(tmp_path / "results.json", kind)
+    job = Job("vlul", ("python",), tmp_path, tmp_path / "log.txt")
+    assert read_results(tmp_path) == {} and not job.finished and job.doubt() == ""
+    if kind != "a dangling link":
+        with pytest.raises(DataError, match=str(tmp_path)):
+            row_from_folder(tmp_path)
