@@ -37,7 +37,7 @@ def unit_rows(features: Any, name: str) -> np.ndarray:
 
 def embedding_problem(features: Mapping[str, Any]) -> str:
     """Why a model's embeddings of its splits are unusable (not finite, or all equal); empty if they are sound."""
-    for modality in ("image", "text"):
+    for modality in ("image", "text") if features else ():
         try:
             unit_rows(torch.cat([getattr(part, modality) for part in features.values()]), f"{modality} embeddings")
         except DataError as error:

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from lavis.common.checkpoint import save_checkpoint
-from lavis.common.errors import CheckpointError, ConfigError, MissingFile
+from lavis.common.errors import CheckpointError, ConfigError, DataError, MissingFile
 from lavis.models.clip import ClipModel
 from lavis.processors.image import ClipImageEval
 from lavis.settings.schema import ModelConfig
@@ -150,5 +150,5 @@ def test_bad_names_say_what_is_there(keys, error, message):
 def test_bad_architecture_files_are_named(tmp_path, text, message):
     path = tmp_path / "bad.json"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, DataError), match=message):
         ClipModel.from_config(ModelConfig(model_type=str(path)))

@@ -33,5 +33,5 @@ def test_rows_take_their_task_s_score_and_chance(tmp_path, capsys):
 
 
 def test_other_tasks_are_refused():
-    with pytest.raises(DataError, match="'salmu_mini' is no miniature of MultiDelete's"):
+    with pytest.raises(DataError, match="'salmu_mini' is not one of MultiDelete's miniatures"):
         rows_of({"rows": [row("salmu_mini", scores("acc"))]})

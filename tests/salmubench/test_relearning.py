@@ -163,7 +163,7 @@ def test_a_broken_model_has_no_curve(world, tmp_path):
     torch.nn.init.constant_(broken.clip.text_projection, math.nan)
     metrics, _ = measure(world, tmp_path, broken)
     assert all(math.isnan(value) for value in metrics.values())
-    assert json.loads((tmp_path / "relearning.json").read_text())["x_whole"] == [None, None, None]
+    assert metrics and not (tmp_path / "relearning.json").exists()
 
 
 def test_evaluate_measures_it_if_listed_and_leaves_no_stale_curve(world):
