@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from lavis.common.errors import SharedFault, UserFault, dead_worker
+from lavis.common.printable import printable
 
 USER_ERROR = 2
 DISK_ERRORS = {
@@ -45,7 +46,7 @@ def unlearn_parser() -> argparse.ArgumentParser:
 def show(text: str) -> None:
     """Write a result to standard output, on the main process only."""
     if os.environ.get("RANK", "0") == "0":
-        sys.stdout.write(text)
+        sys.stdout.write(printable(text))
 
 
 def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
@@ -63,7 +64,7 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
         if message is None or os.environ.get("LAVIS_DEBUG") == "1":
             raise
         if not isinstance(error, SharedFault):
-            sys.stderr.write(f"error: {message}\n")
+            sys.stderr.write(f"error: {printable(message)}\n")
         code = USER_ERROR
     sys.stdout.flush()
     sys.stderr.flush()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lavis.common.files import plain
+from lavis.common.printable import printable
 
 NAME = "lavis"
 
@@ -24,8 +25,15 @@ def setup_logging(main: bool = True) -> None:
     logger.propagate = False
     if not logger.handlers:
         handler = _Stderr()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(_Printable("%(asctime)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
+
+
+class _Printable(logging.Formatter):
+    """Escapes what file names and captions may contain to steer a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
@@ -41,7 +49,7 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
 
 def json_line(record: dict[str, Any]) -> str:
     """One line of strict JSON (non-finite numbers become strings)."""
-    return json.dumps(plain(record, str), ensure_ascii=False, allow_nan=False) + "\n"
+    return printable(json.dumps(plain(record, str), ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 class RunLog:

@@ -9,7 +9,6 @@ W times.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +18,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lavis.common.errors import DataError, MissingFile
-from lavis.common.files import release_in_child
 from lavis.common.seed import derived_seed
 from lavis.datasets.pairs import PairDataset
+from lavis.datasets.workers import init_worker, signals_blocked
 
 Rows = np.ndarray  # int64 (B,)
 
@@ -176,7 +175,7 @@ class MicroBatchLoader:
             num_workers=min(num_workers, useful),
             pin_memory=pin_memory,
             collate_fn=_as_is,
-            worker_init_fn=_init_worker,
+            worker_init_fn=init_worker,
             generator=torch.Generator().manual_seed(0),  # otherwise torch draws a seed from the global state
         )
 
@@ -184,7 +183,9 @@ class MicroBatchLoader:
         return len(self.items)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for item in self._loader:
+        with signals_blocked():
+            items = iter(self._loader)  # forks the workers
+        for item in items:
             if isinstance(item, BaseException):
                 raise item
             yield item
@@ -259,12 +260,6 @@ def eval_loader(
 def _cpus() -> int:
     """Number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _init_worker(number: int) -> None:
-    """Leave SIGTERM and the run folder's lock to the main process, which saves a checkpoint before it ends."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    release_in_child()
 
 
 def _as_is(item: Any) -> Any:

@@ -141,7 +141,11 @@ class PairDataset(Dataset):
 
     def _pixels(self, name: str, epoch: int) -> torch.Tensor:
         draws = None if self.image_processor.deterministic else generator(self.seed, "image", epoch, name)
-        return self.image_processor(self.store.open(name), draws)
+        image = self.store.open(name)
+        reason = self.image_processor.refusal(image.height, image.width)
+        if reason:
+            raise DataError(self.store.unfit(name, reason))
+        return self.image_processor(image, draws)
 
     def _caption(self, entry: Entry, text: str) -> str:
         caption = self.text_processor(text)
@@ -156,7 +160,7 @@ class PairDataset(Dataset):
         names = [name for entry in entries for name in entry.images]
         self.store.check(names)
         if policy == "skip":
-            unusable = self.store.unusable(names)
+            unusable = self.store.unusable(names, self.image_processor.refusal)
             for reason in list(unusable.values())[:3]:
                 log.warning("skipped: %s", reason)
             entries = [entry for entry in entries if not any(name in unusable for name in entry.images)]

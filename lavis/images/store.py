@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # What Pillow's decoders raise on damaged files.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error)
+Refusal = Callable[[int, int], str]
 
 
 class ImageStore:
@@ -41,7 +42,7 @@ class ImageStore:
         self.hint, self.links = hint, links
         self._real = os.path.realpath(self.root)
         self._checked: set[str] = set()
-        self._errors: dict[str, str | None] = {}
+        self._found: dict[str, tuple[int, int] | str] = {}
 
     def check(self, images: Iterable[str]) -> None:
         """Check that every image exists and lies inside the root.
@@ -114,22 +115,38 @@ class ImageStore:
         """What Pillow opens, and its name in messages."""
         return self.root / image, self.root / image
 
-    def unusable(self, images: Sequence[str], threads: int = 4) -> dict[str, str]:
-        """Decode every image once and return {image: error message} for those that fail."""
-        self.check(images)
-        unchecked = [image for image in dict.fromkeys(images) if image not in self._errors]
-        with ThreadPoolExecutor(threads) as pool:
-            results = pool.map(self._error, unchecked)
-            progress = tqdm(results, total=len(unchecked), desc="checking images", unit="image", disable=None)
-            self._errors.update(zip(unchecked, progress, strict=True))
-        return {image: error for image in images if (error := self._errors[image]) is not None}
+    def unusable(self, images: Sequence[str], refusal: Refusal, threads: int = 4) -> dict[str, str]:
+        """Decode every image once and return {image: error message} for those that fail or are refused.
 
-    def _error(self, image: str) -> str | None:
+        refusal: (height, width) -> why an image of this size cannot be processed, or "".
+        """
+        self.check(images)
+        unchecked = [image for image in dict.fromkeys(images) if image not in self._found]
+        with ThreadPoolExecutor(threads) as pool:
+            results = pool.map(self._look, unchecked)
+            progress = tqdm(results, total=len(unchecked), desc="checking images", unit="image", disable=None)
+            self._found.update(zip(unchecked, progress, strict=True))
+        reasons = {image: self._reason_against(image, refusal) for image in images}
+        return {image: reason for image, reason in reasons.items() if reason}
+
+    def _look(self, image: str) -> tuple[int, int] | str:
+        """An image's height and width, or why it cannot be read."""
         try:
-            self.open(image)
+            decoded = self.open(image)
         except DataError as error:
             return str(error)
-        return None
+        return decoded.height, decoded.width
+
+    def _reason_against(self, image: str, refusal: Refusal) -> str:
+        found = self._found[image]
+        if isinstance(found, str):
+            return found
+        reason = refusal(*found)
+        return self.unfit(image, reason) if reason else ""
+
+    def unfit(self, image: str, reason: str) -> str:
+        """The message about an image that was decoded and cannot be processed."""
+        return f"image {self.root / image} cannot be used: {reason}; {ADVICE}"
 
     def _missing(self, folder: str, images: list[str]) -> list[str]:
         """Images of one folder that do not exist. Only links and names missing from its listing cost a system call."""

@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, functional
 from torchvision.transforms.v2 import functional as functional_v2
 
-from lavis.common.errors import ConfigError
+from lavis.common.errors import ConfigError, DataError
 from lavis.common.registry import registry
 from lavis.processors.base import Processor
 from lavis.settings.declaration import setting
@@ -33,6 +33,20 @@ class ImageProcessor(Processor):
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
         """Turn a decoded image into uint8 (3, S, S), RGB, 0 to 255. Random transforms draw from `generator`."""
         raise NotImplementedError
+
+    def resized(self, height: int, width: int) -> list[int]:
+        """The [height, width] that an image is resized to before it is cropped."""
+        return [self.image_size, self.image_size]
+
+    def refusal(self, height: int, width: int) -> str:
+        """Why an image of this size cannot be processed; empty if it can.
+
+        A strip of 20,000 x 1 pixels is a file of 138 bytes; with 224 pixels on its short side it has 10⁹ of them.
+        """
+        high, wide = self.resized(height, width)
+        if high * wide <= (Image.MAX_IMAGE_PIXELS or math.inf):
+            return ""
+        return f"its {width} x {height} pixels would become {wide} x {high} before they are cropped"
 
 
 @registry.register_processor("clip_image_eval")
@@ -61,6 +75,9 @@ class ClipImageEval(ImageProcessor):
             )
 
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
+        reason = self.refusal(image.height, image.width)
+        if reason:
+            raise DataError(reason)
         if self.library == TRANSFORMERS:
             return self._by_torchvision(to_pixels(over_white(image)))
         side, mode = self.image_size, InterpolationMode(self.interpolation)
@@ -72,11 +89,14 @@ class ClipImageEval(ImageProcessor):
         size = [round(length / ratio) for length in (image.height, image.width)]
         return to_pixels(framed(F.resize(image, size, mode), side, self.fill_color))
 
+    def resized(self, height: int, width: int) -> list[int]:
+        if self.resize_mode != "shortest":
+            return super().resized(height, width)
+        return [int(self.image_size * length / min(height, width)) for length in (height, width)]
+
     def _by_torchvision(self, pixels: torch.Tensor) -> torch.Tensor:
         side, (height, width) = self.image_size, pixels.shape[-2:]
-        size = [side, side]
-        if self.resize_mode == "shortest":
-            size = [int(side * length / min(height, width)) for length in (height, width)]
+        size = self.resized(height, width)
         resized = functional_v2.resize(pixels, size, InterpolationMode(self.interpolation), antialias=True)
         top, left = (size[0] - side) // 2, (size[1] - side) // 2
         return resized[:, top : top + side, left : left + side].contiguous()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from lavis.common.printable import printable
 from lavis.report.cells import cell
 from lavis.report.columns import STANDING, Table, benchmark_tables, columns_of, general_tables, readable
 from lavis.report.numbers import Row, broken, by_setting, named, names_of
@@ -36,7 +37,9 @@ def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record with an apostrophe before text that a spreadsheet would take for a formula."""
 
     def safe(value: Any) -> Any:
-        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+        if not isinstance(value, str):
+            return value
+        return printable(f"'{value}" if value.startswith(FORMULA) else value)
 
     return {safe(clean(key)): safe(value) for key, value in record.items()}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lavis.common.errors import CheckpointError, ConfigError, MissingFile
 from lavis.common.logger import setup_logging
+from lavis.common.printable import printable
 from lavis.sweeps.console import STOPPED, list_jobs, run_jobs
 from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.jobs import Job
@@ -149,7 +150,7 @@ def _report(sweep: SweepConfig, results: Sequence[JobResult], code: int, problem
     from lavis.sweeps.collect import make_report
 
     page = make_report(sweep, [*failures, *problems], ["python", *sys.argv])
-    sys.stdout.write(f"{page.with_name('results.md').read_text(encoding='utf-8')}\n")
+    sys.stdout.write(f"{printable(page.with_name('results.md').read_text(encoding='utf-8'))}\n")
     sys.stdout.write(f"tables: {', '.join(f'{page.parent}/results.{kind}' for kind in ('md', 'csv', 'json'))}\n")
     sys.stdout.write(f"report: {page}\n")
     return code

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lavis.common.checkpoint import load_file, weights_of
-from lavis.common.errors import MissingFile
+from lavis.common.errors import CheckpointError, MissingFile
 from lavis.common.logger import get_logger
 from lavis.common.registry import registry
 from lavis.models.base import BaseModel
@@ -30,7 +31,8 @@ def checkpoint_origin(path: str | Path) -> dict[str, Any]:
 def checkpoint_config(path: str | Path) -> dict[str, Any]:
     """The configuration (model, datasets, run) in a checkpoint of this project; empty for other files.
 
-    Sections that are no sections (in a damaged or hostile file) are left out.
+    Sections that are no sections (in a damaged or hostile file) are left out. Raises CheckpointError for a value with
+    an interpolation (`${oc.env:NAME}` would read the user's environment): ours are resolved before they are saved.
     """
     if not Path(path).is_file():
         return {}  # a hub name or a folder: the model checks whether it exists
@@ -38,7 +40,19 @@ def checkpoint_config(path: str | Path) -> dict[str, Any]:
     weights_of(content, path)
     config = content.get("config") if isinstance(content, dict) else None
     sections = config.items() if isinstance(config, dict) else ()
-    return {name: section for name, section in sections if isinstance(section, dict)}
+    found = {name: section for name, section in sections if isinstance(section, dict)}
+    if _interpolates(found):
+        raise CheckpointError(f"checkpoint {path} has ${{…}} in its configuration, which no run of this project writes")
+    return found
+
+
+def _interpolates(node: Any) -> bool:
+    """Whether any text in a configuration contains what OmegaConf would resolve."""
+    if isinstance(node, Mapping):
+        return any(_interpolates(part) for item in node.items() for part in item)
+    if isinstance(node, list | tuple):
+        return any(map(_interpolates, node))
+    return isinstance(node, str) and "${" in node
 
 
 def starting_weights(config: Config) -> str:

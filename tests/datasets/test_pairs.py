@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import resource
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from lavis.common.errors import DataError, MissingFile
@@ -154,3 +157,37 @@ def test_images_outside_the_root_and_missing_ones_are_errors_under_any_policy(ro
 def test_captions_that_a_processor_makes_empty_are_named(root):
     with pytest.raises(DataError, match=r"image '0\.png': caption '\.\.\.' is empty after BlipCaption"):
         PairDataset([Entry("0.png", ("...",))], root, ClipImageEval(8), BlipCaption())
+
+
+STRIPS = {
+    "wide": (ClipImageEval(224), (20_000, 1)),
+    "high": (ClipImageEval(224), (1, 20_000)),
+    "of transformers": (ClipImageEval(224, library="transformers"), (20_000, 1)),
+    "large images": (ClipImageEval(4096), (4096, 600)),
+}
+
+
+@pytest.mark.parametrize(("image", "size"), STRIPS.values(), ids=STRIPS)
+def test_a_strip_that_would_grow_to_gigabytes_is_refused_before_it_is_resized(tmp_path, image, size):
+    Image.new("L", size).save(tmp_path / "strip.png")
+    save_image(tmp_path / "good.png", 1)
+    entries = [Entry("strip.png", ("strip",)), Entry("good.png", ("good",))]
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, limit[1]))
+    try:
+        with pytest.raises(
+            DataError, match=r"strip.png cannot be used: its .* pixels would become .*on_bad_image=skip"
+        ):
+            dataset(tmp_path, entries, image).batch([0], 0)
+        with pytest.raises(DataError, match="would become"):
+            image(Image.new("L", size))
+        small = dataset(tmp_path, entries, image, on_bad_image="skip")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limit)
+    assert [entry.image for entry in small.entries] == ["good.png"] and small.skipped == 1
+
+
+@pytest.mark.parametrize("mode", ["squash", "longest"])
+def test_strips_that_do_not_grow_are_processed(tmp_path, mode):
+    assert ClipImageEval(8, resize_mode=mode)(Image.new("L", (20_000, 3000))).shape == (3, 8, 8)

@@ -139,9 +139,9 @@ def test_formats_that_start_programs_are_not_tried(root):
 def test_unusable_images_are_decoded_once(root, monkeypatch):
     write_bad_image(root, "truncated")
     store = ImageStore(root)
-    assert list(store.unusable(["a/good.jpg", "a/bad.jpg"])) == ["a/bad.jpg"]
+    assert list(store.unusable(["a/good.jpg", "a/bad.jpg"], lambda *_: "")) == ["a/bad.jpg"]
     monkeypatch.setattr(store, "open", lambda image: pytest.fail("decoded twice"))
-    assert list(store.unusable(["a/bad.jpg", "a/good.jpg"])) == ["a/bad.jpg"]
+    assert list(store.unusable(["a/bad.jpg", "a/good.jpg"], lambda *_: "")) == ["a/bad.jpg"]
 
 
 def test_cache_decodes_each_row_once_and_returns_copies():

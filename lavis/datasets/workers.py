@@ -1,0 +1,37 @@
+"""Loader workers leave signals to the main process."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+from lavis.common.files import release_in_child
+
+LEFT_TO_MAIN = (signal.SIGTERM, signal.SIGINT)  # a group's signal reaches the workers too
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Hold SIGTERM and SIGINT back while workers are forked; they arrive at the end of the block.
+
+    A group's SIGTERM would otherwise end a worker that has not yet got as far as `init_worker`, and the run with it.
+    The workers inherit the mask.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_MAIN)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def init_worker(number: int) -> None:
+    """Leave signals and the run folder's lock to the main process, which saves a checkpoint before it ends."""
+    for name in LEFT_TO_MAIN:
+        signal.signal(name, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LEFT_TO_MAIN)
+    release_in_child()

@@ -1,0 +1,53 @@
+"""Signals that reach a process group while loader workers start."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from lavis.datasets.loaders import MicroBatchLoader
+
+HOOKS: list[Callable[[], None]] = []
+os.register_at_fork(before=lambda: [hook() for hook in HOOKS])  # stays for the life of the process
+
+
+class Numbers(Dataset):
+    in_memory = False
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+@pytest.fixture(autouse=True)
+def no_hooks_later() -> Iterator[None]:
+    yield
+    HOOKS.clear()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("whose", ["the main process", "a worker"])
+def test_a_signal_while_workers_start_ends_none_of_them(
+    whose: str, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent in the very moment: before a fork, or when torch has set its own handlers in the worker and we have not."""
+    main, seen = os.getpid(), list[int]()
+    former = signal.signal(number, lambda *_: seen.append(number))
+
+    def send(threads: int = 0) -> None:
+        if (os.getpid() == main) == (whose == "the main process"):
+            os.kill(os.getpid(), number)
+
+    HOOKS.append(send)
+    monkeypatch.setattr(torch, "set_num_threads", send)  # what a worker calls next
+    try:
+        items = list(MicroBatchLoader(Numbers(), list(range(8)), num_workers=2))  # type: ignore[arg-type]
+    finally:
+        signal.signal(number, former)
+    assert np.array_equal(items, range(8))
+    assert bool(seen) == (whose == "the main process")
