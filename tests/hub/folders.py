@@ -69,6 +69,7 @@ def open_clip_folder(folder: Path, model: dict[str, Any], preprocess: dict[str, 
         model = {**model, "text_cfg": {**model["text_cfg"], "hf_tokenizer_name": "nobody/small"}}
     content = {"model_cfg": model, "preprocess_cfg": PREPROCESS if preprocess is None else preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(content))
+    torch.manual_seed(0)  # the same model, whichever tests ran before
     own = perturbed(open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False))
     state = {name: tensor.contiguous() for name, tensor in own.state_dict().items()}
     save_file(state, folder / "open_clip_model.safetensors")
@@ -87,6 +88,7 @@ def open_clip_embeddings(source: str) -> tuple[torch.Tensor, torch.Tensor]:
 def transformers_folder(folder: Path, kind: str, words: int = 40) -> str:
     """A CLIPModel or SiglipModel folder as transformers saves it; "local-dir:…"."""
     folder.mkdir(parents=True)
+    torch.manual_seed(0)
     image = TOWER | {"image_size": 32, "patch_size": 8}
     if kind == "clip":
         save_clip_tokenizer(folder, 12)
