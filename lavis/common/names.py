@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import unicodedata
 from collections.abc import Iterable
@@ -19,21 +20,22 @@ class Spellings:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._exact = dict.fromkeys(names)
-        self._folded: dict[str, list[str]] = {}
-        for name in self._exact:
-            self._folded.setdefault(folded(name), []).append(name)
 
     def find(self, name: str) -> str | None:
         """The known name, None if there is none. Raises DataError if several differ only in their spelling."""
         if name in self._exact:
             return name
-        similar = self._folded.get(folded(name), [])
+        similar = self._by_folded.get(folded(name), [])
         if len(similar) > 1:
             raise DataError(
                 f"'{name}' could be any of {', '.join(map(repr, similar))}; write it exactly as one of them"
             )
         return similar[0] if similar else None
 
-    def groups(self) -> list[list[str]]:
-        """The names that differ only in their spelling, group by group."""
-        return [names for names in self._folded.values() if len(names) > 1]
+    @functools.cached_property
+    def _by_folded(self) -> dict[str, list[str]]:
+        """All names by what their spellings have in common; most tables need none of it."""
+        groups: dict[str, list[str]] = {}
+        for name in self._exact:
+            groups.setdefault(folded(name), []).append(name)
+        return groups

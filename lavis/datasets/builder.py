@@ -217,10 +217,10 @@ class PairBuilder:
             listed = set(self.listed_images())
             unlisted = [e for e in self.train_entries(allow_holdout=True) if e.image not in listed]
             return [e for e in unlisted if not in_folder(e.image, ("forget", *HOLDOUTS))]
-        entries = self._with_holdouts() if self.run.train_on_holdout else self.train_entries()
-        if kind == "compromised":
-            return entries
-        return self._split(entries)[1]
+        if not self.run.train_on_holdout:
+            return self.train_entries() if kind == "compromised" else self.partition().dr
+        entries = self._with_holdouts()
+        return entries if kind == "compromised" else self._split(entries)[1]
 
     def evaluation_entries(self) -> dict[str, list[Entry]]:
         """Entries to evaluate by split: run.test_splits, df, dr, and the annotated holdouts.

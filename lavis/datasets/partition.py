@@ -17,8 +17,8 @@ def split_forget(
     """Split entries into (df, dr): those to forget, in the list's order, and the others in their own order.
 
     An entry goes to df if any of its images is in the list. Names in another spelling ("./a.jpg", another case) are
-    found, too. Raises DataError for listed images without an annotation
-    (with their number and the first three), and if nothing is left to retain. `source` names the list in messages.
+    found, too. `source` names the list in messages. Raises DataError for listed images without an annotation (with
+    their number and the first three), and if nothing is left to retain.
     """
     known = Spellings(image for entry in entries for image in entry.images)
     named = list(dict.fromkeys(known.find(image) or image for image in forget_images))

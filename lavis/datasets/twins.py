@@ -16,7 +16,6 @@ from lavis.common.errors import DataError
 from lavis.common.files import dispensable, write_json
 from lavis.common.names import folded
 from lavis.datasets.annotations import Entry
-from lavis.datasets.partition import merged
 from lavis.images.store import ImageStore
 
 log = logging.getLogger(__name__)
@@ -26,11 +25,11 @@ Twin = tuple[str, str]  # (image of Df, image of Dr)
 
 def exact_twins(store: ImageStore, df: Sequence[Entry], dr: Sequence[Entry]) -> list[Twin]:
     """Every image of Dr that is an image of Df. Only files of equal length are read, first a part, then whole."""
-    forget = list(dict.fromkeys(image for entry in df for image in entry.images))
-    retain = [image for image in dict.fromkeys(i for e in dr for i in e.images) if image not in set(forget)]
+    forget = dict.fromkeys(image for entry in df for image in entry.images)
+    retain = [image for image in dict.fromkeys(i for e in dr for i in e.images) if image not in forget]
     store.check([*forget, *retain])
     names = {folded(image): image for image in forget}
-    twins = [(names[folded(image)], image) for image in retain if folded(image) in names]
+    twins = [(names[key], image) for image in retain if (key := folded(image)) in names]
     lengths: dict[int, list[str]] = {}
     for image in forget:
         lengths.setdefault(store.stamp(image)[0], []).append(image)
@@ -78,15 +77,14 @@ def near_twins(df: torch.Tensor, dr: torch.Tensor, least: float) -> list[tuple[i
 
 
 def report_near(
-    df: Sequence[Entry], dr: Sequence[Entry], df_rows: torch.Tensor, dr_rows: torch.Tensor, least: float, path: Path
+    df: Sequence[str], dr: Sequence[str], df_rows: torch.Tensor, dr_rows: torch.Tensor, least: float, path: Path
 ) -> list[str]:
     """List near twins in the file `path` and log how many there are. Returns that sentence; nothing if there are none.
 
-    df_rows, dr_rows: unit embeddings (n, D) of the distinct images of both sets, in order. Nothing is moved: whether
+    df, dr: the distinct images of both sets. df_rows, dr_rows: their unit embeddings (n, D). Nothing is moved: whether
     two images show the same is for the user to say, who can add them to what is to be forgotten.
     """
-    names = [[entry.image for entry in merged(entries)] for entries in (df, dr)]
-    twins = [(names[0][i], names[1][j], cosine) for i, j, cosine in near_twins(df_rows, dr_rows, least)]
+    twins = [(df[i], dr[j], cosine) for i, j, cosine in near_twins(df_rows, dr_rows, least)]
     if not twins:
         return []
     content = [{"forgotten": one, "retained": other, "cosine": round(cosine, 4)} for one, other, cosine in twins]

@@ -17,11 +17,11 @@ from lavis.settings.schema import RunConfig
 def look_alikes(model: BaseModel, builder: PairBuilder, run: RunConfig, device: torch.device) -> list[str]:
     """Embed both sets' images, list near twins in <output_dir>/near_twins.json, and return the sentence about them."""
     assert run.near_twins is not None
-    parts, rows = builder.partition(), list[torch.Tensor]()
-    for name, entries in (("df", parts.df), ("dr", parts.dr)):
-        dataset, size = builder.dataset(merged(entries), "eval"), run.batch_size_eval
-        images = embed_images(model, dataset, size, device, num_workers=run.num_workers, name=f"twins {name}")
-        rows.append(images.float().cpu())
-    df_rows, dr_rows = rows
+    parts = builder.partition()
+    images, rows = dict[str, list[str]](), dict[str, torch.Tensor]()
+    for name, entries in (("df", merged(parts.df)), ("dr", merged(parts.dr))):
+        dataset, size = builder.dataset(entries, "eval"), run.batch_size_eval
+        embedded = embed_images(model, dataset, size, device, num_workers=run.num_workers, name=f"twins {name}")
+        images[name], rows[name] = [entry.image for entry in entries], embedded.float().cpu()
     path = Path(run.output_dir) / "near_twins.json"
-    return report_near(parts.df, parts.dr, df_rows, dr_rows, run.near_twins, path)
+    return report_near(images["df"], images["dr"], rows["df"], rows["dr"], run.near_twins, path)
