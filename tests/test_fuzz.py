@@ -152,7 +152,9 @@ def test_configurations_of_anything(file, content):
     )
 )
 def test_options_of_anything(options):
-    outcome(load_config, "configs/clip/retrieval_salmu_tiny.yaml", options)
+    config = outcome(load_config, "configs/clip/retrieval_salmu_tiny.yaml", options)
+    if config is not None:
+        assert config.dataset_name == "salmu_tiny" and config.run.max_epoch >= 1
 
 
 def _picture(kind: str) -> bytes:
@@ -178,7 +180,7 @@ def test_damaged_images(tmp_path, kind, cut, changes):
     (tmp_path / "x.jpg").write_bytes(data)
     image = outcome(ImageStore(tmp_path).open, "x.jpg")
     if image is not None:
-        image.convert("RGB").resize((4, 4))
+        assert image.convert("RGB").resize((4, 4)).size == (4, 4)
 
 
 @fuzz
@@ -217,7 +219,8 @@ def test_damaged_checkpoints(file, cut, changes, suffix):
     path.write_bytes(data)
     content = outcome(load_checkpoint, path)
     if content is not None:
-        outcome(weights_of, content, path)
+        weights = outcome(weights_of, content, path)
+        assert weights is None or all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
 
 
 def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path):

@@ -58,7 +58,7 @@ def _decimal(text: str) -> float:
 def _is_shallow(content: Any) -> bool:
     """Whether the content has at most DEEPEST levels; visits them one after the other, without recursion."""
     level = [content]
-    for _ in range(DEEPEST + 1):
+    for _ in range(DEEPEST):
         level = [child for node in level for child in _children(node)]
         if not level:
             return True

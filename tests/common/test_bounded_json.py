@@ -32,7 +32,12 @@ def test_ordinary_json_is_read_as_python_reads_it(content: str) -> None:
 
 
 def test_the_deepest_that_is_read() -> None:
-    parse_json("[" * DEEPEST + "]" * DEEPEST, "text")
+    content, depth = parse_json("[" * DEEPEST + "]" * DEEPEST, "text"), 1
+    while content:
+        (content,), depth = content, depth + 1
+    assert depth == DEEPEST
+    with pytest.raises(DataError):
+        parse_json("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1), "text")
 
 
 def test_lines_that_cannot_be_read_are_named_and_the_others_read(tmp_path: Path) -> None:
