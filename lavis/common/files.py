@@ -220,6 +220,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "blake2b").hexdigest()
 
 
+def key_of(facts: Any, size: int = 12) -> str:
+    """A hash of what determines a stored file, `size` bytes in hexadecimal, for its name. By repr, so plain values."""
+    return hashlib.blake2b(repr(facts).encode(), digest_size=size).hexdigest()
+
+
 @contextlib.contextmanager
 def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock file. The kernel releases it when the process ends, for whatever reason.

@@ -12,6 +12,7 @@ from lavis.common.files import SMALL, plain, read_text, write_json
 
 SCHEMA = 1
 FILE_NAME = "results.json"
+EVALUATIONS = "evaluations"  # folder in a run folder: what was evaluated later
 NONE = type(None)
 FIELDS: dict[str, tuple[type, ...]] = {
     "schema": (int,),

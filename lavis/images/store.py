@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
@@ -35,7 +35,11 @@ class ImageStore:
 
     `root` itself may be a symbolic link; `links` permits links inside it that lead out. `hint` says what to run when
     images are missing. Results of checks are cached, so data sets that share a root should share a store.
+
+    Class attribute: `missing`, what a message says of images that `absent` returns, before the root.
     """
+
+    missing: ClassVar[str] = "do not exist under"
 
     def __init__(self, root: str | Path, hint: str = "", *, links: bool = False) -> None:
         self.root = Path(root)
@@ -47,17 +51,19 @@ class ImageStore:
     def check(self, images: Iterable[str]) -> None:
         """Check that every image exists and lies inside the root.
 
-        Raises DataError for a path that leaves the root, and MissingFile with the number of missing images and the
-        first three.
+        Raises MissingFile with the number of missing images and the first three, and DataError as `absent` does.
         """
         wanted = list(dict.fromkeys(images))
         missing = self.absent(wanted)
         if missing:
-            text = f"{len(missing)} of {len(wanted)} images do not exist under {self.root}, the first: "
+            text = f"{len(missing)} of {len(wanted)} images {self.missing} {self.root}, the first: "
             raise MissingFile(self._with_hint(text + first_few(missing)))
 
     def absent(self, images: Iterable[str]) -> list[str]:
-        """The images that do not exist, in order. Lists each folder once. Raises DataError as `check` does."""
+        """The images that do not exist, in order. Lists each folder once.
+
+        Raises DataError for a path that leaves the root.
+        """
         folders: dict[str, list[str]] = {}
         wanted = [image for image in dict.fromkeys(images) if image not in self._checked]
         for image in wanted:

@@ -20,8 +20,8 @@ from typing import BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from lavis.common.errors import DataError, MissingFile, first_few, missing_file
-from lavis.common.files import replacing
+from lavis.common.errors import DataError, missing_file
+from lavis.common.files import key_of, replacing
 from lavis.images.store import ADVICE, ImageStore
 
 log = logging.getLogger(__name__)
@@ -115,18 +115,12 @@ class TarStore(ImageStore):
     Raises MissingFile and DataError as `members` does, and DataError if two members have the same name.
     """
 
+    missing = "are in no shard of"
+
     def __init__(self, files: Sequence[Path], root: str | Path, hint: str = "", folder: Path | None = None) -> None:
         super().__init__(root, hint)
         self.files = list(files)
         self.index = _index(self.files, hint, folder)
-
-    def check(self, images: Iterable[str]) -> None:
-        """Check that every image is a member. Raises MissingFile with the number missing and the first three."""
-        names = list(dict.fromkeys(images))
-        missing = self.absent(names)
-        if missing:
-            text = f"{len(missing)} of {len(names)} images are in no shard of {self.root}, the first: "
-            raise MissingFile(self._with_hint(text + first_few(missing)))
 
     def absent(self, images: Iterable[str]) -> list[str]:
         """The images that are in no shard, in order."""
@@ -180,8 +174,7 @@ def _index(files: list[Path], hint: str, folder: Path | None) -> Index:
     """The index of these shards as they are now, loaded from `folder` if it is stored there."""
     facts = [(str(path.resolve()), *_facts(path, hint)) for path in files]
     times = [changed for _, _, changed in facts]
-    name = hashlib.blake2b(repr(facts).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
-    stored = None if folder is None else folder / f"{name}.npz"
+    stored = None if folder is None else folder / f"{key_of(facts)}.npz"
     arrays = _load(stored, len(files))
     if arrays is None:
         arrays = _scan(files, hint)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lavis.common.errors import DataError, MissingFile
 from lavis.common.files import SMALL, json_lines, read_json
-from lavis.common.results import read_results
+from lavis.common.results import EVALUATIONS, read_results
 from lavis.report.numbers import Row, is_number
 
 KEPT = (
@@ -17,7 +17,6 @@ KEPT = (
 )
 NO_LOSS = ("train_lr", "train_seconds", "train_waiting", "train_grad_norm")
 RELEARNING = "relearning.json"
-EVALUATIONS = "evaluations"
 Series = dict[str, list[tuple[float, float]]]
 
 

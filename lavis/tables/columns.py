@@ -39,13 +39,6 @@ class Columns:
     split: str = ""
     image_id: str = ""
 
-    @property
-    def named(self) -> tuple[str, ...]:
-        """All columns that a table must have."""
-        return tuple(
-            name for name in (self.image, *self.captions, self.person, self.name, self.split, self.image_id) if name
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Pair:

@@ -19,7 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lavis.common.errors import DataError
-from lavis.common.files import json_lines, replacing
+from lavis.common.files import json_lines, key_of, replacing
 from lavis.images.store import BROKEN
 from lavis.images.tars import ENDINGS
 from lavis.tables.readers import Row, read_rows
@@ -77,8 +77,7 @@ def _key(source: Source, column: str, prefix: str) -> str:
     path = Path(source.path)
     files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.exists() else []
     stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    facts = repr((source.path, column, prefix, stamps))
-    return hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+    return key_of((source.path, column, prefix, stamps))
 
 
 def _copy(source: Source, column: str, prefix: str, tar: Path, rows: Path) -> None:

@@ -7,24 +7,29 @@ into the run's results.json: new metrics are added, those measured again are ren
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import DataError
-from lavis.common.results import FILE_NAME, read_results, write_results
+from lavis.common.files import key_of
+from lavis.common.results import EVALUATIONS, FILE_NAME, read_results, write_results
 from lavis.datasets.annotations import Entry
-from lavis.report.rows import EVALUATIONS
+
+KEY_BYTES = 8
 
 
 def split_digests(splits: Mapping[str, Sequence[Entry]]) -> dict[str, str]:
     """A hash of every split's images and captions, in order."""
-    return {split: _digest([(entry.images, entry.captions) for entry in entries]) for split, entries in splits.items()}
+    return {
+        split: key_of([(entry.images, entry.captions) for entry in entries], KEY_BYTES)
+        for split, entries in splits.items()
+    }
 
 
-def _digest(content: Any) -> str:
-    return hashlib.blake2b(repr(content).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+def _key(splits: Mapping[str, str]) -> str:
+    """What evaluations on these splits {name: digest} are called."""
+    return key_of(sorted(splits.items()), KEY_BYTES)
 
 
 def evaluation_folder(run_folder: Path, task: str, data: Mapping[str, Any]) -> Path:
@@ -34,7 +39,7 @@ def evaluation_folder(run_folder: Path, task: str, data: Mapping[str, Any]) -> P
     """
     former = _existing(run_folder / FILE_NAME)
     own = former is not None and former["task"] == task and _agree(former.get("data") or data, data)
-    return run_folder if own else run_folder / EVALUATIONS / f"{task}-{_digest(sorted(data['splits'].items()))}"
+    return run_folder if own else run_folder / EVALUATIONS / f"{task}-{_key(data['splits'])}"
 
 
 def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -51,8 +56,8 @@ def record_evaluation(folder: Path, content: Mapping[str, Any]) -> None:
     own = folder / FILE_NAME
     former = _existing(own)
     if former is not None and "train" in former["seconds"]:
-        key = _digest(sorted(content["data"]["splits"].items()))
-        write_results(folder / EVALUATIONS / f"{content['task']}-{key}.json", content)
+        own_file = f"{content['task']}-{_key(content['data']['splits'])}.json"
+        write_results(folder / EVALUATIONS / own_file, content)
         content = merged(former, content)
     write_results(own, content)
 
