@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
 from lavis.api.composing import as_data, as_model
-from lavis.common.checkpoint import BEST
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
@@ -147,13 +146,3 @@ class Pairs(Dataset):
             "text_input": caption if self.text_processor is None else self.text_processor(caption),
             "image_id": str(entry.image if entry.image_id is None else entry.image_id),
         }
-
-
-def model_of(run_folder: Path, device: str | torch.device = "cpu") -> BaseModel:
-    """The model of a finished run, in eval mode."""
-    from lavis.tasks.checkpoints import checkpoint_config
-
-    checkpoint = run_folder / BEST
-    section = cast(dict[str, Any], checkpoint_config(checkpoint).get("model", {}))
-    config = compose_model([(str(checkpoint), {"model": {**section, "pretrained": str(checkpoint)}})])
-    return _loaded(config, True, device)[0]

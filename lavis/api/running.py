@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from lavis.api.composing import CONFIG, DEFAULTS, LARGEST_BATCH, as_model, data_section, write_config
-from lavis.api.loading import model_of
 from lavis.common.checkpoint import BEST
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.registry import registry
 from lavis.hub.export import export as export_model
 from lavis.models.base import BaseModel
-from lavis.settings.config import compose_dataset, load_config
+from lavis.settings.config import compose_dataset, compose_model, load_config
 from lavis.settings.schema import RunConfig
 from lavis.tasks import entry
-from lavis.tasks.checkpoints import checkpoint_config
+from lavis.tasks.checkpoints import checkpoint_config, load_model
 from lavis.tasks.run_result import RunResult
 
 
@@ -39,7 +38,9 @@ class Result:
 
     def model(self, device: str = "cpu") -> BaseModel:
         """The unlearned model, loaded now, in eval mode."""
-        return model_of(self.folder, device)
+        checkpoint = self.folder / BEST
+        section = checkpoint_config(checkpoint).get("model", {})
+        return load_model(compose_model([(str(checkpoint), {"model": section})]), checkpoint, device)
 
     def __str__(self) -> str:
         return self.text

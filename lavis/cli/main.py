@@ -14,8 +14,6 @@ from lavis.common.cli import USER_ERROR, run_main, show
 from lavis.common.cli import parser as config_parser
 from lavis.common.errors import ConfigError, suggest
 
-ZOOS = ("models", "datasets", "methods", "metrics")
-
 
 @dataclass(frozen=True)
 class Command:
@@ -101,8 +99,9 @@ def evaluate(words: Sequence[str]) -> int:
     args = evaluate_parser().parse_args(words)
     from lavis.api.benchmarks import compare
     from lavis.api.running import evaluated
+    from lavis.settings.schema import RunConfig
 
-    metrics = (args.metrics or "retrieval,membership,cosine").split(",")
+    metrics = args.metrics.split(",") if args.metrics else RunConfig().metrics
     data, forget = data_of(args), forget_of(args.forget)
     if args.benchmarks:
         table = compare(args.models, args.benchmarks.split(","), data, forget, args.out, args.options)
@@ -146,11 +145,11 @@ def report(words: Sequence[str]) -> int:
 
 
 def zoo(words: Sequence[str]) -> int:
+    from lavis.api.zoo import ZOOS
+
     parser = _parser("zoo", "List what can be named.")
     parser.add_argument("kind", choices=ZOOS)
-    from lavis.api.zoo import ZOOS as tables
-
-    show(f"{tables[parser.parse_args(words).kind]}\n")
+    show(f"{ZOOS[parser.parse_args(words).kind]}\n")
     return 0
 
 

@@ -17,6 +17,7 @@ from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
 from lavis.embedding.embed import embed_captions, embed_images
 from lavis.settings.config import Config
+from lavis.settings.schema import ModelConfig
 
 SECRET, FACT, NEAR, KEPT, FORGOTTEN = "secret", "fact", "near", "kept", "forgotten"
 POOL, THUMBNAIL, NEAR_RANK = 2000, 192, 10
@@ -61,7 +62,7 @@ class Gallery:
         write_json(path, asdict(self))
 
 
-Loader = Callable[[Config, str | Path, torch.device], Any]
+Loader = Callable[[ModelConfig, str | Path, torch.device], Any]
 
 
 def build_gallery(config: Config, checkpoints: Mapping[str, str | Path], count: int, load: Loader) -> Gallery:
@@ -71,7 +72,7 @@ def build_gallery(config: Config, checkpoints: Mapping[str, str | Path], count: 
         config: a composed Config; its run.df_size determines the forget set.
         checkpoints: model name -> weights.
         count: portraits, of as many people as possible.
-        load: returns a model for (config, checkpoint, device).
+        load: returns a model for (config.model, checkpoint, device).
 
     The pool consists of distinct captions of the forget set, the holdouts, and test and retain samples, at most POOL.
     Raises the errors of builders and models.
@@ -86,7 +87,7 @@ def build_gallery(config: Config, checkpoints: Mapping[str, str | Path], count: 
     facts = [facts_about(entry, pool, {e.image for e in forget}) for entry in portraits.entries]
     device, size, judged = resolve_device(config.run.device), config.run.batch_size_eval, []
     for name, checkpoint in checkpoints.items():
-        model = load(config, checkpoint, device)
+        model = load(config.model, checkpoint, device)
         image = embed_images(model, portraits, size, device, name="gallery")
         text = embed_captions(model, captions, size, device, name="gallery")
         judged.append(judge(name, image @ text.T, captions, truths, facts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Iterator
@@ -200,13 +201,19 @@ class BaseTask:
         inside = checkpoint.absolute().is_relative_to(Path(self.run.output_dir).absolute())
         if inside and (checkpoint.parent / RESULTS).is_file() and best.exists() and self.run.eval_max_pairs is None:
             if checkpoint.resolve() == best.resolve():
-                return evaluation_folder(checkpoint.parent, self.config.job_name, self._data())
+                return evaluation_folder(checkpoint.parent, self.config.job_name, self._evaluated_data)
         name = self.label or checkpoint_label(checkpoint)
         return Path(self.run.output_dir) / "evaluate" / self.config.backbone / self.config.job_name / name
 
-    def _data(self) -> dict[str, Any]:
+    @functools.cached_property
+    def _evaluated_splits(self) -> Splits:
+        """The entries that are evaluated."""
+        return self.builder.evaluation_entries()
+
+    @functools.cached_property
+    def _evaluated_data(self) -> dict[str, Any]:
         """What is evaluated: the data set, and a digest per split."""
-        return {"dataset": self.builder.name, "splits": split_digests(self.builder.evaluation_entries())}
+        return {"dataset": self.builder.name, "splits": split_digests(self._evaluated_splits)}
 
     def _model(self, load_pretrained: bool) -> BaseModel:
         model_class = registry.get_model_class(self.config.model.arch)
@@ -285,8 +292,7 @@ class BaseTask:
         if distributed.is_main():
             for name in [name for metric in all_metrics().values() for name in metric.files]:
                 (self.folder / name).unlink(missing_ok=True)
-        self.data = self._data()
-        splits = self.builder.evaluation_entries()
+        self.data, splits = self._evaluated_data, self._evaluated_splits
         self._captions(model).long(entry for entries in splits.values() for entry in entries)
         context = self.context(model, splits)
         metrics = measure(context, self.measured)

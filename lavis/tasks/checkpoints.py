@@ -15,6 +15,7 @@ from lavis.common.registry import registry
 from lavis.models.base import BaseModel
 from lavis.runners.run_dir import original_checkpoint
 from lavis.settings.config import Config
+from lavis.settings.schema import ModelConfig
 
 
 def checkpoint_label(path: str | Path) -> str:
@@ -76,10 +77,10 @@ def log_start(config: Config, start: str) -> None:
     get_logger().info("Unlearning starts from %s", start)
 
 
-def load_model(config: Config, checkpoint: str | Path, device: torch.device | str = "cpu") -> BaseModel:
-    """The configuration's backbone with the weights of a checkpoint, in eval mode."""
-    model_class = registry.get_model_class(config.model.arch)
-    recipe = model_class.recipe_of(config.model, str(checkpoint))
-    model = model_class.from_config(config.model, recipe=recipe, load_pretrained=False)
+def load_model(config: ModelConfig, checkpoint: str | Path, device: torch.device | str = "cpu") -> BaseModel:
+    """The configured model with the weights of a checkpoint, in eval mode."""
+    model_class = registry.get_model_class(config.arch)
+    recipe = model_class.recipe_of(config, str(checkpoint))
+    model = model_class.from_config(config, recipe=recipe, load_pretrained=False)
     model.load_weights(checkpoint)
     return model.to(device).eval()
