@@ -14,7 +14,7 @@ import pytest
 from lavis.cli.main import main
 from tests.hub.folders import PLAIN, open_clip_folder
 from tests.processes import ROOT
-from tests.tables.people import people_rows, write_csv, write_photos
+from tests.tables.people import write_people
 
 PAGE = (ROOT / "examples" / "own_data.md").read_text()
 NOTEBOOK = ROOT / "examples" / "forget_a_person.ipynb"
@@ -27,9 +27,7 @@ def blocks(kind: str) -> list[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What the page assumes: photos, people.csv, models/mine."""
-    path = tmp_path_factory.mktemp("own")
-    write_photos(path / "photos", people_rows())
-    write_csv(path / "people.csv", people_rows())
+    path = write_people(tmp_path_factory.mktemp("own"))
     open_clip_folder(path / "models" / "mine", PLAIN)
     return path
 

@@ -14,18 +14,14 @@ from PIL import Image
 import lavis
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from tests.hub.folders import CAPTIONS, PLAIN, noise_images, open_clip_embeddings, open_clip_folder, transformers_folder
-from tests.tables.people import people_rows, write_csv, write_photos
+from tests.tables.people import COLUMNS, people_rows, write_people
 
 FAST = {"num_workers": 0, "device": "cpu", "init_lr": 1e-3, "feature_cache": None}
-COLUMNS = {"image": "path", "caption": "text", "person": "who"}
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("api")
-    write_photos(folder / "photos", people_rows())
-    write_csv(folder / "people.csv", people_rows())
-    return folder
+    return write_people(tmp_path_factory.mktemp("api"))
 
 
 @pytest.fixture(scope="module")

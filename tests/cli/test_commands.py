@@ -12,16 +12,14 @@ from lavis.cli.main import COMMANDS, main
 from lavis.common.errors import ConfigError
 from tests.hub.folders import PLAIN, open_clip_folder
 from tests.processes import ROOT, run
-from tests.tables.people import people_rows, write_csv, write_photos
+from tests.tables.people import write_people
 
 QUICK = ["run.num_workers=0", "run.device=cpu", "run.init_lr=1e-3"]
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cli")
-    write_photos(folder / "photos", people_rows())
-    write_csv(folder / "people.csv", people_rows())
+    folder = write_people(tmp_path_factory.mktemp("cli"))
     open_clip_folder(folder / "mine", PLAIN)
     return folder
 

@@ -21,17 +21,12 @@ from lavis.settings.config import compose_dataset
 from lavis.settings.schema import RunConfig
 from tests.processes import ROOT, run
 from tests.small import ARCH
-from tests.tables.people import people_rows, write_csv, write_photos
-
-COLUMNS = {"image": "path", "caption": "text", "person": "who"}
+from tests.tables.people import COLUMNS, people_rows, write_csv, write_people
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("own")
-    write_photos(folder / "photos", people_rows())
-    write_csv(folder / "people.csv", people_rows())
-    return folder
+    return write_people(tmp_path_factory.mktemp("own"))
 
 
 @pytest.fixture

@@ -19,9 +19,7 @@ from lavis.datasets.twins import near_twins
 from lavis.settings.config import compose_dataset
 from lavis.settings.schema import RunConfig
 from tests.hub.folders import PLAIN, open_clip_folder
-from tests.tables.people import people_rows, photo, write_csv, write_photos, write_tar
-
-COLUMNS = {"image": "path", "caption": "text", "person": "who"}
+from tests.tables.people import COLUMNS, people_rows, photo, write_csv, write_photos, write_tar
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pandas as pd
 from PIL import Image
 
 Rows = Sequence[dict[str, Any]]
+COLUMNS = {"image": "path", "caption": "text", "person": "who"}
 
 
 def photo(seed: int, size: int = 24) -> bytes:
@@ -50,6 +51,13 @@ def write_csv(path: Path, rows: Rows, delimiter: str = ",") -> Path:
         lines.writeheader()
         lines.writerows(rows)
     return path
+
+
+def write_people(folder: Path) -> Path:
+    """A folder with people.csv and the photographs that it names, in photos/."""
+    write_photos(folder / "photos", people_rows())
+    write_csv(folder / "people.csv", people_rows())
+    return folder
 
 
 def write_tsv(path: Path, rows: Rows) -> Path:

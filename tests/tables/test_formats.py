@@ -13,9 +13,8 @@ from lavis.common.errors import DataError, MissingFile
 from lavis.datasets.own import OwnPairsBuilder
 from lavis.settings.config import compose_dataset
 from lavis.settings.schema import RunConfig
-from tests.tables.people import WRITERS, people_rows, photo, write_csv, write_photos
+from tests.tables.people import COLUMNS, WRITERS, people_rows, photo, write_csv, write_photos
 
-COLUMNS = {"image": "path", "caption": "text", "person": "who"}
 FROM_FILES = {"folder": {"person": "folder"}, "people.tar": {"person": "who"}}
 
 
