@@ -108,7 +108,6 @@ def test_a_learning_rate_of_0_changes_nothing(model: TwoTowers, method: str) -> 
 def test_only_what_is_named_is_trained(tmp_path_factory, method: str, rank: int | None) -> None:
     """The MLPs of the text tower, which every method trains."""
     student = ClipModel.from_config(ModelConfig(model_type=open_clip_folder(tmp_path_factory.mktemp("plain"), PLAIN)))
-    before = {name: value.clone() for name, value in student.checkpoint_state().items()}
     run = RunConfig(trainable=["transformer.*.mlp.*.weight"], lora=LoraConfig(rank=rank))
     try:
         trainer = registry.get_trainer_class(method)(method, student, run, CPU)
@@ -117,6 +116,8 @@ def test_only_what_is_named_is_trained(tmp_path_factory, method: str, rank: int 
     trainer.fiction = FixedCaptions()
     if trainer.needs_teacher:
         trainer.attach_teacher(Teacher(FrozenModel(student), {"df": Towers(), "dr": Towers()}))
+    perturbed(student, seed=1)  # away from the teacher, where some methods have no gradient but what rounding leaves
+    before = {name: value.clone() for name, value in student.checkpoint_state().items()}
     limit(student, run)
     loop = TrainingLoop(trainer, lambda epoch, step: 1e-2)
     trainer.begin()
@@ -125,5 +126,4 @@ def test_only_what_is_named_is_trained(tmp_path_factory, method: str, rank: int 
     after = student.checkpoint_state()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     named = {name for name in before if name.startswith("transformer.") and ".mlp." in name and "weight" in name}
-    at_its_aim = method == "vlul-uni" and rank is not None  # no gradient at the teacher, and decay of B = 0 is none
-    assert moved == (set() if at_its_aim else named)
+    assert moved == named
