@@ -6,11 +6,14 @@ import gc
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script started the tests with `&`; children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 

@@ -7,6 +7,7 @@ start and the teardown of all modules at the end. tests/processes.py is the clie
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -87,11 +88,11 @@ class Server:
             other.close()
 
     def _report(self) -> None:
-        """Send the exit codes of children that have ended."""
+        """Send the exit codes of children that have ended, unless the test that started one has given up."""
         for pid in list(self.running):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                with self.running.pop(pid) as reply:
+                with self.running.pop(pid) as reply, contextlib.suppress(BrokenPipeError):
                     reply.send(str(os.waitstatus_to_exitcode(status)).encode())
 
     def _end(self) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -68,6 +69,18 @@ def test_signals_end_it(number, fresh, tmp_path):
     process.send_signal(number)
     error = process.communicate(timeout=20)[1]
     assert process.returncode == -number and ("KeyboardInterrupt" in error) is (number == signal.SIGINT)
+
+
+def test_a_test_that_gives_up_leaves_the_others_their_server(tmp_path):
+    code = "import pathlib, sys, time; time.sleep(0.5); pathlib.Path(sys.argv[1]).touch()"
+    given_up = start(python(code, str(tmp_path / "ended")))
+    with pytest.raises(subprocess.TimeoutExpired):
+        given_up.wait(timeout=0.01)
+    del given_up
+    while not (tmp_path / "ended").exists():
+        time.sleep(0.01)
+    time.sleep(0.3)
+    assert run(python("print(1)")).stdout == "1\n"
 
 
 @both
