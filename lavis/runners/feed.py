@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
+from lavis.datasets.annotations import row_facts
 from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight, steps_per_epoch, training_loader
 from lavis.datasets.pairs import PairDataset
+from lavis.images.fingerprint import content_digest, sampled
 from lavis.models.base import BaseModel, TrainingStep
 from lavis.settings.schema import RunConfig
 from lavis.trainers.base import Batch
@@ -76,12 +78,18 @@ class Feed:
             for key, value in {**rows, **self.model.prepare(rows)}.items()
         }
 
-    def digest(self) -> str:
-        """A hash of every set's images and captions, in order."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name, dataset in sorted(self.datasets.items()):
-            digest.update(repr((name, [(entry.image, entry.captions) for entry in dataset.entries])).encode())
-        return digest.hexdigest()
+    @property
+    def rows(self) -> dict[str, int]:
+        """The number of rows of every set."""
+        return {f"number of rows of {name}": len(dataset) for name, dataset in sorted(self.datasets.items())}
+
+    @functools.cached_property
+    def facts(self) -> dict[str, str]:
+        """Digests of what is trained on: every set's rows in order, with all their fields, and its images' content."""
+        sets = sorted(self.datasets.items())
+        rows = [(name, [row_facts(entry) for entry in dataset.entries]) for name, dataset in sets]
+        images = [sampled(part.store, (image for row in part.entries for image in row.images)) for _, part in sets]
+        return {"rows to train on": content_digest(rows), "images to train on": content_digest(images)}
 
     def rows_drawn(self) -> int:
         """Rows of each set that the whole run will use."""

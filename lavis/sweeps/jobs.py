@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import DataError, MissingFile, first_few
 from lavis.common.files import SMALL, locked, read_json
+from lavis.images.fingerprint import file_digests
 from lavis.runners.run_dir import LOCK
 from lavis.settings.changes import changes
 from lavis.settings.declaration import Affects
@@ -56,6 +57,9 @@ class Job:
         if changes:
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             return f"its results are of other settings ({first_few(changes)}{more}); {remedy}"
+        files = changed_files(results)
+        if files:
+            return f"its results are of another {first_few(files)}; {remedy}"
         recorded = results.get("command")
         if isinstance(recorded, list) and recorded and not results.get("config"):
             (script, words), (own_script, own_words) = _split(recorded), _split(self.argv)
@@ -84,6 +88,16 @@ def config_changes(recorded: Any, current: dict[str, Any]) -> list[str]:
     if not all(_is_config(config) for config in (recorded, current)):
         return []
     return [f"{change.key} {change.then}, now {change.now}" for change in changes(recorded, current, Affects.RESULTS)]
+
+
+def changed_files(results: Mapping[str, Any]) -> list[str]:
+    """The data files that results were measured on and that have another content now; those gone say nothing."""
+    data = results.get("data")
+    recorded = data.get("files") if isinstance(data, dict) else None
+    if not isinstance(recorded, dict):
+        return []
+    now = file_digests(Path(path) for path in recorded)
+    return [path for path, digest in now.items() if digest != recorded[path]]
 
 
 def _is_config(config: Any) -> bool:

@@ -38,7 +38,7 @@ from lavis.runners.teaching import build_teacher
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
 from lavis.tasks.checkpoints import checkpoint_label, log_start, starting_weights
-from lavis.tasks.evaluations import evaluation_folder, split_digests
+from lavis.tasks.evaluations import evaluated_data, evaluation_folder
 from lavis.tasks.look_alikes import look_alikes
 from lavis.tasks.run_result import RunResult, write_run_result
 from lavis.trainers.base import BaseTrainer
@@ -212,8 +212,8 @@ class BaseTask:
 
     @functools.cached_property
     def _evaluated_data(self) -> dict[str, Any]:
-        """What is evaluated: the data set, and a digest per split."""
-        return {"dataset": self.builder.name, "splits": split_digests(self._evaluated_splits)}
+        """What is evaluated, in digests; the images are read once."""
+        return evaluated_data(self.builder, self._evaluated_splits)
 
     def _model(self, load_pretrained: bool) -> BaseModel:
         model_class = registry.get_model_class(self.config.model.arch)

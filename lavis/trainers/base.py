@@ -145,6 +145,7 @@ class BaseTrainer:
         self.params = self.params_of(run)
         self.weights = self._weights(method, run.weights)
         self.teacher: Teacher | None = None
+        self.sources: dict[str, str] = {}  # what it reads besides its batches -> digest; set by the task
         if not self.trains_scale:
             for parameter in model.scale_parameters():
                 parameter.requires_grad_(False)

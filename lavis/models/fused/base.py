@@ -13,6 +13,7 @@ from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
 from lavis.common.errors import CheckpointError, DataError, MissingFile
 from lavis.common.features import FusedFeatures, FusedPairFeatures
 from lavis.hub.recipe import FUSED, Pixels, Recipe
+from lavis.images.fingerprint import content_digest
 from lavis.models.base import BaseModel, Inputs
 from lavis.models.fused.config import FusedConfig
 from lavis.models.fused.text import TextEncoder
@@ -50,6 +51,9 @@ class FusedModel(BaseModel):
         self.register_buffer("image_mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.text_encoder = self.build_text()
+
+    def facts(self) -> dict[str, str]:
+        return {**super().facts(), "vocabulary": content_digest(self.tokenizer.pieces.get_vocab())}
 
     @classmethod
     def recipe_of(cls, config: ModelConfig, weights: str | None = None) -> Recipe:
