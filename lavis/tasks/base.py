@@ -33,6 +33,7 @@ from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
 from lavis.runners.fsdp import is_sharded, put, whole
 from lavis.runners.mixing import interpolate
+from lavis.runners.ranks import agree_on_evaluation, agree_on_settings, agree_on_training
 from lavis.runners.run_dir import RESULTS, folder_lock, run_folder
 from lavis.runners.teaching import build_teacher
 from lavis.settings.config import Config
@@ -128,10 +129,11 @@ class BaseTask:
             else:
                 get_logger().info("'%s' trains from scratch; the original model is not read", self.run.method)
                 model.load_initial(self.config.model)
-            if self.run.near_twins and start:
-                self.near_twins = look_alikes(model, self.builder, self.run, self.device)
             trainer = trainer_class(self.run.method, model, self.run, self.device)
             feed = Feed(self.unlearning_sets(trainer), model, self.run, self.device)
+            agree_on_training(trainer, feed)
+            if self.run.near_twins and start:
+                self.near_twins = look_alikes(model, self.builder, self.run, self.device)
             if trainer.needs_teacher:
                 trainer.attach_teacher(build_teacher(model, feed, trainer.joint_of_teacher, trainer.teacher_sets))
             return self._train(trainer, feed, start)
@@ -145,6 +147,7 @@ class BaseTask:
             rows = self.builder.reference_entries(self.run.reference)
             feed = Feed({"dr": self._training_set(rows, model)}, model, self.run, self.device)
             trainer = registry.get_trainer_class(ORIGINAL_TRAINER)(ORIGINAL_TRAINER, model, self.run, self.device)
+            agree_on_training(trainer, feed)
             return self._train(trainer, feed)
 
     def evaluate(self, label: str = "") -> RunResult:
@@ -173,6 +176,7 @@ class BaseTask:
         for message in self.config.unread():
             get_logger().info("%s", message)
         try:
+            agree_on_settings(self.config.to_dict())
             self._follow(weights)
             seed_everything(self.run.seed)
             distributed.on_main(self.builder.prepare)
@@ -293,6 +297,7 @@ class BaseTask:
             for name in [name for metric in all_metrics().values() for name in metric.files]:
                 (self.folder / name).unlink(missing_ok=True)
         self.data, splits = self._evaluated_data, self._evaluated_splits
+        agree_on_evaluation(model, splits, self.data)
         self._captions(model).long(entry for entries in splits.values() for entry in entries)
         context = self.context(model, splits)
         metrics = measure(context, self.measured)
