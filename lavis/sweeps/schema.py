@@ -131,6 +131,11 @@ def _check_single_values(sweep: SweepConfig) -> None:
     VerdictRules.from_dict(sweep.verdict, sweep.source)
 
 
+def _is_choice(values: Any) -> bool:
+    """Whether these are the values of one run key: a list of plain ones."""
+    return isinstance(values, list) and bool(values) and not any(isinstance(value, list | dict) for value in values)
+
+
 def _check_methods(sweep: SweepConfig) -> None:
     """Raises ConfigError unless `settings` and `grid` map methods of the sweep to values of the right form."""
     for key in ("settings", "grid"):
@@ -143,5 +148,5 @@ def _check_methods(sweep: SweepConfig) -> None:
             raise ConfigError(f"{sweep.source}: 'settings.{method}' is a mapping {{run: {{key: value}}}}: {content!r}")
     for method, content in sweep.grid.items():
         for part in content if isinstance(content, list) else [content]:
-            if not isinstance(part, dict) or not part or any(not isinstance(v, list) or not v for v in part.values()):
+            if not isinstance(part, dict) or not part or not all(map(_is_choice, part.values())):
                 raise ConfigError(f"{sweep.source}: 'grid.{method}' maps run keys to lists of values, found {part!r}")
