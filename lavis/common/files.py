@@ -172,6 +172,14 @@ def is_file(path: str | Path) -> bool:
         return False
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder exists; False also for paths that no file system can hold."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def unreadable(what: str, path: object, error: Exception) -> DataError:
     """The error for a file that exists and cannot be read, or whose path the system refuses."""
     reason = (error.strerror if isinstance(error, OSError) else None) or error

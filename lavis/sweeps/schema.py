@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from lavis.common.errors import ConfigError, MissingFile, suggest
+from lavis.common.errors import ConfigError, one_line, suggest
+from lavis.common.files import SMALL, read_text
 from lavis.report.verdicts import VerdictRules
 from lavis.settings.schema import REFERENCES
 
@@ -66,12 +67,11 @@ REQUIRED = ("cfg_path", "methods")
 def load_sweep(path: str | Path) -> SweepConfig:
     """Read and validate a sweep file. Raises MissingFile and ConfigError (naming file, key and what is valid)."""
     path = Path(path)
-    if not path.is_file():
-        raise MissingFile(f"sweep file {path} does not exist; the project's own are in configs/sweep/")
+    text = read_text(path, "sweep file", "the project's own are in configs/sweep/", SMALL)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {one_line(error)}; fix or rewrite the file") from error
     return sweep_from_dict(content, str(path))
 
 
@@ -79,7 +79,9 @@ def sweep_from_dict(content: Any, source: str) -> SweepConfig:
     """Validate the content of a sweep file; `source` names it in messages."""
     names = [entry.name for entry in dataclasses.fields(SweepConfig) if entry.name != "source"]
     if not isinstance(content, dict):
-        raise ConfigError(f"{source} must have keys such as {', '.join(names[:5])}, found {type(content).__name__}")
+        raise ConfigError(
+            f"{source} must have keys such as {', '.join(names[:5])}, found {type(content).__name__}; see configs/sweep"
+        )
     for key in content:
         if key not in names:
             raise ConfigError(f"{source}: unknown key '{key}'; {suggest(str(key), names)}")
