@@ -19,6 +19,9 @@ DISK_ERRORS = {
     errno.EIO: "check the disk, which does not respond",
     errno.EROFS: "choose a writable folder (run.output_dir)",
     errno.EACCES: "choose a folder that you may read and write (run.output_dir)",
+    errno.ENAMETOOLONG: "shorten the path",
+    errno.ELOOP: "remove the link that leads back to itself",
+    errno.ENOTDIR: "choose a path that does not lead through a file",
     errno.EMFILE: "allow more open files (ulimit -n) or lower run.num_workers",
 }
 
@@ -83,6 +86,6 @@ def _message(error: Exception) -> str | None:
             f"a process that reads images died ({lost}), most likely because memory ran out. The same command "
             "continues from the newest checkpoint; a smaller run.num_workers needs less memory"
         )
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+    if isinstance(error, OSError) and not isinstance(error, UserFault) and error.errno in DISK_ERRORS:
         return f"{error}; {DISK_ERRORS[error.errno]}, then run the same command again"
     return str(error) if isinstance(error, UserFault) else None
