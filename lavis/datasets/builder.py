@@ -123,10 +123,7 @@ class PairBuilder:
     def data_files(self) -> list[Path]:
         """The files that say what is trained on and evaluated: annotations, the forget list."""
         listed = [self.forget_path] if self.config.forget_list else []
-        return [
-            *(Path(path) for split in self._files if not self._closed(split) for path in self._files[split]),
-            *listed,
-        ]
+        return [Path(path) for name, files in self._files.items() if not self._closed(name) for path in files] + listed
 
     @property
     def test_splits(self) -> list[str]:

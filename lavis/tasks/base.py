@@ -24,7 +24,7 @@ from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.context import Context
 from lavis.evaluation.inputs import weights_problem
-from lavis.evaluation.measure import all_metrics, measure, selected, values_of
+from lavis.evaluation.measure import all_metrics, measure, remove_files, selected, values_of
 from lavis.hub.preparing import follow
 from lavis.hub.recipe import Recipe
 from lavis.models.base import BaseModel
@@ -152,8 +152,7 @@ class BaseTask:
 
     def evaluate(self, label: str = "") -> RunResult:
         """Evaluate run.checkpoint; `label` replaces the checkpoint's name if that is not distinct."""
-        path = self.run.checkpoint
-        if not path:
+        if not (path := self.run.checkpoint):
             raise ConfigError("evaluate.py needs a checkpoint: --options run.checkpoint=<file>")
         self.label = label
         with self.session(path, Path(path)):
@@ -272,9 +271,7 @@ class BaseTask:
         if self.run.evaluate_after or self.run.checkpoint:
             self.label = self.label or checkpoint_label(checkpoint)
             metrics, context = self._measure(model)
-            counts = {**context.counts, **counts, **self.builder.counts}
-            if self.captions and self.captions.counts:
-                counts["long_captions"] = len(self.captions.counts)
+            counts = {**context.counts, **counts, **self.builder.counts, **self._captions(model).counted}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
         digest = weights_digest(model.checkpoint_state())
         facts = (self.recipe.overridden, self.data, digest, self._notices())
@@ -288,14 +285,12 @@ class BaseTask:
 
     def _notices(self) -> list[str]:
         """What a user should know about the data, at the end of a run."""
-        long = [self.captions.notice()] if self.captions and self.captions.counts else []
-        return [*self.builder.notices(), *self.near_twins, *long]
+        return [*self.builder.notices(), *self.near_twins, *(self.captions.notices() if self.captions else [])]
 
     def _measure(self, model: BaseModel) -> tuple[dict[str, float], Context]:
         """The model's metrics on all evaluated splits, and the context that they were measured in."""
         if distributed.is_main():
-            for name in [name for metric in all_metrics().values() for name in metric.files]:
-                (self.folder / name).unlink(missing_ok=True)
+            remove_files(self.folder)
         self.data, splits = self._evaluated_data, self._evaluated_splits
         agree_on_evaluation(model, splits, self.data)
         self._captions(model).long(entry for entries in splits.values() for entry in entries)
