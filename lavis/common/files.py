@@ -234,8 +234,10 @@ def key_of(facts: Any, size: int = 12) -> str:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
+def lock(path: Path, *, wait: bool = False) -> Iterator[IO[str]]:
     """Hold a lock file. The kernel releases it when the process ends, for whatever reason.
+
+    Yields the open file; a program that inherits it holds the lock until it ends, too.
 
     wait=False raises Locked if another process holds it. If the file system cannot lock, a warning is logged and the
     block runs without a lock.
@@ -252,7 +254,7 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
                 raise Locked(str(path)) from error
             log.warning("%s cannot be locked (%s): make sure that no other process writes there", path, error.strerror)
         try:
-            yield
+            yield stream
         finally:
             _held.discard(stream)
 

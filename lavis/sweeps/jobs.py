@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import DataError, MissingFile, first_few
-from lavis.common.files import SMALL, locked, read_json
+from lavis.common.files import SMALL, Locked, lock, locked, read_json
 from lavis.images.fingerprint import file_digests
 from lavis.runners.run_dir import LOCK
 from lavis.settings.changes import changes
@@ -19,6 +20,7 @@ from lavis.settings.layers import SECTIONS
 
 RESULTS = "results.json"
 TAIL_BYTES = 16_384
+CLAIM = ".sweep.lock"  # held by the sweep that starts a run, and by the run
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\t\x20-\x7e\xa0-\uffff]")
 
 
@@ -76,8 +78,23 @@ class Job:
 
     @property
     def busy(self) -> bool:
-        """Whether another process is writing to the run folder (for example one that outlived its sweep)."""
-        return locked(self.folder / LOCK)
+        """Whether another process is writing to the run folder, or is about to: one that outlived its sweep, say."""
+        return locked(self.folder / LOCK) or locked(self.folder / CLAIM)
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[int | None]:
+        """Keep other sweeps from starting this job; None if one has claimed it, else a file for the job to inherit.
+
+        A run locks its folder only once Python has started: until then, and if the sweep is killed, it is the inherited
+        file that tells a second sweep to wait.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                stream = held.enter_context(lock(self.folder / CLAIM))
+            except Locked:
+                yield None
+            else:
+                yield stream.fileno()
 
 
 def config_changes(recorded: Any, current: dict[str, Any]) -> list[str]:
