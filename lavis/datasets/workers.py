@@ -6,7 +6,7 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
-from lavis.common.files import release_in_child
+from lavis.common.locks import release_in_child
 
 LEFT_TO_MAIN = (signal.SIGTERM, signal.SIGINT)  # a group's signal reaches the workers too
 

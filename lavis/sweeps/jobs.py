@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import DataError, MissingFile, first_few
-from lavis.common.files import SMALL, Locked, lock, locked, read_json
+from lavis.common.files import SMALL, read_json
+from lavis.common.locks import Locked, lock, locked
 from lavis.images.fingerprint import file_digests
 from lavis.runners.run_dir import LOCK
 from lavis.settings.changes import changes

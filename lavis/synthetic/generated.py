@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import ConfigError, DataError
-from lavis.common.files import lock, read_json
+from lavis.common.files import read_json
 from lavis.common.forget_list import FORGET_SEEDS, list_path
+from lavis.common.locks import lock
 
 
 @dataclass(frozen=True)
