@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from lavis.common.errors import SharedFault, UserFault, dead_worker
+from lavis.common.home import at_home
 from lavis.common.printable import printable
 
 USER_ERROR = 2
@@ -54,6 +55,7 @@ def show(text: str) -> None:
 
 def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
     """Run a main function. A user error ends in one message and exit code 2; LAVIS_DEBUG=1 shows the traceback."""
+    sys.argv[1:] = map(at_home, sys.argv[1:])
     try:
         code = main(None)
     except KeyboardInterrupt:
