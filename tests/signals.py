@@ -57,7 +57,7 @@ class Log:
     """What happened, by chain, and what went wrong."""
 
     chains: list[dict[str, Any]] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
         sent = [shot for chain in self.chains for shot in chain["signals"]]
@@ -66,7 +66,7 @@ class Log:
             "reached_a_running_command": sum(shot["code"] != 0 for shot in sent),
             "by_aim": Counter(f"{chain['kind']}: {s['aim']}" for chain in self.chains for s in chain["signals"]),
             "by_signal": Counter(f"{s['signal']}{' to the group' if s['group'] else ''}" for s in sent),
-            "faults": self.faults,
+            "failures": self.failures,
         }
 
 
@@ -176,7 +176,7 @@ def attack(kind: Kind, place: Path, draw: random.Random) -> tuple[dict[str, Any]
         shot = {"aim": aim, "signal": number.name, "group": group, "code": None}
         return shot, [f"{kind.name}: did not end {PATIENCE:.0f} s after {shot}; {living}"]
     shot = {"aim": aim, "signal": number.name, "group": group, "code": process.returncode}
-    return shot, [f"{kind.name}: {shot}: {fault}" for fault in wrong_end(process.returncode, number, error)]
+    return shot, [f"{kind.name}: {shot}: {failure}" for failure in wrong_end(process.returncode, number, error)]
 
 
 def wrong_end(code: int, number: int, error: str) -> Iterator[str]:
@@ -202,18 +202,18 @@ def left_behind(place: Path) -> Iterator[str]:
 
 def chain(kind: Kind, place: Path, whole: Any, draw: random.Random, log: Log) -> None:
     """Disturb one command PER_CHAIN times, let it end, and compare."""
-    began, before, shots = time.monotonic(), len(log.faults), []
+    began, before, shots = time.monotonic(), len(log.failures), []
     for _ in range(PER_CHAIN):
-        shot, faults = attack(kind, place, draw)
+        shot, failures = attack(kind, place, draw)
         shots.append(shot)
-        log.faults += faults
+        log.failures += failures
     done = run(kind.words(place), fresh=kind.name != "run")
     found = [f"exit code {done.returncode}: {done.stderr[-600:]}"] if done.returncode else list(left_behind(place))
     if not done.returncode and not equal(kind.end(place), whole):
         found.append("another end than without signals")
-    log.faults += [f"{kind.name}, after {shots}: {fault}" for fault in found]
-    for fault in log.faults[before:]:
-        sys.stderr.write(f"{fault}\n")
+    log.failures += [f"{kind.name}, after {shots}: {failure}" for failure in found]
+    for failure in log.failures[before:]:
+        sys.stderr.write(f"{failure}\n")
     log.chains.append({"kind": kind.name, "signals": shots, "seconds": round(time.monotonic() - began, 1)})
 
 
@@ -247,7 +247,7 @@ def main() -> int:
     if args.out:
         args.out.write_text(json.dumps({**summary, "chains": log.chains}, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(json.dumps(summary, indent=1) + "\n")
-    return 1 if log.faults else 0
+    return 1 if log.failures else 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tests.signals import disturb, equal
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_whatever_is_sent_the_end_is_the_same(tmp_path: Path) -> None:
     log = disturb(24, seed=1, folder=tmp_path)
-    assert log.faults == []
+    assert log.failures == []
     assert log.summary()["reached_a_running_command"] > 12
 
 
