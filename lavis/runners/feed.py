@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
+from lavis.common.transfer import to_device
 from lavis.datasets.annotations import row_facts
 from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight, steps_per_epoch, training_loader
 from lavis.datasets.pairs import PairDataset
@@ -74,7 +75,7 @@ class Feed:
     def _move(self, rows: dict[str, Any]) -> dict[str, Any]:
         """The rows together with the model's inputs, tensors on the device."""
         return {
-            key: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+            key: to_device(value, self.device) if isinstance(value, torch.Tensor) else value
             for key, value in {**rows, **self.model.prepare(rows)}.items()
         }
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
+from lavis.common.transfer import to_device
 from lavis.datasets.annotations import Entry
 from lavis.datasets.loaders import chunk_count, eval_loader
 from lavis.embedding.embed import evaluating, progress_bar
@@ -44,4 +45,4 @@ class RowwiseTask(BaseTask):
         return distributed.gather_chunks(measured)
 
     def _moved(self, value: Any) -> Any:
-        return value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+        return to_device(value, self.device) if isinstance(value, torch.Tensor) else value
