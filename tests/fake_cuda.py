@@ -8,6 +8,7 @@ backward pass only checks that there is something to differentiate.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,10 +60,14 @@ class Watch(TorchDispatchMode):
                 self.waits.append(f"{what} is copied while the host waits")
 
 
-def pretend_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let torch use autocast on CUDA without a device, and give parameters zero gradients in a backward pass."""
+def pretend_cuda(monkeypatch: pytest.MonkeyPatch, memory: int = 80 * 2**30) -> None:
+    """Let torch use autocast on CUDA without a device, and give parameters zero gradients in a backward pass.
+
+    memory: the device's, in bytes.
+    """
     monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda *args, **keys: True)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: SimpleNamespace(total_memory=memory))
     monkeypatch.setattr(torch.Tensor, "backward", _backward)
 
 

@@ -104,7 +104,7 @@ def pack_attention(tower: nn.Module, mask: torch.Tensor | None = None) -> int:
     mask: the mask (L, L) that the tower gives its blocks, of which any length is cut.
     """
     blocks = [part for part in tower.modules() if isinstance(part, ResidualAttentionBlock)]
-    layers = [block.attn for block in blocks if type(block.attn) is nn.MultiheadAttention]
+    layers: list[Any] = [block.attn for block in blocks if type(block.attn) is nn.MultiheadAttention]
     for attention in layers:
         attention.__class__ = SelfAttention
         attention.causal = mask is not None and torch.equal(mask, torch.full_like(mask, -torch.inf).triu(1))

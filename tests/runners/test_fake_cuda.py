@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks import drawn
@@ -68,9 +69,9 @@ class Run:
             }
             yield {**sets, "micro": number}
 
-    def steps(self, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    def steps(self, monkeypatch: pytest.MonkeyPatch, memory: int = 80 * 2**30) -> Watch:
         """Take two steps; returns what was seen."""
-        pretend_cuda(monkeypatch)
+        pretend_cuda(monkeypatch, memory)
         watch = Watch()
         items = list(self.items(watch))
         monkeypatch.setattr(
@@ -110,6 +111,26 @@ def test_two_steps_with_a_stored_teacher_never_wait(method, small, monkeypatch):
 
 def test_clipping_does_not_wait(small, monkeypatch):
     assert Run("vlul", small, max_grad_norm=1.0).steps(monkeypatch).waits == []
+
+
+@pytest.mark.parametrize(("memory", "recomputed"), [(80 * 2**30, 0), (2**10, 2 * 2)], ids=["much", "little"])
+def test_mlps_are_recomputed_only_where_memory_is_scarce(memory, recomputed, small, monkeypatch):
+    calls = []
+    monkeypatch.setattr("lavis.towers.recompute.checkpoint", lambda run, *args, **keys: calls.append(1) or run(*args))
+    Run("vlul", small).steps(monkeypatch, memory)
+    assert len(calls) == recomputed  # two towers of one block, two steps
+
+
+def test_causal_attention_hands_over_no_mask(small, monkeypatch):
+    attention, seen = F.scaled_dot_product_attention, []
+
+    def see(*args, attn_mask=None, is_causal=False):
+        seen.append((attn_mask, is_causal))
+        return attention(*args, attn_mask=attn_mask, is_causal=is_causal)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", see)
+    Run("vlul", small, live=False).steps(monkeypatch)
+    assert seen == [(None, False), (None, True)] * 2  # images, captions
 
 
 def test_the_watch_sees_what_it_is_for():
