@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 
@@ -15,3 +18,10 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
         return tensor.to(device)
     pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
     return pinned.to(device, non_blocking=True)
+
+
+def move(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """A micro-batch with its tensors on `device`; what else it contains stays."""
+    return {
+        key: to_device(value, device) if isinstance(value, torch.Tensor) else value for key, value in inputs.items()
+    }

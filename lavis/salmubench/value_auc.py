@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,16 +65,18 @@ def fictitious_captions(
 ) -> list[str]:
     """At most `count` versions of the entry's caption with another value in place of the true one.
 
-    values: field → values to draw from, apart from the true one. Empty if the caption does not contain the value
-    literally (a paraphrase) or the field has no other value. The draw depends only on the seed and the image's name.
+    values: field → distinct values to draw from, sorted; the true one is left out. Empty if the caption does not have
+    the value in it literally (a paraphrase) or the field has no other value. The draw depends only on the seed and the
+    image's name.
     """
-    value, pool = entry.extra.get("value"), values.get(str(entry.extra.get("field")), ())
-    if not value or caption.count(str(value)) != 1:
+    value, pool = str(entry.extra.get("value") or ""), values.get(str(entry.extra.get("field")), ())
+    if not value or caption.count(value) != 1:
         return []
-    others = sorted({str(other) for other in pool} - {str(value)})
+    own = bisect_left(pool, value)
+    known = own < len(pool) and pool[own] == value
     rng = np.random.default_rng(derived_seed(seed, "salmubench", "value", entry.image))
-    drawn = rng.permutation(len(others))[:count]
-    return [caption.replace(str(value), others[i]) for i in drawn]
+    drawn = rng.permutation(len(pool) - known)[:count]
+    return [caption.replace(value, pool[i + (known and i >= own)]) for i in drawn]
 
 
 def value_aucs(image: Any, text: Any, other: Any, owner: Any) -> np.ndarray:
