@@ -12,7 +12,7 @@ from lavis.common.errors import DataError
 from lavis.common.registry import registry
 from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry
-from lavis.evaluation.inputs import TIE, paired_rows, row_numbers, unit_rows
+from lavis.evaluation.inputs import TIE, paired_rows, row_numbers, row_products, unit_rows
 from lavis.evaluation.metric import Column, NotMeasured
 from lavis.salmubench.data import UNSEEN, BenchmarkData
 from lavis.salmubench.fictitious_values import HINT, FakerValues, Values, persona_values
@@ -96,6 +96,6 @@ def value_aucs(image: Any, text: Any, other: Any, owner: Any) -> np.ndarray:
     count = np.bincount(owner, minlength=len(images))
     if not count.all():
         raise DataError(f"value AUC: {int((count == 0).sum())} pairs have no fictitious caption; leave them out")
-    lead = (images * texts).sum(axis=1)[owner] - (images[owner] * others).sum(axis=1)
+    lead = row_products(images, texts)[owner] - row_products(images, others, owner)
     won = np.where(np.abs(lead) <= TIE, 0.5, lead > 0)
     return np.bincount(owner, weights=won, minlength=len(images)) / count

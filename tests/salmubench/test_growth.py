@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from lavis.datasets.annotations import Entry
+from lavis.evaluation import inputs
 from lavis.salmubench import identity_mrr
 from lavis.salmubench.fictitious_values import persona_values
 from lavis.salmubench.idzsc import numbered
@@ -105,6 +107,18 @@ def test_both_ranks_come_from_one_product(monkeypatch):
     ranks = identity_mrr.pool_ranks(rows(8), rows(8, seed=1), list("01234567"), ["0"] * 8, pool, rows(10, seed=2))
     assert len(products) == 2  # blocks
     assert (ranks.apart <= ranks.among).all()
+
+
+@pytest.mark.parametrize("picked", [None, np.arange(6000) % 50])
+def test_products_of_rows_need_no_third_array(picked, monkeypatch):
+    monkeypatch.setattr(inputs, "PIECE", 500)
+    one, other = rows(6000, 32), rows(6000, 32, seed=1)
+    tracemalloc.start()
+    found = inputs.row_products(one, other, picked)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < other.nbytes / 3
+    assert np.array_equal(found, ((one if picked is None else one[picked]) * other).sum(axis=1))
 
 
 def test_draws_are_those_of_the_sorted_pool_without_the_value():
