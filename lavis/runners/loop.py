@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lavis.common import distributed
 from lavis.common.errors import TrainingError
-from lavis.common.precision import amp_dtype
+from lavis.common.precision import amp_dtype, short_products
 from lavis.runners import fsdp
 from lavis.runners.meters import Finite, Meter
 from lavis.runners.optim import build_optimizer
@@ -70,7 +70,7 @@ class TrainingLoop:
             group["lr"] = rate
         accumulated = self.run.accum_grad_iters
         for part in range(accumulated):
-            with self._no_sync(last=part == accumulated - 1):
+            with self._no_sync(last=part == accumulated - 1), short_products(self.run, self.device):
                 batch = next(batches)
                 total, terms = self.network(batch)
                 self.scaler.scale(total / (accumulated / batch.weight)).backward()

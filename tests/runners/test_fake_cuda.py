@@ -121,6 +121,15 @@ def test_mlps_are_recomputed_only_where_memory_is_scarce(memory, recomputed, sma
     assert len(calls) == recomputed  # two towers of one block, two steps
 
 
+@pytest.mark.parametrize("tf32", [False, True])
+def test_tf32_is_for_training_alone(tf32, small, monkeypatch):
+    seen, run = [], Run("vlul", small, tf32=tf32)
+    run.model.register_forward_hook(lambda *given: seen.append(torch.get_float32_matmul_precision()))
+    run.steps(monkeypatch)
+    assert seen == ["high" if tf32 else "highest"] * 2
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_causal_attention_hands_over_no_mask(small, monkeypatch):
     attention, seen = F.scaled_dot_product_attention, []
 
