@@ -25,7 +25,7 @@ part() { # name, seconds, script and its arguments
     fi
 }
 
-# 8,192 pairs of Df: SALMU's 30,468 took more than three minutes where the host needed 80 ms for each step
+# 8,192 pairs of Df: SALMU's 30,468 took more than three minutes where the host needed 80 ms per step
 "$python" benchmarks/gpu_run.py --draw --rows 8192 --folder "$world/data" "${options[@]}" >"$world/draw.log" 2>&1 &
 part tests 100 benchmarks/gpu_checks.py tests
 wait $! || { cat "$world/draw.log"; failed=1; }
