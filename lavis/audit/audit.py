@@ -19,7 +19,7 @@ import torch
 
 from lavis.audit.attack import Attack, NotPossible, Reading, Readings
 from lavis.audit.material import Material
-from lavis.audit.subject import Subject, Timing
+from lavis.audit.subject import Company, Subject, Timing
 from lavis.common.checkpoint import weights_digest
 from lavis.common.errors import ConfigError, DataError, TrainingError, suggest
 from lavis.common.files import key_of, read_json, write_json
@@ -67,9 +67,11 @@ class Audit:
     @cached_property
     def subjects(self) -> dict[str, Subject]:
         """What each role's model is asked through."""
-        original = self.models.get(ORIGINAL)
-        facts = (self.material, self.run, self.device)
-        return {role: Subject(model, *facts, original) for role, model in self.models.items()}
+        company = Company(self.models.get(ORIGINAL))
+        facts = (self.material, self.run, self.device, company)
+        subjects = {role: Subject(model, *facts) for role, model in self.models.items()}
+        company.never |= {role: one for role, one in subjects.items() if role not in (UNLEARNED, ORIGINAL)}
+        return subjects
 
     @cached_property
     def attacks(self) -> dict[str, Attack]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lavis.audit.fresh import draw_fresh
+from lavis.audit.fresh import draw_fresh, draw_photos, draw_shapes
 from lavis.common.errors import DataError, MissingFile
 from lavis.common.files import key_of
 from lavis.common.seed import derived_seed
@@ -22,9 +22,11 @@ from lavis.images.store import ImageStore
 from lavis.salmubench.identity_mrr import CaptionPool
 from lavis.salmubench.relearning import draw
 from lavis.salmubench.splits import whole_and_partial
+from lavis.synthetic.mini.plan import SIZES, make_plan
 
 FEW = 20  # with fewer people an interval by people means little
 MOST_OTHERS, MOST_RIVALS = 2000, 3000  # pairs that an attacker fits on; captions that compete, besides those asked
+SHAPES_DRAWN, PHOTOS = 400, 5
 ALL = "everyone"
 
 
@@ -91,6 +93,31 @@ class Material:
         return self._sample(self._thinned(self.dr, MOST_OTHERS, "retained"))
 
     @cached_property
+    def retained_and_others(self) -> Sample:
+        """Pairs outside Df of any kind: those of `others` and `retained`, each image once."""
+        rows = {entry.image: entry for entry in [*self.others.dataset.entries, *self.retained.dataset.entries]}
+        return self._sample(list(rows.values()))
+
+    @cached_property
+    def unrelated(self) -> Sample:
+        """Drawn shapes, which have nothing to do with people."""
+        return self._drawn(draw_shapes(self._folder, SHAPES_DRAWN, self.seed))
+
+    @cached_property
+    def photos(self) -> Sample | None:
+        """Photographs of the people asked that no model saw (SALMU-mini: drawn; else none), one row per photograph."""
+        if not isinstance(self.builder, SalmuMiniBuilder):
+            return None
+        size, seed = self.builder.config.generate or self.builder.size, self.builder.config.generate_seed
+        rows = make_plan(SIZES[size], seed).split("forget")
+        known = set(self.asked.everyone)
+        looks = {who: row.look for row in rows if row.look and (who := str(row.facts["identity_id"])) in known}
+        return self._drawn(draw_photos(self._folder, looks, PHOTOS, size, self.seed))
+
+    def _drawn(self, rows: list[Entry]) -> Sample:
+        return Sample(PairDataset(rows, ImageStore(self._folder), *self.builder.processors("eval")))
+
+    @cached_property
     def pool(self) -> CaptionPool:
         """Captions about people: all that are asked, the control's, and others to compete with."""
         rivals = {entry.image: entry for entry in [*self._held(), *self.others.entries]}
@@ -155,7 +182,7 @@ class Material:
             size = self.builder.config.generate or self.builder.size
             taken = {str(facts["name"]) for facts in self.builder.people().values()}
             rows = draw_fresh(self._folder, size, len(self.asked.everyone), self.seed, taken)
-            return Sample(PairDataset(rows, ImageStore(self._folder), *self.builder.processors("eval")))
+            return self._drawn(rows)
         if self.builder.has_split("test"):
             return self._held_out([labelled(entry) for entry in self.builder.entries("test")], "test")
         self.notes.append(

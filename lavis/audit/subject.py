@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,36 +13,37 @@ import torch
 
 from lavis.audit.material import Material, Sample, subset
 from lavis.embedding.bank import FeatureBank
-from lavis.embedding.embed import embed_captions, embed_images
+from lavis.embedding.embed import embed_captions, embed_images, embed_pixels
 from lavis.models.base import BaseModel
-from lavis.runners.optim import build_optimizer
 from lavis.salmubench.identity_mrr import pool_ranks
-from lavis.settings.schema import RunConfig
+from lavis.salmubench.relearning import relearn
+from lavis.settings.schema import RelearnConfig, RunConfig
 
 TIMED, BATCH = 64, 32  # pairs to embed, and to train on, for the measurement
 
 
-class Subject:
-    """A model and the audit's material; each image and caption is embedded once.
+@dataclass
+class Company:
+    """Other models that an attacker may have: the `original`, and by role those that `never` saw Df."""
 
-    `original` is the model that unlearning started from, for attackers who have it.
-    """
+    original: BaseModel | None = None
+    never: dict[str, Subject] = field(default_factory=dict)
+
+
+class Subject:
+    """A model and the audit's material; each image and caption is embedded once."""
 
     def __init__(
-        self,
-        model: BaseModel,
-        material: Material,
-        run: RunConfig,
-        device: torch.device,
-        original: BaseModel | None = None,
+        self, model: BaseModel, material: Material, run: RunConfig, device: torch.device, company: Company | None = None
     ) -> None:
-        self.model, self.material, self.run, self.device, self.original = model, material, run, device, original
+        self.model, self.material, self.run, self.device = model, material, run, device
+        self.company = company or Company()
         self.bank = FeatureBank(model, material.builder, run, device)
         self.features: dict[Any, torch.Tensor] = {}
 
     def changed(self, model: BaseModel) -> Subject:
         """The same with another model."""
-        return Subject(model, self.material, self.run, self.device, self.original)
+        return Subject(model, self.material, self.run, self.device, self.company)
 
     def copy(self) -> BaseModel:
         """A copy of the model that may be changed, in evaluation mode."""
@@ -55,6 +56,16 @@ class Subject:
             rows = embed_images(self.model, sample.dataset, size, self.device, num_workers=workers, name="audit")
             self.features[sample] = rows[torch.from_numpy(sample.image_rows)]
         return self.features[sample]
+
+    def altered(self, sample: Sample, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """One row per caption, (n, D): its image after `change` of the pixels, uint8 (B, 3, S, S)."""
+        dataset, size = sample.dataset, self.run.batch_size_eval
+
+        def fetch(rows: range) -> torch.Tensor:
+            return change(dataset.images(list(rows)))
+
+        rows = embed_pixels(self.model, fetch, len(dataset), size, self.device, name="audit")
+        return rows[torch.from_numpy(sample.image_rows)]
 
     def texts(self, captions: Sequence[str]) -> torch.Tensor:
         """Rows (n, D) of captions."""
@@ -98,16 +109,19 @@ def timed(subject: Subject) -> Timing:
     embed_captions(subject.model, captions, size, subject.device)
     read = time.perf_counter()
     pairs = list(range(min(BATCH, len(sample.dataset))))
-    _step(subject, pairs)
-    done = time.perf_counter()
-    return Timing((seen - began) / len(part), (read - seen) / len(captions), (done - read) / len(pairs))
+    seconds = _step_time(subject, pairs)
+    return Timing((seen - began) / len(part), (read - seen) / len(captions), seconds / len(pairs))
 
 
-def _step(subject: Subject, rows: list[int]) -> None:
-    model, dataset = subject.copy(), subject.material.asked.dataset
-    model.requires_grad_(True)
-    optimizer = build_optimizer(model, RunConfig(init_lr=1e-6), subject.device)
-    inputs = model.prepare({"images": dataset.images(rows), "captions": [dataset.captions[i] for i in rows]})
-    pairs = model.represent({k: v.to(subject.device) if isinstance(v, torch.Tensor) else v for k, v in inputs.items()})
-    sum(model.pair_objective(pairs, None).values(), torch.zeros(())).backward()  # type: ignore[arg-type, union-attr]
-    optimizer.step()
+def _step_time(subject: Subject, rows: list[int]) -> float:
+    """Seconds of the second training step on these pairs; the first one allocates."""
+    dataset = subject.material.asked.dataset
+    lesson = subset(dataset, {dataset.entries[row].image for row in rows})
+    settings = RelearnConfig(lr=1e-6, batch_size=BATCH)
+    with torch.random.fork_rng():
+        trained = relearn(subject.copy(), lesson, settings, subject.device, subject.run.attention)
+        for _ in range(2):
+            next(trained)
+        began = time.perf_counter()
+        next(trained)
+        return time.perf_counter() - began
