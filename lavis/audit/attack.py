@@ -77,7 +77,8 @@ class Attack:
     Class attributes: `about`, the attack in a few words; `reference`, its paper; `needs`, what the attacker has;
     `budgets`, its settings by budget (an absent budget does not run it); `baseline`: the original's value is that of
     the model as it is ("plain"), or under the same attack ("attacked", for quantities of the attack's own);
-    `quantity`, what is measured; `undoes_maps`, whether it can undo a linear map put behind a tower, and if not,
+    `quantity`, what is measured; `chance`, its value by guessing, which is the floor where no model is;
+    `undoes_maps`, whether it can undo a linear map put behind a tower, and if not,
     `why_not`; `order`, its place.
     """
 
@@ -87,6 +88,7 @@ class Attack:
     budgets: ClassVar[Mapping[str, Settings]] = {}
     baseline: ClassVar[str] = "plain"
     quantity: ClassVar[str] = "X"
+    chance: ClassVar[float | None] = None
     undoes_maps: ClassVar[bool] = False
     why_not: ClassVar[str] = ""
     order: ClassVar[int] = 100

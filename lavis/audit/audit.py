@@ -18,7 +18,9 @@ import numpy as np
 import torch
 
 from lavis.audit.attack import Attack, NotPossible, Reading, Readings
+from lavis.audit.behaviour import Behaviour
 from lavis.audit.material import Material
+from lavis.audit.models import with_weights
 from lavis.audit.subject import Company, Subject, Timing
 from lavis.common.checkpoint import weights_digest
 from lavis.common.errors import ConfigError, DataError, TrainingError, suggest
@@ -70,8 +72,15 @@ class Audit:
         company = Company(self.models.get(ORIGINAL))
         facts = (self.material, self.run, self.device, company)
         subjects = {role: Subject(model, *facts) for role, model in self.models.items()}
-        company.never |= {role: one for role, one in subjects.items() if role not in (UNLEARNED, ORIGINAL)}
+        company.never |= {role: one.behaviour for role, one in subjects.items() if role in FLOORS}
+        company.never |= self._behaviours(self.run.audit.shadows)
+        company.siblings |= self._behaviours(self.run.audit.siblings)
         return subjects
+
+    def _behaviours(self, checkpoints: list[str]) -> dict[str, Behaviour]:
+        """What other models of this kind do, one loaded after the other."""
+        base, facts = self.models[UNLEARNED], (self.material, self.run, self.device)
+        return {path: Subject(with_weights(base, path), *facts).behaviour for path in checkpoints}
 
     @cached_property
     def attacks(self) -> dict[str, Attack]:
@@ -138,7 +147,12 @@ class Audit:
         """What determines a part."""
         original = self.digests.get(ORIGINAL, "") if "the original's weights" in attack.needs else ""
         facts = [name, sorted(self.settings(attack).items()), self.digests[role], original, self.material.key]
-        return key_of([*facts, self.run.audit.seed, sorted(self.run.audit.shadows)])
+        return key_of([*facts, self.run.audit.seed, *self._more_models])
+
+    @property
+    def _more_models(self) -> list[str]:
+        """The checkpoints of shadow and sibling models."""
+        return sorted(self.run.audit.shadows) + sorted(self.run.audit.siblings)
 
     def _path(self, name: str, role: str) -> Path:
         assert self.folder is not None

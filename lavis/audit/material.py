@@ -120,11 +120,15 @@ class Material:
     @cached_property
     def pool(self) -> CaptionPool:
         """Captions about people: all that are asked, the control's, and others to compete with."""
+        pairs = [(caption, person_of(entry)) for entry in self.spoken for caption in entry.captions]
+        return CaptionPool([caption for caption, _ in pairs], [person for _, person in pairs])
+
+    @cached_property
+    def spoken(self) -> list[Entry]:
+        """The entries whose captions are in the pool."""
         rivals = {entry.image: entry for entry in [*self._held(), *self.others.entries]}
         asked = [*self.df, *(self.control.entries if self.control else ())]
-        rows = [*asked, *self._thinned(list(rivals.values()), MOST_RIVALS, "rivals")]
-        pairs = [(caption, person_of(entry)) for entry in rows for caption in entry.captions]
-        return CaptionPool([caption for caption, _ in pairs], [person for _, person in pairs])
+        return [*asked, *self._thinned(list(rivals.values()), MOST_RIVALS, "rivals")]
 
     @cached_property
     def names(self) -> dict[str, str]:

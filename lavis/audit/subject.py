@@ -6,11 +6,13 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
+from lavis.audit.behaviour import Behaviour, behaviour
 from lavis.audit.material import Material, Sample, subset
 from lavis.embedding.bank import FeatureBank
 from lavis.embedding.embed import embed_captions, embed_images, embed_pixels
@@ -24,10 +26,14 @@ TIMED, BATCH = 64, 32  # pairs to embed, and to train on, for the measurement
 
 @dataclass
 class Company:
-    """Other models that an attacker may have: the `original`, and by role those that `never` saw Df."""
+    """Other models that an attacker may have.
+
+    The `original`; by role or path what those do that `never` saw Df; and the `siblings`, unlearned with other seeds.
+    """
 
     original: BaseModel | None = None
-    never: dict[str, Subject] = field(default_factory=dict)
+    never: dict[str, Behaviour] = field(default_factory=dict)
+    siblings: dict[str, Behaviour] = field(default_factory=dict)
 
 
 class Subject:
@@ -66,6 +72,14 @@ class Subject:
 
         rows = embed_pixels(self.model, fetch, len(dataset), size, self.device, name="audit")
         return rows[torch.from_numpy(sample.image_rows)]
+
+    @cached_property
+    def behaviour(self) -> Behaviour:
+        """What the model does with each pair."""
+        control, pool = self.material.control, self.material.pool
+        samples = [self.material.asked, *([control] if control else [])]
+        parts = [(self.images(one), self.texts(one.captions), one.people, one.captions) for one in samples]
+        return behaviour(parts, pool, self.texts(pool.texts), float(self.model.scale.detach()))
 
     def texts(self, captions: Sequence[str]) -> torch.Tensor:
         """Rows (n, D) of captions."""

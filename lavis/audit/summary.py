@@ -55,7 +55,7 @@ def notes(audit: Audit, attacks: Mapping[str, Any]) -> list[str]:
         )
     if "original" not in audit.models:
         said.append("there is no original model: shares of what it knew cannot be computed")
-    failed = [name for name, one in attacks.items() if one["problem"]]
+    failed = [name for name, one in attacks.items() if not one["variants"]]
     return said + ([f"no result from: {', '.join(failed)}"] if failed else [])
 
 
@@ -80,7 +80,7 @@ def _attack(
         nothing = dataclasses.asdict(Share("", *[math.nan] * 6))
         return {**facts, **nothing, "p": math.nan, "problem": own, "variants": {}}
     below = roles.get(audit.floor) if audit.floor else None
-    floor = below if isinstance(below, dict) else None
+    floor = below if isinstance(below, dict) else _by_chance(attack, own)
     lost = f"on {audit.floor}: {below}" if isinstance(below, str) else ""
     shares = [_share(audit, attack, variant, own, floor, roles, plain) for variant in own]
     best = max(
@@ -91,6 +91,13 @@ def _attack(
     if isinstance(attack, FineTuning) and not math.isnan(best.share):
         content["curves"] = curves(own, best.floor, best.original, audit.run.audit.threshold)
     return content
+
+
+def _by_chance(attack: Attack, own: Readings) -> Readings | None:
+    """What guessing gives, for quantities that have such a value."""
+    if attack.chance is None:
+        return None
+    return {name: Reading(attack.chance * one.count, one.count) for name, one in own.items()}
 
 
 def _share(

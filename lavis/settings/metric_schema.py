@@ -58,6 +58,7 @@ class AuditConfig(Section):
     shadows: list[str] = setting(
         [], "checkpoints of models retrained without Df, for the two-sample test", affects=RESULTS
     )
+    siblings: list[str] = setting([], "checkpoints of the same unlearning with other seeds", affects=RESULTS)
     threshold: float = setting(
         0.1, "share of the original's knowledge that counts as having come back", above=0, most=1, affects=RESULTS
     )

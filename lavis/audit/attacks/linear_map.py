@@ -11,8 +11,8 @@ from __future__ import annotations
 from torch import nn
 
 from lavis.audit.attack import Attack, Readings, Settings
-from lavis.audit.reading_out import fitted, mapped, procrustes
-from lavis.audit.subject import Subject
+from lavis.audit.reading_out import STEP_SECONDS, fitted, mapped, procrustes
+from lavis.audit.subject import Subject, Timing
 from lavis.common.registry import registry
 
 
@@ -26,6 +26,9 @@ class LinearMap(Attack):
     undoes_maps = True
     order = 30
     budgets = {name: {"steps": 200} for name in ("quick", "standard", "full")}
+
+    def cost(self, subject: Subject, settings: Settings, timing: Timing) -> float:
+        return settings["steps"] * STEP_SECONDS + timing.exam(subject.material)
 
     def run(self, subject: Subject, settings: Settings) -> Readings:
         others = subject.material.retained_and_others

@@ -19,7 +19,7 @@ class Noise(Attack):
     """The noise depends on the seed, the draw and the weight's name: all models get the same."""
 
     about = "Gaussian noise added to the weights"
-    reference = "Tamirisa et al., arXiv 2408.00761 (its attack by perturbed weights)"
+    reference = "Tice et al., arXiv 2412.01784"
     needs = ("weights",)
     why_not = "noise of this size moves no weight far enough to invert a map"
     order = 22

@@ -16,7 +16,7 @@ class Pruning(Attack):
     """The smallest weights of each matrix become zero, without any training after it."""
 
     about = "the smallest 10, 30 and 50 % of the weights set to zero"
-    reference = "Jia et al., arXiv 2304.04934"
+    reference = "Wei et al., arXiv 2402.05162"
     needs = ("weights",)
     why_not = "it sets small weights to zero; the map is still applied to what comes out"
     order = 21

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from lavis.audit.attack import Attack, Readings, Settings
-from lavis.audit.reading_out import fitted, mapped, procrustes
-from lavis.audit.subject import Subject
+from lavis.audit.reading_out import STEP_SECONDS, fitted, mapped, procrustes
+from lavis.audit.subject import Subject, Timing
 from lavis.common.registry import registry
 
 
@@ -25,6 +25,9 @@ class SmallMlp(Attack):
     undoes_maps = True
     order = 31
     budgets = {"standard": {"steps": 300}, "full": {"steps": 1000}}
+
+    def cost(self, subject: Subject, settings: Settings, timing: Timing) -> float:
+        return settings["steps"] * STEP_SECONDS + timing.exam(subject.material)
 
     def run(self, subject: Subject, settings: Settings) -> Readings:
         others = subject.material.retained_and_others
