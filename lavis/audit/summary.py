@@ -9,6 +9,7 @@ from typing import Any
 
 from lavis.audit.attack import Attack, Reading, Readings, reading
 from lavis.audit.audit import Audit
+from lavis.audit.hypothesis import tests
 from lavis.audit.share import Share, Sums, holm, p_value, share_of
 from lavis.audit.tuning import FineTuning, curves
 
@@ -39,9 +40,16 @@ def summarised(audit: Audit, found: Found) -> dict[str, Any]:
         "plain": {role: one.mean for role, one in plain.items()},
         "strongest": strongest,
         "notes": notes(audit, attacks),
+        "tests": _tests(audit),
         "attacks": attacks,
     }
     return _rounded(content)
+
+
+def _tests(audit: Audit) -> dict[str, Any]:
+    own, company = audit.subjects["unlearned"], audit.subjects["unlearned"].company
+    original = audit.subjects["original"].behaviour if "original" in audit.subjects else None
+    return tests(audit.material, own.behaviour, original, company.never, audit.run.audit.seed)
 
 
 def notes(audit: Audit, attacks: Mapping[str, Any]) -> list[str]:
