@@ -6,7 +6,6 @@ another copy is taught fresh people in the same way and tested their other pairs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -61,54 +60,56 @@ class FineTuning(Attack):
         return None
 
     def cost(self, subject: Subject, settings: Settings, timing: Timing) -> float:
-        steps, exams = (
-            settings["steps"][-1] * BATCH * timing.step,
-            len(settings["steps"]) * timing.exam(subject.material),
-        )
-        twice = 1 + (
-            subject.material.control is not None and type(self).control_lesson is not FineTuning.control_lesson
-        )
-        return len(courses(settings)) * (steps + exams) * twice
+        steps = settings["steps"]
+        each = steps[-1] * BATCH * timing.step + len(steps) * timing.exam(subject.material)
+        given = subject.material.control is not None and type(self).control_lesson is not FineTuning.control_lesson
+        chosen = courses(settings)
+        return (len(chosen) + given * sum(is_compared(one, settings) for one in chosen)) * each
 
     def run(self, subject: Subject, settings: Settings) -> Readings:
         found: Readings = {}
         for course in courses(settings):
-            for step, one in self._curve(subject, course, settings["steps"]):
+            for step, one in zip(settings["steps"], self._curve(subject, course, settings), strict=True):
                 name = f"{course.part}, lr {course.rate:g}, {step} steps"
                 found[name] = found[name].plus(one) if name in found else one
         return found
 
-    def _curve(self, subject: Subject, course: Course, steps: list[int]) -> Iterator[tuple[int, Reading]]:
-        material, seed = subject.material, derived_seed(subject.material.seed, "tuning", course.draw)
+    def _curve(self, subject: Subject, course: Course, settings: Settings) -> list[Reading]:
+        """The reading after each of the settings' steps."""
+        steps, material = settings["steps"], subject.material
         taught, rows = self.lesson(material, course.draw)
-        own = _taught(subject, taught, course, steps, seed, lambda s: (material.asked, s.recall(material.asked), rows))
-        fresh = self.control_lesson(material, course.draw)
+        values = _taught(subject, taught, course, steps, material.asked)
+        own = [by_person(material.asked, one, rows) for one in values]
+        fresh = self.control_lesson(material, course.draw) if is_compared(course, settings) else None
         if fresh is None or material.control is None:
-            for step, values in own:
-                yield step, Reading(*by_person(*values))
-            return
-        control, (lesson, left) = material.control, fresh
-        other = _taught(subject, lesson, course, steps, seed, lambda s: (control, s.recall(control), left))
-        for (step, values), (_, compared) in zip(own, other, strict=True):
-            yield step, Reading(*by_person(*values), *by_person(*compared))
+            return [Reading(*one) for one in own]
+        taught, rows = fresh
+        values = _taught(subject, taught, course, steps, material.control)
+        return [Reading(*a, *by_person(material.control, b, rows)) for a, b in zip(own, values, strict=True)]
 
 
-def _taught(
-    subject: Subject, taught: Sample, course: Course, steps: list[int], seed: int, ask: Callable[[Subject], Any]
-) -> Iterator[tuple[int, Any]]:
-    """(step, what `ask` finds) of a copy that is taught these pairs. Raises TrainingError, DataError if it diverges."""
-    student = subject.copy()
-    settings = RelearnConfig(steps=steps, lr=course.rate, batch_size=BATCH, seed=seed % 2**32)
-    kernel = subject.run.attention
+def is_compared(course: Course, settings: Settings) -> bool:
+    """Whether the control is taught in the same way: in trainings of the first part and rate, and in all if crossed."""
+    return bool(settings.get("crossed")) or (course.part, course.rate) == (settings["parts"][0], settings["rates"][0])
+
+
+def _taught(subject: Subject, taught: Sample, course: Course, steps: list[int], asked: Sample) -> list[np.ndarray]:
+    """X of each pair that is asked, (n,), after each of these steps of a copy that is taught some pairs.
+
+    Raises TrainingError, DataError if it diverges.
+    """
+    student, kernel = subject.copy(), subject.run.attention
+    seed = derived_seed(subject.material.seed, "tuning", course.draw) % 2**32
+    settings = RelearnConfig(steps=steps, lr=course.rate, batch_size=BATCH, seed=seed)
+    found: list[np.ndarray] = []
     with torch.random.fork_rng(), attention(kernel):
-        trained = relearn(
-            student, taught.dataset, settings, subject.device, kernel, lambda model: choose(model, course)
-        )
-        done = next(trained)
-        for step in steps:
-            while done < step:
-                done = next(trained)
-            yield step, ask(subject.changed(student.eval()))
+        trained = relearn(student, taught.dataset, settings, subject.device, kernel, lambda one: choose(one, course))
+        for done in trained:
+            if done == steps[len(found)]:
+                found.append(subject.changed(student.eval()).recall(asked))
+            if len(found) == len(steps):
+                break
+    return found
 
 
 def choose(model: BaseModel, course: Course) -> None:

@@ -14,7 +14,7 @@ from lavis.common.registry import registry
 
 BUDGETS: dict[str, Settings] = {
     "quick": {"draws": 1, "rates": [5e-4], "steps": [40], "parts": [EVERYTHING]},
-    "standard": {"draws": 1, "rates": [5e-4, 2e-4], "steps": [50, 100], "parts": [EVERYTHING]},
+    "standard": {"draws": 1, "rates": [5e-4, 2e-4], "steps": [75], "parts": [EVERYTHING]},
     "full": {"draws": 3, "rates": [5e-4, 1e-4, 2e-4, 1e-3], "steps": [50, 100, 200], "parts": [EVERYTHING]},
 }
 

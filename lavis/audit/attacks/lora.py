@@ -21,7 +21,7 @@ class Lora(Relearning):
     needs = ("weights", "gradients", "a tenth of Df")
     order = 14
     budgets = {
-        "standard": {"draws": 1, "rates": [2e-3], "steps": [50, 100], "parts": [LORA]},
+        "standard": {"draws": 1, "rates": [2e-3], "steps": [75], "parts": [LORA]},
         "full": {"draws": 3, "rates": [2e-3, 5e-4, 1e-3, 5e-3], "steps": [50, 100, 200], "parts": [LORA]},
     }
 

@@ -23,7 +23,7 @@ class Relearning(FineTuning):
     budgets = {
         "quick": dict(draws=1, rates=[2e-4], steps=[20, 50], parts=[EVERYTHING]),
         "standard": dict(
-            draws=3, rates=[2e-4, 1e-4, 5e-4, 1e-3], steps=[20, 50, 100], parts=[EVERYTHING, TEXT, IMAGE, TOKENS]
+            draws=3, rates=[2e-4, 1e-4, 5e-4, 1e-3], steps=[25, 75], parts=[EVERYTHING, TEXT, IMAGE, TOKENS]
         ),
         "full": dict(
             draws=3,
