@@ -15,7 +15,19 @@ LIBRARY = ROOT / "lavis"
 ORDER = (
     *("common", "settings", "losses", "processors", "synthetic", "importing", "images", "tables", "towers"),
     *("hub", "models", "datasets"),
-    *("embedding", "trainers", "runners", "evaluation", "salmubench", "audit", "report", "tasks", "sweeps", "api"),
+    *(
+        "embedding",
+        "trainers",
+        "runners",
+        "evaluation",
+        "salmubench",
+        "audits",
+        "attacks",
+        "report",
+        "tasks",
+        "sweeps",
+        "api",
+    ),
     "cli",
 )
 PURE = {"common", "losses"}  # these import nothing of ours but common and themselves

@@ -12,10 +12,10 @@ import torch
 
 from lavis.api.composing import CONFIG, DEFAULTS, write_config
 from lavis.api.running import checkpoint_of
-from lavis.audit.audit import ORIGINAL, UNLEARNED, Audit
-from lavis.audit.material import Material
-from lavis.audit.models import reference_checkpoints
-from lavis.audit.runner import FRESH, run_audit
+from lavis.audits.audit import ORIGINAL, UNLEARNED, Audit
+from lavis.audits.material import Material
+from lavis.audits.models import reference_checkpoints
+from lavis.audits.runner import FRESH, run_audit
 from lavis.common import distributed
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.features import PairFeatures

@@ -17,18 +17,8 @@ from lavis.common.errors import ConfigError, suggest
 
 T = TypeVar("T")
 ROOMS = (
-    *(
-        "common",
-        "processors",
-        "models",
-        "datasets",
-        "trainers",
-        "runners",
-        "evaluation",
-        "salmubench",
-        "audit",
-        "tasks",
-    ),
+    *("common", "processors", "models", "datasets", "trainers", "runners", "evaluation", "salmubench", "audits"),
+    *("attacks", "tasks"),
 )
 KINDS = ("model", "builder", "task", "processor", "runner", "lr_scheduler", "trainer", "metric", "attack")
 
