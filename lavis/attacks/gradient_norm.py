@@ -28,6 +28,7 @@ class GradientNorm(Membership):
     about = "norm of the loss's gradient for each pair"
     reference = "Nasr et al., arXiv 1812.00910"
     needs = ("weights", "gradients")
+    undoes_maps = True
     order = 52
     budgets = {"standard": {"pairs": 100}, "full": {"pairs": 400}}
 

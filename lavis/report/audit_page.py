@@ -17,7 +17,7 @@ NONE = "–"
 def write_page(content: Mapping[str, Any], path: Path) -> None:
     """Write the page of an audit (the content of audit.json) atomically."""
     template = environment().get_template("audit.html")
-    write_text(path, template.render(audit=content, lines=lines(content), colours=COLOURS))
+    write_text(path, template.render(audit=content, lines=lines(content), number=_number, colours=COLOURS))
 
 
 def lines(content: Mapping[str, Any]) -> list[dict[str, str]]:

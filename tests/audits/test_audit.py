@@ -17,6 +17,8 @@ from lavis.audits.runner import run_audit
 from lavis.cli.main import main
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.registry import registry
+from lavis.tasks.entry import evaluate
+from tests.tiny import CONFIG
 
 
 @pytest.fixture(autouse=True)
@@ -164,3 +166,14 @@ def test_command_and_function_write_the_page(audited, tmp_path, capsys):
     assert result.content["attacks"]["rounding"]["attacked"] < 0.2
     with pytest.raises(ConfigError, match="no run of this project"):
         lavis.audit(tmp_path)
+
+
+def test_the_metric_of_an_evaluation_finds_the_references(audited):
+    options = [*audited.keys, f"run.checkpoint={audited.original}", "run.metrics=[audit]"]
+    options += ["run.audit.attacks=[rounding,centring]", "run.evaluate_after=true"]
+    ((_, result, _),) = evaluate(CONFIG, options).rows
+    assert result is not None
+    assert result.metrics["audit_share"] == pytest.approx(1, abs=0.1)
+    assert result.metrics["audit_share_low"] <= result.metrics["audit_share"] <= result.metrics["audit_share_high"]
+    assert set(result.metrics) >= {"audit_p", "audit_share_rounding", "audit_share_centring"}
+    assert (result.folder / "audit" / "audit.json").is_file()
