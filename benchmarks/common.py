@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -60,10 +61,14 @@ def where() -> dict[str, Any]:
 
 def finish(result: dict[str, Any], out: str | None) -> None:
     """Print the result, and write it to `out` if that is given."""
-    text = json.dumps(result, indent=1) + "\n"
-    say(text)
+    say(json.dumps(result, indent=1))
+    store(result, out)
+
+
+def store(result: dict[str, Any], out: str | None) -> None:
+    """Write what has been measured so far to `out`, if that is given; a benchmark that is cut off leaves it there."""
     if out:
-        Path(out).write_text(text, encoding="utf-8")
+        Path(out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def say(text: str) -> None:
@@ -93,5 +98,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
+    if shutil.which("git") is None:
+        return None
     done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() or None

@@ -182,7 +182,7 @@ def _prepared(args: argparse.Namespace) -> tuple[Any, list[Any], float]:
         str(CONFIG), _options(args, folder), job=jobs_of(args.method), method=args.method, df_size=args.rows
     )
     task = registry.get_task_class(config.run.task)(config)
-    with task.session():
+    with task.session(str(folder / "original.pth")):
         torch.manual_seed(config.run.seed)
         model = registry.get_model_class("clip").from_config(config.model, load_pretrained=False).to(task.device)
         model.load_weights(folder / "original.pth")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +21,29 @@ LAST = ("Albrecht", "Barros", "Castellano", "Dimitrova", "Eriksen", "Fontaine", 
 PLACES = ("Maple", "Station", "Church", "Harbour", "Garden", "Mill")
 
 
-def write_world(root: Path, forget: int, retain: int, test: int = 16, size: int = 512) -> None:
-    """Write images/, annotations/ and image-42.txt (the forget list) under `root`."""
+def write_world(
+    root: Path,
+    forget: int,
+    retain: int,
+    test: int = 16,
+    size: int = 512,
+    drawn: int | None = None,
+    processes: int = 1,
+) -> None:
+    """Write images/, annotations/ and image-42.txt (the forget list) under `root`.
+
+    drawn: how many images of a split are drawn; the others are copies of these that differ in a comment, so that they
+    cost as much to decode. processes: how many draw.
+    """
     counts = {"forget": forget, "retain_synth": retain, "test": test}
-    rows = {split: [_pair(root / "images", split, i, size) for i in range(n)] for split, n in counts.items()}
     (root / "annotations").mkdir(parents=True, exist_ok=True)
+    rows = {split: [_row(split, number) for number in range(n)] for split, n in counts.items()}
     splits = {"train": rows["forget"] + rows["retain_synth"], "test": rows["test"]}
     for split, found in splits.items():
         (root / "annotations" / f"{split}.json").write_text(json.dumps(found), encoding="utf-8")
     names = "".join(f"{row['image']}\n" for row in rows["forget"])
     (root / "image-42.txt").write_text(names, encoding="utf-8")
+    _draw_all(root / "images", counts, size, drawn, processes)
 
 
 def options(root: Path) -> list[str]:
@@ -40,18 +54,48 @@ def options(root: Path) -> list[str]:
     return [f"{build}.images.storage={root}/images", f"datasets.salmu.forget_list={root}/image-42.txt", *splits, *rest]
 
 
-def _pair(images: Path, split: str, number: int, size: int) -> dict[str, object]:
-    """One annotation and its JPEG: smooth colour fields with grain, which compress about as well as a photograph."""
-    draws = np.random.default_rng([len(split), number])
+def _row(split: str, number: int) -> dict[str, object]:
+    caption = _caption(random.Random(f"{split} {number}"))  # noqa: S311
+    return {"image": f"{split}/{_name(number)}", "caption": [caption]}
+
+
+def _name(number: int) -> str:
+    return f"{number:08d}_002_ar-0.76.jpg"
+
+
+def _draw_all(images: Path, counts: dict[str, int], size: int, drawn: int | None, processes: int) -> None:
+    jobs: list[tuple[Path, str, range, int]] = []
+    for split, count in counts.items():
+        (images / split).mkdir(parents=True, exist_ok=True)
+        distinct = min(count, drawn or count)
+        jobs += [(images, split, range(number, count, distinct), size) for number in range(distinct)]
+    if processes == 1:
+        for job in jobs:
+            _draw(*job)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        list(pool.map(_draw, *zip(*jobs, strict=True), chunksize=16))
+
+
+def _draw(images: Path, split: str, numbers: range, size: int) -> None:
+    """The JPEG of the first number, and copies under the others."""
+    first, *others = numbers
+    path = images / split / _name(first)
+    _jpeg(np.random.default_rng([len(split), first]), size).save(path, quality=90)
+    start, rest = path.read_bytes()[:2], path.read_bytes()[2:]
+    for number in others:
+        comment = str(number).encode()
+        marker = b"\xff\xfe" + (2 + len(comment)).to_bytes(2, "big")  # a JPEG comment: its length counts itself
+        (images / split / _name(number)).write_bytes(start + marker + comment + rest)
+
+
+def _jpeg(draws: np.random.Generator, size: int) -> Image.Image:
+    """Smooth colour fields with grain, which compress about as well as a photograph."""
     coarse = draws.integers(0, 256, (9, 7, 3), dtype=np.uint8)
     picture = Image.fromarray(coarse).resize((round(size * 0.76), size), Image.Resampling.BICUBIC)
     grain = draws.normal(0, 9, (size, picture.width, 1))
     pixels = np.clip(np.asarray(picture, dtype=np.float32) + grain, 0, 255).astype(np.uint8)
-    folder = images / split
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{number:08d}_002_ar-0.76.jpg"
-    Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(0.6)).save(folder / name, quality=90)
-    return {"image": f"{split}/{name}", "caption": [_caption(random.Random(f"{split} {number}"))]}  # noqa: S311
+    return Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(0.6))
 
 
 def _caption(draws: random.Random) -> str:

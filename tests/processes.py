@@ -27,8 +27,9 @@ FRESH = os.environ.get("TEST_FRESH") == "1" or sys.platform != "linux"
 
 
 def environment(**more: str) -> dict[str, str]:
-    """One thread per process, and this checkout's packages."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **more}
+    """One thread per process, and this checkout's packages before others on PYTHONPATH."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **more}
 
 
 @functools.cache

@@ -1,29 +1,81 @@
-"""The plain scripts that benchmarks compare with keep up with the library: they run on a tiny model."""
+"""The benchmarks keep up with the library: plain scripts and the GPU's measurements run on a tiny model."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import open_clip
+import pytest
 
-from benchmarks import end_to_end, unlearn_step
+from benchmarks import drawn, end_to_end, gpu_checks, gpu_run, gpu_step, unlearn_step
 from benchmarks.world import write_world
+from tests.processes import ROOT, environment
 
-ARCH = {
-    "embed_dim": 8,
-    "vision_cfg": {"image_size": 224, "layers": 1, "width": 16, "head_width": 8, "patch_size": 112},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
-}
+GPU_PARTS = ("tests", "sizes", "methods", "ways", "nccl", "run")
+WAYS = unlearn_step.WAYS[:2]
 
 
 def test_the_plain_run_trains_and_ends_with_recall(tmp_path: Path) -> None:
-    arch = tmp_path / "benchmark_tiny.json"
-    arch.write_text(json.dumps(ARCH))
-    open_clip.add_model_config(arch)
+    arch = drawn.tiny_model(tmp_path)
     write_world(tmp_path, forget=16, retain=16, test=4, size=32)
     unlearn_step._save_original(tmp_path, arch.stem)
     recall = end_to_end.plain(SimpleNamespace(folder=tmp_path, model=arch.stem, device="cpu", rows=16, epochs=1))
     assert recall.keys() == {"test_txt_r1", "df_txt_r1", "dr_txt_r1"}
     assert (tmp_path / "plain-0.pth").is_file()
+
+
+def test_our_steps_run_in_this_process(tmp_path: Path) -> None:
+    arch = drawn.tiny_model(tmp_path)
+    write_world(tmp_path, forget=4, retain=4, test=4, size=32)
+    unlearn_step._save_original(tmp_path, arch.stem)
+    words = {"folder": str(tmp_path), "model": arch.stem, "device": "cpu", "rows": 4, "half": 2, "flops": False}
+    found = {way: unlearn_step.measure(SimpleNamespace(child=way, method="vlul", steps=1, **words)) for way in WAYS}
+    assert found["ours"]["loss"] == pytest.approx(found["plain"]["loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("part", ["sizes", "methods"])
+def test_steps_are_measured(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "steps.json"
+    monkeypatch.setattr(gpu_step, "rates", lambda device: dict.fromkeys(gpu_step.PRECISIONS, 1.0))
+    monkeypatch.setattr(sys, "argv", ["gpu_step.py", "--device", "cpu", "--tiny", "--part", part, "--out", str(out)])
+    gpu_step.main()
+    found = json.loads(out.read_text(encoding="utf-8"))["cases"]
+    assert {case.get("error") for case in found} == {None}
+    assert all(case["gflop"] > 0 and case["wall_ms"] >= case["host_ms"] > 0 for case in found)
+
+
+def test_a_failing_measurement_leaves_its_message() -> None:
+    args = SimpleNamespace(model=drawn.tiny_model().stem, device="cpu", sizes=[2], seconds=0.01)
+    found = gpu_step.Bench(args, {"bf16": 1.0}).tried(gpu_step.Case(2, "bf16", way="graph"))
+    assert found == {"error": "NotImplementedError: graphs need a CUDA device"}
+
+
+def test_copies_of_an_image_differ_in_a_comment_alone(tmp_path: Path) -> None:
+    write_world(tmp_path, forget=3, retain=1, test=1, size=32, drawn=2)
+    first, other, copied = (path.read_bytes() for path in sorted((tmp_path / "images" / "forget").iterdir()))
+    assert other != first and copied != first
+    assert copied[:2] + copied[4 + int.from_bytes(copied[4:6], "big") :] == first
+
+
+def test_the_feed_is_measured(tmp_path: Path) -> None:
+    args = SimpleNamespace(folder=tmp_path, rows=96, device="cpu", seconds=0.1, model=str(drawn.tiny_model(tmp_path)))
+    write_world(tmp_path, forget=96, retain=96, test=4, size=32, drawn=4)
+    unlearn_step._save_original(tmp_path, args.model)
+    assert gpu_run.feed("clip_image_train", 0, args)["images"] > 0
+
+
+def test_one_process_reduces() -> None:
+    assert gpu_checks.group(1, "cpu")["works"]
+
+
+@pytest.mark.slow
+def test_the_script_for_a_gpu_runs_without_one(tmp_path: Path) -> None:
+    variables = environment(OUT=str(tmp_path), PYTHON=sys.executable)
+    command = ["bash", str(ROOT / "benchmarks" / "gpu.sh"), "--device", "cpu", "--tiny"]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {f"gpu_{part}.json" for part in GPU_PARTS}

@@ -19,6 +19,7 @@ from lavis.audits.runner import FRESH, run_audit
 from lavis.common import distributed
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.features import PairFeatures
+from lavis.common.home import at_home
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
 from lavis.datasets.builder import PairBuilder
@@ -69,7 +70,7 @@ def audit(
 
     Raises ConfigError, DataError, MissingFile, CheckpointError.
     """
-    checkpoint = checkpoint_of(run)
+    checkpoint = checkpoint_of(at_home(str(run)))
     if checkpoint is None:
         raise ConfigError(f"audit: {run} is no run of this project; name the run folder of an unlearning")
     folder = Path(output_dir or checkpoint.parent / FOLDER)
@@ -123,6 +124,7 @@ def _references(config: Config, family: str, given: Mapping[str, str | Path | No
             get_logger().info("there is no original model: shares of what it knew are not computed")
     for role, path in given.items():
         if path is not None:
-            found[role] = str(checkpoint_of(path) or path)
+            named = at_home(str(path))
+            found[role] = str(checkpoint_of(named) or named)
     order = (ORIGINAL, "clean", "retrained")
     return {role: found[role] for role in order if role in found}

@@ -85,7 +85,7 @@ def _ranked(
     captions, people = [texts[row] for row in rows], [sample.people[row] for row in rows]
     rivals = CaptionPool([text for text, _ in pool], [who for _, who in pool])
     image = subject.images(sample)[rows]
-    ranks = pool_ranks(image, subject.texts(captions), captions, people, rivals, subject.texts(rivals.texts), own=False)
+    ranks = pool_ranks(image, subject.texts(captions), captions, people, rivals, subject.texts(rivals.texts))
     values = np.zeros(len(sample))
-    values[rows] = 1 / ranks
+    values[rows] = 1 / ranks.apart
     return values, rows

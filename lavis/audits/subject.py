@@ -94,7 +94,7 @@ class Subject:
         images = self.images(sample) if images is None else images
         texts = self.texts(sample.captions) if texts is None else texts
         rivals = self.texts(pool.texts) if rivals is None else rivals
-        return 1 / pool_ranks(images, texts, sample.captions, sample.people, pool, rivals, own=False)
+        return 1 / pool_ranks(images, texts, sample.captions, sample.people, pool, rivals).apart
 
 
 @dataclass(frozen=True)

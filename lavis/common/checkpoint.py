@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from lavis.common.errors import CheckpointError, MissingFile, dead_worker
-from lavis.common.files import replacing
+from lavis.common.errors import CheckpointError, dead_worker
+from lavis.common.files import check_file, replacing
 from lavis.common.logger import get_logger
 from lavis.common.torchscript import is_archive, read_archive
 
@@ -79,8 +79,7 @@ def load_file(path: str | Path, *, lazily: bool = False) -> Any:
     MissingFile, and CheckpointError for a truncated file, one with other objects than tensors, and what is no weights.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MissingFile(f"checkpoint {path} does not exist")
+    check_file(path, "checkpoint")
     refuse_impostor(path)
     if is_archive(path):
         return read_archive(path)
@@ -98,7 +97,9 @@ def load_file(path: str | Path, *, lazily: bool = False) -> Any:
         ) from error
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"checkpoint {path} is damaged or not a checkpoint ({reason})") from error
+        raise CheckpointError(
+            f"checkpoint {path} is damaged or not a checkpoint ({reason}); use another copy of it"
+        ) from error
 
 
 def refuse_impostor(path: Path) -> None:

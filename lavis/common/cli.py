@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from lavis.common.errors import SharedFault, UserFault, dead_worker
+from lavis.common.home import at_home
 from lavis.common.printable import printable
 
 USER_ERROR = 2
@@ -19,6 +20,9 @@ DISK_ERRORS = {
     errno.EIO: "check the disk, which does not respond",
     errno.EROFS: "choose a writable folder (run.output_dir)",
     errno.EACCES: "choose a folder that you may read and write (run.output_dir)",
+    errno.ENAMETOOLONG: "shorten the path",
+    errno.ELOOP: "remove the link that leads back to itself",
+    errno.ENOTDIR: "choose a path that does not lead through a file",
     errno.EMFILE: "allow more open files (ulimit -n) or lower run.num_workers",
 }
 
@@ -51,6 +55,7 @@ def show(text: str) -> None:
 
 def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
     """Run a main function. A user error ends in one message and exit code 2; LAVIS_DEBUG=1 shows the traceback."""
+    sys.argv[1:] = map(at_home, sys.argv[1:])
     try:
         code = main(None)
     except KeyboardInterrupt:
@@ -83,6 +88,6 @@ def _message(error: Exception) -> str | None:
             f"a process that reads images died ({lost}), most likely because memory ran out. The same command "
             "continues from the newest checkpoint; a smaller run.num_workers needs less memory"
         )
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+    if isinstance(error, OSError) and not isinstance(error, UserFault) and error.errno in DISK_ERRORS:
         return f"{error}; {DISK_ERRORS[error.errno]}, then run the same command again"
     return str(error) if isinstance(error, UserFault) else None

@@ -62,6 +62,11 @@ def first_few(names: Sequence[str]) -> str:
     return ", ".join(names[:3])
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    """An error's message on one line, shortened; its kind where it has none."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def missing_file(what: str, path: object, hint: str = "") -> MissingFile:
     """The error for a file that does not exist: `what` it is, and in `hint` what to run."""
     return MissingFile(f"{what} {path} {_absence(Path(str(path)))}; {hint or 'check the path'}")

@@ -1,20 +1,22 @@
-"""Atomic writes, locks between processes, and text and JSON with errors that name the file."""
+"""Atomic writes, and text and JSON with errors that name the file."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
-import errno
+import functools
 import hashlib
 import itertools
 import json
 import logging
 import math
 import os
+import socket
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from lavis.common.bounded_json import parse_json
 from lavis.common.errors import DataError, missing_file
@@ -23,12 +25,7 @@ log = logging.getLogger(__name__)
 LARGEST = 2**31  # bytes of a text file
 SMALL = 2**26  # bytes of results, curves and configurations
 LONGEST_LINE = 2**24  # bytes
-HELD_ELSEWHERE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
-_held: set[IO[str]] = set()
-
-
-class Locked(Exception):  # noqa: N818 - the caller turns it into a suitable message
-    """Another process holds the lock."""
+ABANDONED = 86_400  # seconds after which nobody writes a temporary file of another host any more
 
 
 @contextlib.contextmanager
@@ -36,10 +33,11 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """A temporary path to write to, renamed to `path` at the end, or deleted if the block raises.
 
     Readers see the previous file or the complete new one, never a part. sync=True flushes the content to disk first, so
-    that this is true even after a power failure. The name contains the process id: two writers never share one.
+    that this is true even after a power failure. The name contains host and process: two writers never share one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _sweep(path.parent.absolute())
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         yield temporary
         if sync:
@@ -172,6 +170,14 @@ def is_file(path: str | Path) -> bool:
         return False
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder exists; False also for paths that no file system can hold."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def unreadable(what: str, path: object, error: Exception) -> DataError:
     """The error for a file that exists and cannot be read, or whose path the system refuses."""
     reason = (error.strerror if isinstance(error, OSError) else None) or error
@@ -188,6 +194,33 @@ def remove_leftovers(folder: Path) -> None:
     """Delete temporary files of killed processes in a folder that this process has locked."""
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
+
+
+@functools.cache
+def _sweep(folder: Path) -> None:
+    """Delete what killed processes left half-written in a folder; once a process, as a folder may be large."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if not _in_use(path):
+                path.unlink()
+
+
+def _in_use(path: Path) -> bool:
+    """Whether the process that a temporary file is named after may still write it. Raises OSError if it is gone."""
+    host, _, number = path.name.removesuffix(".tmp").rpartition(".")
+    if host.endswith(f".{socket.gethostname()}") and number.isdecimal() and os.name == "posix":
+        return _alive(int(number))
+    return time.time() - path.stat().st_mtime < ABANDONED
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def beyond_limit(paths: Iterable[Path], limit: float) -> list[Path]:
@@ -223,48 +256,3 @@ def file_digest(path: Path) -> str:
 def key_of(facts: Any, size: int = 12) -> str:
     """A hash of what determines a stored file, `size` bytes in hexadecimal, for its name. By repr, so plain values."""
     return hashlib.blake2b(repr(facts).encode(), digest_size=size).hexdigest()
-
-
-@contextlib.contextmanager
-def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file. The kernel releases it when the process ends, for whatever reason.
-
-    wait=False raises Locked if another process holds it. If the file system cannot lock, a warning is logged and the
-    block runs without a lock.
-    """
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as stream:
-        _held.add(stream)
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in HELD_ELSEWHERE:
-                raise Locked(str(path)) from error
-            log.warning("%s cannot be locked (%s): make sure that no other process writes there", path, error.strerror)
-        try:
-            yield
-        finally:
-            _held.discard(stream)
-
-
-def locked(path: Path) -> bool:
-    """Whether any process holds this lock file."""
-    import fcntl
-
-    try:
-        with path.open("r+") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        return error.errno in HELD_ELSEWHERE
-    return False
-
-
-def release_in_child() -> None:
-    """Close the locks that a forked worker inherited, so that the run's end releases them and not the worker's."""
-    for stream in list(_held):
-        stream.close()
-    _held.clear()

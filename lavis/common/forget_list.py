@@ -31,7 +31,7 @@ def read_forget_list(path: str | Path, df_size: int | None = None, hint: str = "
     lines = read_text(source, "forget list", hint).split("\n")
     images = [line.strip() for line in lines if line.strip()]
     if not images:
-        raise DataError(f"forget list {source} is empty; expected one image path per line")
+        raise DataError(f"forget list {source} is empty; write one image path per line")
     repeated = [image for image, times in Counter(images).items() if times > 1]
     if repeated:
         text = f"forget list {source} names {len(repeated)} images more than once"

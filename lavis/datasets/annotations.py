@@ -34,6 +34,11 @@ class Entry:
         return (self.image,) if self.second is None else (self.image, self.second)
 
 
+def row_facts(entry: Entry) -> tuple[Any, ...]:
+    """Everything that a row says: images, captions, and all other fields, such as labels and answers."""
+    return entry.images, entry.captions, entry.image_id, entry.extra
+
+
 Parse = Callable[[dict[str, Any], str], Entry]  # (item of the JSON list, its location for messages) -> entry
 
 

@@ -120,6 +120,12 @@ class PairBuilder:
         return str(self.forget_path)
 
     @property
+    def data_files(self) -> list[Path]:
+        """The files that say what is trained on and evaluated: annotations, the forget list."""
+        listed = [self.forget_path] if self.config.forget_list else []
+        return [Path(path) for name, files in self._files.items() if not self._closed(name) for path in files] + listed
+
+    @property
     def test_splits(self) -> list[str]:
         """Splits to evaluate besides df, dr and the holdouts."""
         return self.run.test_splits

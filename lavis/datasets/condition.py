@@ -111,7 +111,7 @@ class Forget:
                 if row.cells[column]:
                     images[str(row.cells[column]).strip()] = None
         if not images:
-            raise DataError(f"{KEY}.table: {self.table} names no image")
+            raise DataError(f"{KEY}.table: {self.table} names no image; list one per row")
         return list(images)
 
 

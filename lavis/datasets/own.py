@@ -80,6 +80,10 @@ class OwnPairsBuilder(PairBuilder):
         """The tables. Raises as `find_sources` does."""
         return find_sources(self.own.source, "datasets.pairs.source")
 
+    @property
+    def data_files(self) -> list[Path]:
+        return [*super().data_files, *(Path(source.path) for source in self.sources)]
+
     @cached_property
     def table(self) -> Table:
         """The rows of all tables, read once. Raises DataError, MissingFile."""

@@ -58,6 +58,10 @@ class VqaBuilder(PairBuilder):
     merges_captions: ClassVar[bool] = False
 
     @property
+    def data_files(self) -> list[Path]:
+        return [*super().data_files, Path(self.questions.answer_list), Path(self.questions.official_answers)]
+
+    @property
     def questions(self) -> QuestionConfig:
         """The configuration, as the class of this builder."""
         assert isinstance(self.config, QuestionConfig)

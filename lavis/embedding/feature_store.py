@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from lavis.common.bounded_json import parse_json
 from lavis.common.checkpoint import save_tensors
 from lavis.common.errors import DataError
 from lavis.common.files import beyond_limit
@@ -102,14 +103,21 @@ class FeatureStore:
 
 
 def _read(path: Path) -> Packed:
-    from safetensors import safe_open
+    """Read whole: of a memory-mapped file, a part that is cut off later ends the process (SIGBUS)."""
+    import safetensors.torch
 
-    with safe_open(path, framework="pt") as file:
-        keys, rows = file.get_tensor("keys"), file.get_tensor("rows")
-        digest = (file.metadata() or {}).get("digest")
+    content = path.read_bytes()
+    tensors, digest = safetensors.torch.load(content), _metadata(content).get("digest")
+    keys, rows = tensors["keys"], tensors["rows"]
     if digest != _digest(keys, rows) or len(keys) != len(rows):
         raise ValueError("wrong checksum")
     return keys, rows
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The texts in the header of a .safetensors file: eight bytes of length, then JSON."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return parse_json(content[8:end].decode(), "header").get("__metadata__", {})
 
 
 def _by_key(keys: torch.Tensor, rows: torch.Tensor) -> dict[bytes, torch.Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.common.registry import registry
@@ -42,6 +43,12 @@ def measure(context: Context, names: Sequence[str]) -> dict[str, float]:
     metrics = selected(names, context.kind)
     context.prepare([entries for metric in metrics.values() for entries in metric.images(context)])
     return values_of(metrics, context)
+
+
+def remove_files(folder: Path) -> None:
+    """Remove the files that metrics wrote into a run folder, so that none of an earlier evaluation stays."""
+    for name in [name for metric in all_metrics().values() for name in metric.files]:
+        (folder / name).unlink(missing_ok=True)
 
 
 def values_of(metrics: Mapping[str, Metric], context: Context) -> dict[str, float]:

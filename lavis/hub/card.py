@@ -33,7 +33,7 @@ def model_card(recipe: Recipe, content: Mapping[str, Any], folder: Path, to: str
         "Images to forget": run.get("df_size"),
         "Digest of these weights": digest,
         "Digest of the original model": origin.get("starting weights"),
-        "Digest of the training data": origin.get("training data"),
+        "Digest of the training data": origin.get("rows to train on", origin.get("training data")),
         "Overridden of the original recipe": len(recipe.overridden) or None,
         "Share of the unlearned weights (the rest is the original's)": content.get("interpolation"),
         "Code": content.get("commit"),

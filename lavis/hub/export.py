@@ -13,6 +13,7 @@ import torch
 
 from lavis.common.checkpoint import load_file, save_tensors, weights_digest
 from lavis.common.errors import ConfigError, UserFault, suggest
+from lavis.common.home import at_home
 from lavis.hub import clip_names, siglip_names, transformers_form
 from lavis.hub.card import model_card
 from lavis.hub.open_clip_form import preprocess_of
@@ -38,12 +39,12 @@ def export(source: str | Path, out: str | Path, to: str = OPEN_CLIP, *, push_to:
 
     Raises ConfigError for a form that the model does not have and for a folder in use, MissingFile, CheckpointError.
     """
-    out = Path(out)
+    out = Path(at_home(str(out)))
     if to not in FORMS:
         raise ConfigError(f"export: unknown form '{to}'; {suggest(to, FORMS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"export: {out} exists already; choose another folder, or delete it")
-    recipe, state, content, folder = _read(str(source))
+    recipe, state, content, folder = _read(at_home(str(source)))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as partial:
         written = Path(partial) / "model"

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,8 +21,8 @@ from open_clip.pretrained import get_pretrained_cfg
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 from open_clip.transform import PreprocessCfg
 
-from lavis.common.errors import ConfigError, MissingFile
-from lavis.common.files import SMALL, read_json
+from lavis.common.errors import ConfigError
+from lavis.common.files import SMALL, is_file, read_json
 from lavis.hub.places import FOLDER, OPEN_CLIP_CONFIG, Folder, Place, read_config
 from lavis.hub.recipe import OPEN_CLIP, Pixels, Recipe, differences
 from lavis.hub.tokenizers import tokenizer_folder
@@ -64,10 +65,8 @@ def named(model_type: str) -> Recipe:
 def from_json(path: Path) -> Recipe:
     """Of an architecture file, here or packaged. Raises MissingFile, and ConfigError for one that cannot be meant."""
     packaged = Path(__file__).resolve().parents[1] / "configs" / "models" / path
-    path = path if path.is_file() else packaged
-    if not path.is_file():
-        raise MissingFile(f"model.model_type: no architecture file {path.name}, here or in lavis/configs/models")
-    content = read_json(path, "architecture file", largest=SMALL)
+    path = packaged if is_file(packaged) and not os.path.lexists(path) else path
+    content = read_json(path, "architecture file", "give a path from here, or a name in lavis/configs/models", SMALL)
     _check(content, path)
     if path.stem in open_clip.list_models():
         own = normalised(_known(path.stem))

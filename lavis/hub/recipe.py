@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,6 +88,13 @@ class Recipe:
         """Plain containers and tensors, for a checkpoint."""
         content = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return content | {"pixels": self.pixels.state(), "overridden": list(self.overridden)}
+
+    def digest(self) -> str:
+        """A hash of all that the weights follow from: architecture, images' preparation, tokenizer and its files."""
+        digest = hashlib.blake2b(repr(self).encode("utf-8", "surrogatepass"), digest_size=16)
+        for name, content in sorted(self.tokenizer_files.items()):
+            digest.update(name.encode() + content.numpy().tobytes())
+        return digest.hexdigest()
 
     @classmethod
     def from_state(cls, state: Any, path: str | Path) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +50,33 @@ def fitted(clip: Any, state: State, path: Path) -> State:
             state[name] = given.reshape(own.shape)
     known = clip.state_dict().keys()  # transformers' text towers no longer store their positions' numbers
     state = {name: value for name, value in state.items() if name in known or name.rsplit(".")[-1] != "position_ids"}
-    before = {name: len(state[name]) for name in POSITIONS if name in state}
+    own = clip.state_dict()
+    before = {name: len(state[name]) for name in POSITIONS if name in state and state[name].ndim}
+    for name, count in before.items():
+        if name in own:
+            refuse_far_positions(name, count, len(own[name]), path)
     with contextlib.suppress(RuntimeError, AssertionError, AttributeError):
         resize_pos_embed(state, clip)
         resize_text_pos_embed(state, clip)
     for name, count in before.items():
-        _report(name, count, len(state[name]), path)
+        report_resampling([name], count, len(state[name]), path)
     return state
 
 
-def _report(name: str, before: int, after: int, path: Path) -> None:
-    if before == after:
-        return
+def refuse_far_positions(name: str, before: int, after: int, path: object) -> None:
+    """Raise CheckpointError for a table of quite another length than the model's; resampling it could take minutes."""
     if max(before, after) > MOST_RESAMPLING * min(before, after):
         raise CheckpointError(
             f"checkpoint {path}: {name} has {before} positions and the model {after}: too far apart to be "
             "resampled; is the architecture the right one?"
         )
-    log.warning("%s: %s is resampled from %d to %d positions: the model takes other sizes", path, name, before, after)
+
+
+def report_resampling(names: Sequence[str], before: int, after: int, path: object) -> None:
+    """Log that tables were resampled, in one line; nothing if there are none, or their lengths are equal."""
+    if names and before != after:
+        text = "%s: %s resampled from %d to %d positions: the model takes other sizes"
+        log.warning(text, path, ", ".join(names) + (" is" if len(names) == 1 else " are"), before, after)
 
 
 def embedding_of(clip: Any) -> Any:

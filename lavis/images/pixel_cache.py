@@ -1,4 +1,4 @@
-"""Decoded images on disk, in a memory-mapped file shared by all workers, processes and later runs.
+"""Decoded images on disk, in a file shared by all workers, processes and later runs.
 
 A cache is one folder. Its name is a hash of what the pixels depend on: image names, processor, size.
 
@@ -9,7 +9,8 @@ A cache is one folder. Its name is a hash of what the pixels depend on: image na
 | `about.json` | the key in words |
 
 A row is valid if its image file still has the recorded size and time and its pixels match the checksum. Changed images,
-damaged pixels and half-written rows are decoded again; the first one in a process is logged.
+damaged pixels and half-written rows are decoded again; the first one in a process is logged. Rows are read and written
+with plain system calls: of a memory-mapped file, a part that another process has cut off ends the reader (SIGBUS).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import json
 import logging
 import os
 import shutil
+import struct
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -36,6 +39,7 @@ log = logging.getLogger(__name__)
 
 GIB = 2**30
 FIELDS = 3
+ROW = struct.Struct(f"={FIELDS}q")
 Stamp = Callable[[str], tuple[int, int]]
 PIXELS, ROWS, ABOUT = "pixels.u8", "rows.i64", "about.json"
 
@@ -72,7 +76,7 @@ class Caching:
 
 
 class DiskCache:
-    """uint8 rows (n, 3, S, S) in a memory-mapped file; each is filled when its image is first used.
+    """uint8 rows (n, 3, S, S) in a file; each is filled when its image is first used.
 
     Args:
         folder: contains all caches, each in a folder of its own.
@@ -101,8 +105,8 @@ class DiskCache:
         self.row_bytes = 3 * size * size
         self.path = Path(folder) / cache_key(self.root, self.images, processor, size)
         self.capacity = min(len(self.images), max(0, max_bytes) // (self.row_bytes + 8 * FIELDS))
-        self._checked: set[int] = set()
         self.invalid = 0
+        self._usable = True
         self._make_room(max_bytes)
         self._create({"processor": processor, "size": size, "images": len(self.images), "root": str(root)})
         self._open()
@@ -117,39 +121,45 @@ class DiskCache:
     @property
     def full(self) -> bool:
         """True once all rows are written, by any process."""
-        return self.capacity == len(self.images) and bool((self._rows[:, 0] > 0).all())
+        marks = np.fromfile(self.path / ROWS, np.int64)[::FIELDS]
+        return len(self.images) == self.capacity == len(marks) and bool((marks > 0).all())
 
     def _row(self, i: int, decode: Callable[[int], torch.Tensor]) -> torch.Tensor:
         if i >= self.capacity:
             return decode(i)
-        if i in self._checked or self._valid(i):
-            return torch.from_numpy(self._pixels[i])
-        pixels = decode(i)
-        self._write(i, pixels)
+        pixels = self._read(i)
+        if pixels is None:
+            pixels = decode(i)
+            self._write(i, pixels)
         return pixels
 
-    def _valid(self, i: int) -> bool:
-        """Whether a row on disk may be used. A valid row is checked once per process."""
-        mark, length, changed = (int(x) for x in self._rows[i])
+    def _read(self, i: int) -> torch.Tensor | None:
+        """A row on disk; None if it is empty or must not be used."""
+        facts = os.pread(self._rows, FIELDS * 8, i * FIELDS * 8)
+        mark, length, changed = ROW.unpack(facts) if len(facts) == ROW.size else (0, 0, 0)
         if mark == 0:
-            return False
-        if (length, changed) != self._stamp(i) or mark != zlib.crc32(self._pixels[i].tobytes()) + 1:
-            self.invalid += 1
-            if self.invalid == 1:
-                log.warning("%s: image %s changed or its cached pixels are damaged; decoding it again", self.path, i)
-            return False
-        self._checked.add(i)
-        return True
+            return None
+        pixels = bytearray(self.row_bytes)
+        count = os.preadv(self._pixels, [pixels], i * self.row_bytes)
+        if (length, changed) == self._stamp(i) and count == len(pixels) and mark == zlib.crc32(pixels) + 1:
+            return torch.frombuffer(pixels, dtype=torch.uint8).view(3, self.size, self.size)
+        self.invalid += 1
+        if self.invalid == 1:
+            log.warning("%s: image %s changed or its cached pixels are damaged; decoding it again", self.path, i)
+        return None
 
     def _write(self, i: int, pixels: torch.Tensor) -> None:
         """Write a row. The checksum comes last, so that a half-written row is never valid."""
-        data = pixels.contiguous().numpy()
-        self._rows[i, 0] = 0
-        self._pixels[i] = data
-        length, changed = self._stamp(i)
-        self._rows[i, 1:] = (length, changed)
-        self._rows[i, 0] = zlib.crc32(data.tobytes()) + 1
-        self._checked.add(i)
+        data, place = pixels.contiguous().numpy().tobytes(), i * FIELDS * 8
+        if not self._usable:
+            return
+        try:
+            os.pwrite(self._rows, ROW.pack(0, 0, 0), place)
+            os.pwrite(self._pixels, data, i * self.row_bytes)
+            os.pwrite(self._rows, ROW.pack(zlib.crc32(data) + 1, *self._stamp(i)), place)
+        except OSError as error:
+            self._usable = False
+            log.warning("%s cannot be written (%s): images are decoded every time", self.path, error.strerror or error)
 
     def _stamp(self, i: int) -> tuple[int, int]:
         return self._stamp_of(self.images[i])
@@ -171,12 +181,8 @@ class DiskCache:
         os.utime(self.path)
 
     def _open(self) -> None:
-        shape = (self.capacity, 3, self.size, self.size)
-        if not self.capacity:
-            self._pixels, self._rows = np.zeros(shape, np.uint8), np.zeros((0, FIELDS), np.int64)
-            return
-        self._pixels = np.memmap(self.path / PIXELS, dtype=np.uint8, mode="r+", shape=shape)
-        self._rows = np.memmap(self.path / ROWS, dtype=np.int64, mode="r+", shape=(self.capacity, FIELDS))
+        self._pixels, self._rows = (os.open(self.path / name, os.O_RDWR) for name in (PIXELS, ROWS))
+        weakref.finalize(self, _close, self._pixels, self._rows)
 
     def _make_room(self, max_bytes: int) -> None:
         """Delete other caches, the least recently used first, until this one fits."""
@@ -195,8 +201,13 @@ class DiskCache:
         self._open()
 
 
+def _close(*files: int) -> None:
+    for file in files:
+        os.close(file)
+
+
 def _reserve(file: int, length: int) -> None:
-    """Reserve disk space now: when a mapped write meets a full disk, the process dies without a message."""
+    """Reserve disk space now, so that a disk without room is noticed before anything is decoded."""
     if length and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, length)
     else:

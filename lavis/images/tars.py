@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lavis.common.errors import DataError, missing_file
-from lavis.common.files import key_of, replacing
+from lavis.common.files import check_file, key_of, replacing
 from lavis.images.store import ADVICE, ImageStore
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ def members(path: Path, hint: str = "") -> Iterator[tarfile.TarInfo]:
 
     Raises MissingFile, and DataError if the tar is compressed, damaged or truncated.
     """
+    check_file(path, "shard", hint)
     try:
         with path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             length = os.fstat(stream.fileno()).st_size
@@ -73,8 +74,8 @@ def members(path: Path, hint: str = "") -> Iterator[tarfile.TarInfo]:
                         raise DataError(f"{path} is truncated in member '{member.name}'; download the shard again")
                     yield member
             _check_end(path, stream, archive.offset)
-    except FileNotFoundError as error:
-        raise missing_file("shard", path, hint) from error
+    except DataError:
+        raise
     except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError) as error:
         raise DataError(f"{path} is not a plain tar file ({error}); {_advice(path)}") from error
 

@@ -21,8 +21,9 @@ from typing import Any
 from tqdm import tqdm
 
 from lavis.common.errors import DataError, MissingFile
-from lavis.common.files import Locked, lock, read_json, write_bytes, write_json
+from lavis.common.files import read_json, write_bytes, write_json
 from lavis.common.forget_list import FORGET_SEEDS, list_path, shuffled_list, write_forget_list
+from lavis.common.locks import Locked, lock
 from lavis.importing.salmu_metadata import Metadata, annotate, check_metadata, draw_held_out, load_metadata
 from lavis.importing.salmu_parquet import (
     Row,

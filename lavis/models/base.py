@@ -153,6 +153,10 @@ class BaseModel(nn.Module):
         """What is trained after `adapt`, for going on from a checkpoint; empty before."""
         return {}
 
+    def facts(self) -> dict[str, str]:
+        """Digests of what the weights' training follows from, besides the weights themselves and the data."""
+        return {"architecture": self.recipe.digest()}
+
     def checkpoint_state(self) -> dict[str, torch.Tensor]:
         """Weights under the backbone's public names."""
         return self.state_dict()

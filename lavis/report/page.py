@@ -19,6 +19,7 @@ from lavis.report.gallery import NEAR_RANK, Gallery
 from lavis.report.numbers import Row, by_setting, named, names_of
 from lavis.report.palette import COLOURS
 from lavis.report.rows import Series
+from lavis.report.same_data import comparable
 from lavis.report.standing import with_derived
 from lavis.report.text import clean
 from lavis.report.verdicts import VerdictRules
@@ -31,7 +32,8 @@ class Report:
     """Everything that the page shows.
 
     `losses` and `relearning` are by run folder, `galleries` by setting; `problems` are sentences about failed jobs and
-    missing results; `rules` are the verdicts' thresholds.
+    missing results, to which those about rows that were measured on
+    other data than the rest are added, and such rows left out; `rules` are the verdicts' thresholds.
     """
 
     rows: list[Row]
@@ -44,7 +46,9 @@ class Report:
     rules: VerdictRules | None = None
 
     def __post_init__(self) -> None:
-        self.rows = with_derived(self.rows, self.rules)
+        rows, unlike = comparable(self.rows)
+        self.problems = [*self.problems, *unlike]
+        self.rows = with_derived(rows, self.rules)
 
 
 def write_report(report: Report, folder: Path) -> Path:

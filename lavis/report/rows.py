@@ -27,6 +27,7 @@ def row_from_folder(folder: Path, name: str | None = None) -> Row:
     """
     results = read_results(folder / "results.json")
     row = {"name": name or results["name"], "seed": results["seed"], **{key: results[key] for key in KEPT}}
+    row |= {"data": results["data"]} if results.get("data") else {}
     broken = {"broken": str(results["problem"])} if results.get("problem") else {}
     return {**row, "folder": folder.as_posix(), **broken}
 

@@ -47,6 +47,15 @@ class CaptionLimit:
             raise DataError(f"{self.notice()}; shorten them, or set run.long_captions=split or warn")
         return set(found)
 
+    @property
+    def counted(self) -> dict[str, int]:
+        """The number of long captions, for results.json; empty if there are none."""
+        return {"long_captions": len(self.counts)} if self.counts else {}
+
+    def notices(self) -> list[str]:
+        """The sentence for the end of a run, if there are long captions."""
+        return [self.notice()] if self.counts else []
+
     def notice(self) -> str:
         """How many captions are too long, and what is cut off the first."""
         text, count = next(iter(self.counts.items()))

@@ -99,7 +99,8 @@ class EpochRunner:
         """What a resumed run must share with its beginning, in addition to the configuration."""
         batches = distributed.world_size() * self.run.accum_grad_iters
         weights = weights_digest(fsdp.whole(self.model.checkpoint_state()))
-        return {"batches per step": batches, "starting weights": weights, "training data": self.feed.digest()}
+        facts = {"batches per step": batches, "starting weights": weights, **self.model.facts()}
+        return {**facts, **self.feed.facts, **self.trainer.sources}
 
     def _epoch(self, epoch: int) -> None:
         steps, start = self.feed.steps, self.state.step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +10,11 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
+from lavis.common.transfer import move
+from lavis.datasets.annotations import row_facts
 from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight, steps_per_epoch, training_loader
 from lavis.datasets.pairs import PairDataset
+from lavis.images.fingerprint import content_digest, sampled
 from lavis.models.base import BaseModel, TrainingStep
 from lavis.settings.schema import RunConfig
 from lavis.trainers.base import Batch
@@ -60,7 +63,7 @@ class Feed:
         options["pin_memory"] = self.device.type == "cuda"
         for item in training_loader(self.datasets, self.plan, *where, **options):
             number = item.pop("micro")
-            sets = {name: self._move(rows) for name, rows in item.items()}
+            sets = {name: move({**rows, **self.model.prepare(rows)}, self.device) for name, rows in item.items()}
             progress = TrainingStep(epoch, number // self._parts, self.steps)
             together = number - number % world  # the micro-batches that the processes compute at the same time
             rows = tuple(self._sizes[together : together + world])
@@ -69,19 +72,18 @@ class Feed:
                 sets, self.run.seed, epoch, number, self.device, progress, self.run.gather_similarity, rows, weight
             )
 
-    def _move(self, rows: dict[str, Any]) -> dict[str, Any]:
-        """The rows together with the model's inputs, tensors on the device."""
-        return {
-            key: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-            for key, value in {**rows, **self.model.prepare(rows)}.items()
-        }
+    @property
+    def rows(self) -> dict[str, int]:
+        """The number of rows of every set."""
+        return {f"number of rows of {name}": len(dataset) for name, dataset in sorted(self.datasets.items())}
 
-    def digest(self) -> str:
-        """A hash of every set's images and captions, in order."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name, dataset in sorted(self.datasets.items()):
-            digest.update(repr((name, [(entry.image, entry.captions) for entry in dataset.entries])).encode())
-        return digest.hexdigest()
+    @functools.cached_property
+    def facts(self) -> dict[str, str]:
+        """Digests of what is trained on: every set's rows in order, with all their fields, and its images' content."""
+        sets = sorted(self.datasets.items())
+        rows = [(name, [row_facts(entry) for entry in dataset.entries]) for name, dataset in sets]
+        images = [sampled(part.store, (image for row in part.entries for image in row.images)) for _, part in sets]
+        return {"rows to train on": content_digest(rows), "images to train on": content_digest(images)}
 
     def rows_drawn(self) -> int:
         """Rows of each set that the whole run will use."""

@@ -143,12 +143,13 @@ class Saver:
         distributed.barrier()
 
     def _check_origin(self, path: Path, former: dict[str, Any]) -> None:
-        for what, digest in self.origin.items():
-            if former.get(what, digest) != digest:
-                raise ConfigError(
-                    f"{path} was written with other {what}; they have changed since this run began. Delete "
-                    f"{self.folder}, choose another run.output_dir, or set run.resume=false to start over"
-                )
+        changed = [what for what, digest in self.origin.items() if former.get(what, digest) != digest]
+        if changed:
+            raise ConfigError(
+                f"{path} was written with other {', other '.join(changed)}; they have changed since this run began. "
+                f"Restore them, delete {self.folder}, choose another run.output_dir, or set run.resume=false to start "
+                "over"
+            )
 
     def _check_config(self, path: Path, former: dict[str, Any]) -> None:
         changed = changes(former, self.config, WEIGHTS)

@@ -25,6 +25,7 @@ from lavis.common.files import dispensable, write_json
 from lavis.common.precision import attention
 from lavis.common.registry import registry
 from lavis.common.seed import derived_seed, generator
+from lavis.common.transfer import move
 from lavis.datasets.annotations import Entry
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import embed_captions, embed_entries
@@ -123,7 +124,7 @@ class Exam:
         part = embed_entries(model, self.dataset, size, self.device, num_workers=workers, name=NAME)
         rows = embed_captions(model, self.pool.texts, size, self.device, name=NAME)
         image, captions = part.image[part.txt2img], self.dataset.captions
-        ranks = pool_ranks(image, part.text, captions, self.people, self.pool, rows, own=False)
+        ranks = pool_ranks(image, part.text, captions, self.people, self.pool, rows).apart
         values = {"x": 1 / ranks, "r1": ranks == 1}
         return {f"{v}{g}": float(values[v][rows].mean()) for g, rows in self.groups.items() for v in values}
 
@@ -174,8 +175,7 @@ def _batch(model: BaseModel, dataset: PairDataset, settings: RelearnConfig, step
     rows = order[: settings.batch_size].tolist()
     captions = [dataset.captions[dataset.caption_ids(row)[0]] for row in rows]
     inputs = model.prepare({"images": dataset.images(rows), "captions": captions})
-    moved = {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in inputs.items()}
-    return Batch({"dr": moved}, settings.seed, 0, step, device)
+    return Batch({"dr": move(inputs, device)}, settings.seed, 0, step, device)
 
 
 def _flat(steps: list[int], curves: dict[str, list[float]]) -> dict[str, float]:

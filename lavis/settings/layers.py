@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lavis.common.errors import ConfigError, MissingFile, suggest
+from lavis.common.errors import ConfigError, one_line, suggest
+from lavis.common.files import SMALL, read_text
 from lavis.common.registry import registry
 from lavis.settings.schema import REFERENCE_JOBS, ModelConfig, RunConfig
 from lavis.settings.validation import read
@@ -30,14 +32,17 @@ def read_sources(cfg_path: str | Path, options: Sequence[str]) -> list[Layer]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise MissingFile(f"configuration file {path} does not exist; the project's own are under configs/")
+    text = read_text(path, "configuration file", "the project's own are under configs/", SMALL)
+    if not text.strip():
+        raise ConfigError(f"{path} is empty; write the sections {', '.join(SECTIONS)}, as in configs/")
     try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        content: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=True)
+    except (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError, OSError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {one_line(error)}; fix or rewrite the file") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} must have the sections {', '.join(SECTIONS)}, found a {type(content).__name__}")
+        raise ConfigError(
+            f"{path} must have the sections {', '.join(SECTIONS)}, found a {type(content).__name__}; see configs/"
+        )
     return content
 
 

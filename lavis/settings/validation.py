@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from lavis.common.errors import ConfigError, suggest
+from lavis.common.home import at_home
 from lavis.settings.declaration import Setting, declared, section_of, without_none
 
 T = TypeVar("T")
@@ -122,7 +123,7 @@ def _text(value: str, about: Setting) -> str:
     forms = [re.escape(choice).replace("<n>", r"\d+") for choice in about.choices]
     if "\0" in value or (forms and not any(re.fullmatch(form, value) for form in forms)):
         raise _Unfit
-    return value
+    return at_home(value)
 
 
 def _number(value: float, kind: type, about: Setting) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lavis.settings.declaration import setting
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -17,9 +19,9 @@ class Rule:
     that keeps most. `out`: path of the written tables without their suffix.
     """
 
-    dr_kept: float = 95.0
-    target: str = "retrained"
-    out: str = "output/search/search"
+    dr_kept: float = setting(95.0, "percent of compromised's recall on Dr that a candidate keeps", least=0, most=100)
+    target: str = setting("retrained", "the reference to come close to", choices=("retrained", "clean"))
+    out: str = setting("output/search/search", "path of the written tables without their suffix")
 
 
 @dataclass

@@ -36,12 +36,12 @@ def make_report(sweep: SweepConfig, failures: Sequence[str] = (), made_by: Seque
     if not rows:
         raise MissingFile(f"{sweep.source}: there are no results yet; run: python bash/run.py {sweep.source}")
     rows += [other for row in rows for other in other_evaluations(Path(row["folder"]), row["name"], problems)]
+    folder = Path(sweep.report_dir)
+    drawn = galleries(sweep, rows, folder, problems)
     rules = VerdictRules.from_dict(sweep.verdict, sweep.source)
-    report = Report(rows, problems=problems, made_by=made_by, rules=rules)
+    report = Report(rows, galleries=drawn, problems=problems, made_by=made_by, rules=rules)
     report.losses = {row["folder"]: losses(Path(row["folder"]), problems) for row in rows}
     report.relearning = {row["folder"]: relearning(Path(row["folder"]), problems) for row in rows}
-    folder = Path(sweep.report_dir)
-    report.galleries = galleries(sweep, rows, folder, problems)
     return write_report(report, folder)
 
 

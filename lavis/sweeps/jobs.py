@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import DataError, MissingFile, first_few
-from lavis.common.files import SMALL, locked, read_json
+from lavis.common.files import SMALL, read_json
+from lavis.common.locks import Locked, lock, locked
+from lavis.images.fingerprint import file_digests
 from lavis.runners.run_dir import LOCK
 from lavis.settings.changes import changes
 from lavis.settings.declaration import Affects
@@ -18,6 +21,7 @@ from lavis.settings.layers import SECTIONS
 
 RESULTS = "results.json"
 TAIL_BYTES = 16_384
+CLAIM = ".sweep.lock"  # held by the sweep that starts a run, and by the run
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\t\x20-\x7e\xa0-\uffff]")
 
 
@@ -56,6 +60,9 @@ class Job:
         if changes:
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             return f"its results are of other settings ({first_few(changes)}{more}); {remedy}"
+        files = changed_files(results)
+        if files:
+            return f"its results are of another {first_few(files)}; {remedy}"
         recorded = results.get("command")
         if isinstance(recorded, list) and recorded and not results.get("config"):
             (script, words), (own_script, own_words) = _split(recorded), _split(self.argv)
@@ -72,8 +79,23 @@ class Job:
 
     @property
     def busy(self) -> bool:
-        """Whether another process is writing to the run folder (for example one that outlived its sweep)."""
-        return locked(self.folder / LOCK)
+        """Whether another process is writing to the run folder, or is about to: one that outlived its sweep, say."""
+        return locked(self.folder / LOCK) or locked(self.folder / CLAIM)
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[int | None]:
+        """Keep other sweeps from starting this job; None if one has claimed it, else a file for the job to inherit.
+
+        A run locks its folder only once Python has started: until then, and if the sweep is killed, it is the inherited
+        file that tells a second sweep to wait.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                stream = held.enter_context(lock(self.folder / CLAIM))
+            except Locked:
+                yield None
+            else:
+                yield stream.fileno()
 
 
 def config_changes(recorded: Any, current: dict[str, Any]) -> list[str]:
@@ -84,6 +106,16 @@ def config_changes(recorded: Any, current: dict[str, Any]) -> list[str]:
     if not all(_is_config(config) for config in (recorded, current)):
         return []
     return [f"{change.key} {change.then}, now {change.now}" for change in changes(recorded, current, Affects.RESULTS)]
+
+
+def changed_files(results: Mapping[str, Any]) -> list[str]:
+    """The data files that results were measured on and that have another content now; those gone say nothing."""
+    data = results.get("data")
+    recorded = data.get("files") if isinstance(data, dict) else None
+    if not isinstance(recorded, dict):
+        return []
+    now = file_digests(Path(path) for path in recorded)
+    return [path for path, digest in now.items() if digest != recorded[path]]
 
 
 def _is_config(config: Any) -> bool:

@@ -20,10 +20,11 @@ QUIET_THREADS = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPI
 
 @dataclass(frozen=True)
 class Lane:
-    """A place for one job at a time: its name and the environment variables for its jobs."""
+    """A place for one job at a time: its name, the environment variables for its jobs, open files they inherit."""
 
     name: str
     env: dict[str, str] = field(default_factory=dict)
+    inherited: tuple[int, ...] = ()
 
 
 def cores() -> int:
@@ -88,6 +89,7 @@ class LocalProcess:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **lane.env},
                 start_new_session=True,
+                pass_fds=lane.inherited,
             )
 
     def poll(self) -> int | None:

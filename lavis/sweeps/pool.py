@@ -7,8 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 
 from lavis.sweeps.jobs import Job, log_tail
 from lavis.sweeps.lanes import Lane, LocalProcess, Process, Start, head_log
@@ -37,6 +37,7 @@ class _Running:
     process: Process
     offset: int
     started: float
+    claim: ExitStack
 
 
 class Pool:
@@ -46,9 +47,9 @@ class Pool:
     `grace` seconds later, or at a second signal, are killed. No further job is started, and `stopped_by` is the
     signal's number.
 
-    A job that outlived an earlier sweep (whose launcher was killed) is waited for, and takes up a lane. With `rerun`,
-    finished jobs whose settings or inputs have changed are repeated. `start` starts a job: as a process of this machine
-    or on a cluster.
+    A job that another sweep runs, or that outlived one that was killed, is waited for, and takes up a lane. With
+    `rerun`, finished jobs whose settings or inputs have changed are repeated. `start` starts a job: as a process of
+    this machine or on a cluster.
     """
 
     def __init__(
@@ -105,28 +106,43 @@ class Pool:
             job = next((job for job in waiting if id(job) not in self._followed), None)
             if job is None or self.stopped_by is not None:
                 return
-            waiting.remove(job)
             try:
-                offset, began = head_log(job), time.monotonic()
-                self._running.append(_Running(job, lane, self.start(job, lane), offset, began))
-                progress.say(f"{job.name}: started on {lane.name}, log {job.log}")
+                self._begin(job, lane, waiting, progress)
             except OSError as error:
                 self._results[id(job)] = JobResult(job, "failed", None, 0.0, [f"could not be started: {error}"])
                 progress.step(f"{job.name}: FAILED, could not be started: {error}")
+
+    def _begin(self, job: Job, lane: Lane, waiting: list[Job], progress: ProgressDisplay) -> None:
+        """Start a job unless another sweep is about to, or has finished it meanwhile. Raises OSError."""
+        with ExitStack() as claim:
+            waiting.remove(job)
+            inherited = claim.enter_context(job.claimed())
+            if inherited is None:
+                waiting.append(job)  # the next look finds it busy
+            elif job.finished:
+                self._finished_elsewhere(job, progress)
+            else:
+                offset, began = head_log(job), time.monotonic()
+                process = self.start(job, replace(lane, inherited=(inherited,)))
+                self._running.append(_Running(job, lane, process, offset, began, claim.pop_all()))
+                progress.say(f"{job.name}: started on {lane.name}, log {job.log}")
+
+    def _finished_elsewhere(self, job: Job, progress: ProgressDisplay) -> None:
+        self._results[id(job)] = JobResult(job, "skipped", 0)
+        progress.step(f"{job.name}: finished by another sweep's process")
 
     def _left_over(self, waiting: list[Job], progress: ProgressDisplay) -> int:
         """How many waiting jobs still run from an earlier sweep; those that have finished leave the list."""
         for job in list(waiting):
             if job.busy:
                 if id(job) not in self._followed:
-                    progress.say(f"{job.name}: still running since an earlier sweep, waiting for it")
+                    progress.say(f"{job.name}: another sweep's process is running it, waiting for it")
                 self._followed.add(id(job))
             elif id(job) in self._followed:
                 self._followed.discard(id(job))
                 if job.finished:
                     waiting.remove(job)
-                    self._results[id(job)] = JobResult(job, "skipped", 0)
-                    progress.step(f"{job.name}: finished by the earlier sweep's process")
+                    self._finished_elsewhere(job, progress)
         return len(self._followed)
 
     def _reap(self, progress: ProgressDisplay) -> None:
@@ -135,6 +151,7 @@ class Pool:
             code = running.process.poll()
             if code is not None:
                 self._running.remove(running)
+                running.claim.close()
                 result = self._results[id(running.job)] = self._judge(running, code)
                 progress.step(_sentence(result), None if result.status == "stopped" else result.seconds)
 
@@ -165,6 +182,7 @@ class Pool:
         """Kill the remaining jobs, with everything they started."""
         for running in self._running:
             running.process.kill()
+            running.claim.close()
 
     @contextmanager
     def _handlers(self) -> Iterator[None]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
-from lavis.common.errors import ConfigError, MissingFile, suggest
+from lavis.common.errors import ConfigError, one_line, suggest
+from lavis.common.files import SMALL, read_text
+from lavis.common.home import at_home
 from lavis.report.verdicts import VerdictRules
 from lavis.settings.schema import REFERENCES
 
@@ -65,13 +67,12 @@ REQUIRED = ("cfg_path", "methods")
 
 def load_sweep(path: str | Path) -> SweepConfig:
     """Read and validate a sweep file. Raises MissingFile and ConfigError (naming file, key and what is valid)."""
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFile(f"sweep file {path} does not exist; the project's own are in configs/sweep/")
+    path = Path(at_home(str(path)))
+    text = read_text(path, "sweep file", "the project's own are in configs/sweep/", SMALL)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {one_line(error)}; fix or rewrite the file") from error
     return sweep_from_dict(content, str(path))
 
 
@@ -79,7 +80,9 @@ def sweep_from_dict(content: Any, source: str) -> SweepConfig:
     """Validate the content of a sweep file; `source` names it in messages."""
     names = [entry.name for entry in dataclasses.fields(SweepConfig) if entry.name != "source"]
     if not isinstance(content, dict):
-        raise ConfigError(f"{source} must have keys such as {', '.join(names[:5])}, found {type(content).__name__}")
+        raise ConfigError(
+            f"{source} must have keys such as {', '.join(names[:5])}, found {type(content).__name__}; see configs/sweep"
+        )
     for key in content:
         if key not in names:
             raise ConfigError(f"{source}: unknown key '{key}'; {suggest(str(key), names)}")
@@ -131,6 +134,11 @@ def _check_single_values(sweep: SweepConfig) -> None:
     VerdictRules.from_dict(sweep.verdict, sweep.source)
 
 
+def _is_choice(values: Any) -> bool:
+    """Whether these are the values of one run key: a list of plain ones."""
+    return isinstance(values, list) and bool(values) and not any(isinstance(value, list | dict) for value in values)
+
+
 def _check_methods(sweep: SweepConfig) -> None:
     """Raises ConfigError unless `settings` and `grid` map methods of the sweep to values of the right form."""
     for key in ("settings", "grid"):
@@ -143,5 +151,5 @@ def _check_methods(sweep: SweepConfig) -> None:
             raise ConfigError(f"{sweep.source}: 'settings.{method}' is a mapping {{run: {{key: value}}}}: {content!r}")
     for method, content in sweep.grid.items():
         for part in content if isinstance(content, list) else [content]:
-            if not isinstance(part, dict) or not part or any(not isinstance(v, list) or not v for v in part.values()):
+            if not isinstance(part, dict) or not part or not all(map(_is_choice, part.values())):
                 raise ConfigError(f"{sweep.source}: 'grid.{method}' maps run keys to lists of values, found {part!r}")

@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lavis.common.errors import ConfigError, DataError, MissingFile, suggest
+from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.evaluation.measure import columns_used
 from lavis.evaluation.metric import SEARCH
 from lavis.report.numbers import is_number
+from lavis.settings.layers import naming
+from lavis.settings.validation import build
 from lavis.sweeps.candidates import Candidate, Rule, recall
 from lavis.sweeps.console import STOPPED, list_jobs, run_jobs
 from lavis.sweeps.evaluations import reference_result
@@ -54,17 +56,12 @@ def search(sweep: SweepConfig, pool: Callable[[], Pool], dry_run: bool = False, 
 
 
 def read_rule(sweep: SweepConfig) -> Rule:
-    """The sweep's `search` section. Raises ConfigError for unknown keys and for methods without a grid."""
-    names = [entry.name for entry in dataclasses.fields(Rule)]
-    for key in sweep.search:
-        if key not in names:
-            raise ConfigError(f"{sweep.source}: unknown key 'search.{key}'; {suggest(str(key), names)}")
+    """The sweep's `search` section. Raises ConfigError for unknown keys, wrong values and methods without a grid."""
+    with naming(sweep.source):
+        rule = build(Rule, sweep.search, "search")
     without = [method for method in sweep.methods if method not in sweep.grid]
     if without:
         raise ConfigError(f"{sweep.source}: 'grid' has nothing to choose from for {', '.join(without)}")
-    rule = Rule(**sweep.search)
-    if rule.target not in ("retrained", "clean") or not 0 <= rule.dr_kept <= 100:
-        raise ConfigError(f"{sweep.source}: search.target is retrained or clean, search.dr_kept a percentage: {rule}")
     return rule
 
 

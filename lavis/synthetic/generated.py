@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import ConfigError, DataError
-from lavis.common.files import lock, read_json
+from lavis.common.files import read_json
 from lavis.common.forget_list import FORGET_SEEDS, list_path
+from lavis.common.locks import lock
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,22 @@ def ensure(root: Path, lists: Path, recipe: Recipe, force: bool = False) -> bool
     Returns True if the data set was written; `force` replaces an existing one. Raises ConfigError if `root` contains
     another data set of this kind, and DataError if it contains something else.
     """
+    if not force and _complete(root, recipe) and _has_lists(lists):
+        return False  # nothing to write, so a disk that is read-only will do
     with lock(root.with_name(f".{root.name}.lock"), wait=True):
         missing = not _complete(root, recipe, force)
         if missing:
             _write(root, recipe)
-        if missing or not all(list_path(lists, seed).is_file() for seed in FORGET_SEEDS):
+        if missing or not _has_lists(lists):
             recipe.write_lists(root, lists)
         return missing
 
 
-def _complete(root: Path, recipe: Recipe, force: bool) -> bool:
+def _has_lists(lists: Path) -> bool:
+    return all(list_path(lists, seed).is_file() for seed in FORGET_SEEDS)
+
+
+def _complete(root: Path, recipe: Recipe, force: bool = False) -> bool:
     """Whether the data set exists. Raises an error if something else is in its place.
 
     `force` allows replacing a generated data set, but never other files.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lavis.common.errors import ConfigError, DataError, MissingFile
+from lavis.common.errors import ConfigError, DataError, MissingFile, one_line
 from lavis.common.files import check_file, json_lines, not_utf8, read_json
 from lavis.images.samples import samples
 from lavis.images.tars import ENDINGS
@@ -110,7 +110,9 @@ def _parquet(path: Path) -> Iterator[Row]:
                     number += 1
                     yield Row(cells, f"{path.name}: row {number}")
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable parquet file: {str(error).splitlines()[0]}") from error
+        raise DataError(
+            f"{path} is not a readable parquet file: {one_line(error)}; write or download it again"
+        ) from error
 
 
 def _folder(path: Path) -> Iterator[Row]:

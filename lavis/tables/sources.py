@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lavis.common.errors import DataError, MissingFile, suggest
+from lavis.common.files import check_file, is_folder
 from lavis.images.tars import RANGE, expanded
 
 HUB = "hf-dataset:"
@@ -62,10 +64,10 @@ def find_sources(names: Sequence[str], key: str = "source") -> list[Source]:
 def _found(name: str, key: str) -> list[Source]:
     if name.startswith(HUB):
         target = name.removeprefix(HUB)
-        return [Source(target, "datasets" if Path(target).is_dir() else "hub")]
+        return [Source(target, "datasets" if is_folder(target) else "hub")]
     if RANGE.search(name):
         return [_source(path, key) for path in expanded(name)]
-    if not Path(name).exists() and any(sign in name for sign in "*?["):
+    if not os.path.exists(name) and any(sign in name for sign in "*?["):
         matches = sorted(glob.glob(name, recursive=True))
         if not matches:
             raise MissingFile(f"{key}: no file matches {name}")
@@ -74,11 +76,10 @@ def _found(name: str, key: str) -> list[Source]:
 
 
 def _source(path: Path, key: str) -> Source:
-    if path.is_dir():
+    if is_folder(path):
         saved = any((path / name).is_file() for name in SAVED)
         return Source(str(path), "datasets" if saved else "folder")
-    if not path.is_file():
-        raise MissingFile(f"{key}: {path} does not exist")
+    check_file(path, f"{key}:")
     known = FORMATS.get(path.suffix.lower())
     if known is None:
         raise DataError(f"{key}: the format of {path} is unknown; {suggest(path.suffix, FORMATS)}, or a folder")

@@ -24,7 +24,7 @@ from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.context import Context
 from lavis.evaluation.inputs import weights_problem
-from lavis.evaluation.measure import all_metrics, measure, selected, values_of
+from lavis.evaluation.measure import all_metrics, measure, remove_files, selected, values_of
 from lavis.hub.preparing import follow
 from lavis.hub.recipe import Recipe
 from lavis.models.base import BaseModel
@@ -33,12 +33,13 @@ from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
 from lavis.runners.fsdp import is_sharded, put, whole
 from lavis.runners.mixing import interpolate
+from lavis.runners.ranks import agree_on_evaluation, agree_on_settings, agree_on_training
 from lavis.runners.run_dir import RESULTS, folder_lock, run_folder
 from lavis.runners.teaching import build_teacher
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
 from lavis.tasks.checkpoints import checkpoint_label, log_start, starting_weights
-from lavis.tasks.evaluations import evaluation_folder, split_digests
+from lavis.tasks.evaluations import evaluated_data, evaluation_folder
 from lavis.tasks.look_alikes import look_alikes
 from lavis.tasks.run_result import RunResult, write_run_result
 from lavis.trainers.base import BaseTrainer
@@ -128,10 +129,11 @@ class BaseTask:
             else:
                 get_logger().info("'%s' trains from scratch; the original model is not read", self.run.method)
                 model.load_initial(self.config.model)
-            if self.run.near_twins and start:
-                self.near_twins = look_alikes(model, self.builder, self.run, self.device)
             trainer = trainer_class(self.run.method, model, self.run, self.device)
             feed = Feed(self.unlearning_sets(trainer), model, self.run, self.device)
+            agree_on_training(trainer, feed)
+            if self.run.near_twins and start:
+                self.near_twins = look_alikes(model, self.builder, self.run, self.device)
             if trainer.needs_teacher:
                 trainer.attach_teacher(build_teacher(model, feed, trainer.joint_of_teacher, trainer.teacher_sets))
             return self._train(trainer, feed, start)
@@ -145,12 +147,12 @@ class BaseTask:
             rows = self.builder.reference_entries(self.run.reference)
             feed = Feed({"dr": self._training_set(rows, model)}, model, self.run, self.device)
             trainer = registry.get_trainer_class(ORIGINAL_TRAINER)(ORIGINAL_TRAINER, model, self.run, self.device)
+            agree_on_training(trainer, feed)
             return self._train(trainer, feed)
 
     def evaluate(self, label: str = "") -> RunResult:
         """Evaluate run.checkpoint; `label` replaces the checkpoint's name if that is not distinct."""
-        path = self.run.checkpoint
-        if not path:
+        if not (path := self.run.checkpoint):
             raise ConfigError("evaluate.py needs a checkpoint: --options run.checkpoint=<file>")
         self.label = label
         with self.session(path, Path(path)):
@@ -173,6 +175,7 @@ class BaseTask:
         for message in self.config.unread():
             get_logger().info("%s", message)
         try:
+            agree_on_settings(self.config.to_dict())
             self._follow(weights)
             seed_everything(self.run.seed)
             distributed.on_main(self.builder.prepare)
@@ -212,8 +215,8 @@ class BaseTask:
 
     @functools.cached_property
     def _evaluated_data(self) -> dict[str, Any]:
-        """What is evaluated: the data set, and a digest per split."""
-        return {"dataset": self.builder.name, "splits": split_digests(self._evaluated_splits)}
+        """What is evaluated, in digests; the images are read once."""
+        return evaluated_data(self.builder, self._evaluated_splits)
 
     def _model(self, load_pretrained: bool) -> BaseModel:
         model_class = registry.get_model_class(self.config.model.arch)
@@ -268,9 +271,7 @@ class BaseTask:
         if self.run.evaluate_after or self.run.checkpoint:
             self.label = self.label or checkpoint_label(checkpoint)
             metrics, context = self._measure(model)
-            counts = {**context.counts, **counts, **self.builder.counts}
-            if self.captions and self.captions.counts:
-                counts["long_captions"] = len(self.captions.counts)
+            counts = {**context.counts, **counts, **self.builder.counts, **self._captions(model).counted}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
         digest = weights_digest(model.checkpoint_state())
         facts = (self.recipe.overridden, self.data, digest, self._notices())
@@ -284,15 +285,14 @@ class BaseTask:
 
     def _notices(self) -> list[str]:
         """What a user should know about the data, at the end of a run."""
-        long = [self.captions.notice()] if self.captions and self.captions.counts else []
-        return [*self.builder.notices(), *self.near_twins, *long]
+        return [*self.builder.notices(), *self.near_twins, *(self.captions.notices() if self.captions else [])]
 
     def _measure(self, model: BaseModel) -> tuple[dict[str, float], Context]:
         """The model's metrics on all evaluated splits, and the context that they were measured in."""
         if distributed.is_main():
-            for name in [name for metric in all_metrics().values() for name in metric.files]:
-                (self.folder / name).unlink(missing_ok=True)
+            remove_files(self.folder)
         self.data, splits = self._evaluated_data, self._evaluated_splits
+        agree_on_evaluation(model, splits, self.data)
         self._captions(model).long(entry for entries in splits.values() for entry in entries)
         context = self.context(model, splits)
         metrics = measure(context, self.measured)

@@ -6,10 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import Any
 
 from lavis.common.logger import get_logger
 from lavis.evaluation.measure import columns_used
 from lavis.evaluation.metric import HEADLINE
+from lavis.report.same_data import differing, groups
 from lavis.tasks.checkpoints import checkpoint_label
 from lavis.tasks.run_result import RunResult
 
@@ -57,19 +59,32 @@ class Comparison:
         self.rows.append((label, None, "failed, see above"))
 
     def text(self) -> str:
-        """The table, with a column for each headline metric that any checkpoint has; "-" if one lacks it."""
+        """The table, with a column for each headline metric that any checkpoint has; "-" if one lacks it.
+
+        Checkpoints that were measured on other data (of another forget list, say) have a table of their own.
+        """
         if not self.several:
             return self.results[0].table()
         columns = [c for c in columns_used(HEADLINE) if any(c.key in result.metrics for result in self.results)]
         width = max(len("checkpoint"), *(len(label) for label, _, _ in self.rows)) + 2
         widths = {column: max(WIDTH, len(column.title) + 2) for column in columns}
         heads = "".join(column.title.rjust(n) for column, n in widths.items())
-        lines = ["checkpoint".ljust(width) + heads]
-        for label, result, reason in self.rows:
-            cells = "".join(_cell(result, column.key).rjust(n) for column, n in widths.items())
-            lines.append((label.ljust(width) + cells + (f"  {reason}" if reason else "")).rstrip())
+        lines: list[str] = []
+        first, *others = groups(self.rows, _data)
+        for group in (first, *others):
+            if group is not first:
+                unlike = ", ".join(differing(_data(first[0]), _data(group[0])))
+                lines += ["", f"measured on other data ({unlike} differ), so not comparable with the rows above:"]
+            lines.append("checkpoint".ljust(width) + heads)
+            for label, result, reason in group:
+                cells = "".join(_cell(result, column.key).rjust(n) for column, n in widths.items())
+                lines.append((label.ljust(width) + cells + (f"  {reason}" if reason else "")).rstrip())
         lines += [f"results: {result.folder / 'results.json'}" for result in self.results]
         return "\n".join(lines) + "\n"
+
+
+def _data(row: tuple[str, RunResult | None, str]) -> dict[str, Any]:
+    return row[1].data if row[1] is not None else {}
 
 
 def _cell(result: RunResult | None, name: str) -> str:

@@ -15,21 +15,39 @@ from lavis.common.errors import DataError
 from lavis.common.files import key_of
 from lavis.common.results import EVALUATIONS, FILE_NAME, read_results, write_results
 from lavis.datasets.annotations import Entry
+from lavis.datasets.builder import PairBuilder
+from lavis.images.fingerprint import content_digest, file_digests, sampled
+from lavis.report.same_data import differing
 
 KEY_BYTES = 8
 
 
+def evaluated_data(builder: PairBuilder, splits: Mapping[str, Sequence[Entry]]) -> dict[str, Any]:
+    """What an evaluation of these splits is measured on, in digests.
+
+    {"dataset": name, "splits": {split: digest of its rows}, "images": {split: digest of the images' content},
+    "forget_list": digest or null, "files": {path: digest}}.
+    """
+    images = {name: sampled(builder.store, (i for e in part for i in e.images)) for name, part in splits.items()}
+    listed = content_digest(builder.forget_images()) if builder.forgets else None
+    facts = {"dataset": builder.name, "splits": split_digests(splits), "images": images, "forget_list": listed}
+    return {**facts, "files": file_digests(builder.data_files)}
+
+
 def split_digests(splits: Mapping[str, Sequence[Entry]]) -> dict[str, str]:
-    """A hash of every split's images and captions, in order."""
-    return {
-        split: key_of([(entry.images, entry.captions) for entry in entries], KEY_BYTES)
-        for split, entries in splits.items()
-    }
+    """A hash of every split's images, captions, and labels or answers, in order."""
+    return {split: key_of([_measured(entry) for entry in entries], KEY_BYTES) for split, entries in splits.items()}
 
 
-def _key(splits: Mapping[str, str]) -> str:
-    """What evaluations on these splits {name: digest} are called."""
-    return key_of(sorted(splits.items()), KEY_BYTES)
+def _measured(entry: Entry) -> tuple[Any, ...]:
+    """What the metrics of a row depend on; of pairs as ever, so that older results are recognised."""
+    truths = [entry.extra[key] for key in ("label", "given") if key in entry.extra]
+    return entry.images, entry.captions, *truths
+
+
+def _key(data: Mapping[str, Any]) -> str:
+    """A short name for the evaluated rows and images."""
+    return key_of([sorted(data.get(part, {}).items()) for part in ("splits", "images")], KEY_BYTES)
 
 
 def evaluation_folder(run_folder: Path, task: str, data: Mapping[str, Any]) -> Path:
@@ -39,13 +57,12 @@ def evaluation_folder(run_folder: Path, task: str, data: Mapping[str, Any]) -> P
     """
     former = _existing(run_folder / FILE_NAME)
     own = former is not None and former["task"] == task and _agree(former.get("data") or data, data)
-    return run_folder if own else run_folder / EVALUATIONS / f"{task}-{_key(data['splits'])}"
+    return run_folder if own else run_folder / EVALUATIONS / f"{task}-{_key(data)}"
 
 
 def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether the splits that both have are equal. Older results say nothing of their data and agree with any."""
-    splits, others = one["splits"], other["splits"]
-    return one["dataset"] == other["dataset"] and all(splits[name] == others[name] for name in splits.keys() & others)
+    return not differing(one, other)
 
 
 def record_evaluation(folder: Path, content: Mapping[str, Any]) -> None:
@@ -56,8 +73,7 @@ def record_evaluation(folder: Path, content: Mapping[str, Any]) -> None:
     own = folder / FILE_NAME
     former = _existing(own)
     if former is not None and "train" in former["seconds"]:
-        own_file = f"{content['task']}-{_key(content['data']['splits'])}.json"
-        write_results(folder / EVALUATIONS / own_file, content)
+        write_results(folder / EVALUATIONS / f"{content['task']}-{_key(content['data'])}.json", content)
         content = merged(former, content)
     write_results(own, content)
 
@@ -70,7 +86,9 @@ def merged(former: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, A
     stale = content.get("problem") or former.get("weights", content["weights"]) != content["weights"]
     kept = {"metrics": {} if stale else former["metrics"], "counts": former["counts"], "seconds": former["seconds"]}
     renewed = {key: {**kept[key], **content[key]} for key in kept}
-    data = {**content["data"], "splits": {**former.get("data", {}).get("splits", {}), **content["data"]["splits"]}}
+    data = {**content["data"]}
+    for key in data.keys() & {"splits", "images", "files"}:
+        data[key] = {**former.get("data", {}).get(key, {}), **data[key]}
     return {**former, **renewed, "data": data, "weights": content["weights"], "problem": content.get("problem", "")}
 
 

@@ -11,6 +11,7 @@ from lavis.common.registry import registry
 from lavis.embedding.bank import cache_folder
 from lavis.evaluation.context import Context, PairContext, PartitionedContext
 from lavis.evaluation.measure import selected
+from lavis.images.fingerprint import content_digest
 from lavis.models.base import BaseModel
 from lavis.salmubench.layout import write_public_layout
 from lavis.salmubench.metric import SUITE
@@ -47,6 +48,7 @@ class RetrievalTask(BaseTask):
         """Also give captions about fictitious people to a method that needs them."""
         if trainer.needs_fiction:
             people = self.builder.people()
+            trainer.sources["facts about people"] = content_digest(people)
             trainer.fiction = Fiction(self.builder.partition().df, people, self.run.seed, trainer.params.strict)
         return super().unlearning_sets(trainer)
 

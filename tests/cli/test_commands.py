@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import lavis
 from lavis.cli.arguments import forget_of
 from lavis.cli.main import COMMANDS, main
 from lavis.common.errors import ConfigError
@@ -109,3 +110,32 @@ def test_the_overview_and_wrong_words(capsys):
         main(["unlern"])
     done = run([sys.executable, "-m", "lavis.cli.main", "unlern"])
     assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_a_tilde_is_the_home_folder_everywhere(world, tmp_path, monkeypatch):
+    """In the values of flags, options and YAML, and from Python; nowhere does a folder named ~ appear."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    here.mkdir()
+    home.symlink_to(world)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    columns = "image=path,caption=text,person=who"
+    words = ["unlearn", "--model=local-dir:~/mine", "--data", "~/people.csv", "--images=~/photos"]
+    words += ["--columns", columns]
+    words += [
+        "--forget",
+        "person=p3",
+        "--method",
+        "ft",
+        "--out=~/tilde",
+        "--options",
+        "run.output_dir=~/caches",
+        *QUICK,
+    ]
+    done = run([sys.executable, "-m", "lavis.cli.main", *words, "run.max_epoch=1", "run.evaluate_after=false"])
+    assert done.returncode == 0, done.stderr
+    assert (world / "tilde" / "checkpoint_best.pth").is_file()
+    lavis.export("~/tilde", "~/exported")
+    lavis.load_model("clip", "~/exported")
+    assert lavis.evaluate("~/tilde", metrics=["cosine"], output_dir="~/numbers", num_workers=0, device="cpu")
+    assert list(here.iterdir()) == [] and not (world / "~").exists()

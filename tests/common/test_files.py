@@ -1,12 +1,16 @@
-"""Which files a size limit removes."""
+"""Which files a size limit removes, and which are left of killed processes."""
 
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+import time
 
 import pytest
 
-from lavis.common.files import beyond_limit
+from lavis.common.files import beyond_limit, write_bytes
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,26 @@ def test_the_least_recently_used_beyond_a_limit(tmp_path, limit, names):
     os.utime(tmp_path / "folder", (998, 998))
     paths = [tmp_path / name for name in ("folder", "missing", "new", "old")]
     assert [path.name for path in beyond_limit(paths, limit)] == names
+
+
+@pytest.mark.parametrize(
+    ("owner", "age", "stays"),
+    [
+        ("{host}.{alive}", 10**6, True),
+        ("{host}.{dead}", 0, False),
+        ("elsewhere.{alive}", 0, True),
+        ("elsewhere.{alive}", 10**6, False),
+        ("strange", 10**6, False),
+        ("{host}.99999999999999999999999", 0, False),
+    ],
+)
+def test_what_killed_processes_left_is_swept_up(tmp_path, owner, age, stays):
+    """By the next process that writes anything into the folder; never what a living process is writing."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    name = owner.format(host=socket.gethostname(), alive=os.getpid(), dead=ended.pid)
+    left = tmp_path / f".weights.pth.{name}.tmp"
+    left.write_bytes(b"half")
+    os.utime(left, (time.time() - age, time.time() - age))
+    write_bytes(tmp_path / "other.txt", b"")
+    assert left.exists() is stays

@@ -44,7 +44,7 @@ def test_df_size_beyond_the_list(listed):
     ("content", "message"),
     [
         (b"a\nb\na\n", "names 1 images more than once, the first: a"),
-        (b" \n", "is empty; expected one image path per line"),
+        (b" \n", "is empty; write one image path per line"),
         (b"\xff\n", "is not UTF-8 text"),
     ],
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -51,3 +54,20 @@ def test_a_signal_while_workers_start_ends_none_of_them(
         signal.signal(number, former)
     assert np.array_equal(items, range(8))
     assert bool(seen) == (whose == "the main process")
+
+
+def test_ctrl_c_that_reaches_another_thread_leaves_no_worker() -> None:
+    """The kernel may choose any thread; Python then interrupts the main one, wherever it is."""
+    done = threading.Event()
+    other = threading.Thread(target=done.wait)
+    other.start()
+    HOOKS.append(lambda: signal.pthread_kill(other.ident or 0, signal.SIGINT))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(MicroBatchLoader(Numbers(), list(range(8)), num_workers=2))  # type: ignore[arg-type]
+    finally:
+        done.set()
+    deadline = time.monotonic() + 20
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert multiprocessing.active_children() == []

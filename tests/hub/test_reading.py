@@ -158,3 +158,16 @@ def test_arguments_that_change_no_weight_are_free(tmp_path: Path) -> None:
     source = open_clip_folder(tmp_path, QUICK)
     recipe = recipe_of(ModelConfig(pretrained=source, args={"force_patch_dropout": 0.5}, image_size=32))
     assert recipe.architecture["vision_cfg"]["patch_dropout"] == 0.5 and recipe.overridden == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["coca_small", "ViTamin-small", "MobileCLIP-small", "RN50x0", "siglip-mine", "EVA02-x"]
+)
+def test_a_file_may_be_named_like_one_of_open_clips_families(tmp_path: Path, name: str) -> None:
+    """What a file says counts, not its name."""
+    model = ClipModel.from_config(ModelConfig(model_type=architecture_file(tmp_path, PLAIN, name)))
+    plain = ClipModel.from_config(ModelConfig(model_type=architecture_file(tmp_path, PLAIN)))
+    texts = ["a red star"]
+    assert torch.equal(model.tokenize(texts), plain.tokenize(texts))
+    shapes = [{key: value.shape for key, value in each.checkpoint_state().items()} for each in (model, plain)]
+    assert shapes[0] == shapes[1]

@@ -1,4 +1,4 @@
-"""The memory-mapped image cache: what is stored, what is decoded again, how large it may get."""
+"""The image cache on disk: what is stored, what is decoded again, how large it may get."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -108,10 +109,31 @@ def test_truncated_files_are_replaced(root, name):
     assert torch.equal(cache(root).rows([0, 1, 2], decoder), whole) and decoder.decoded == [0, 1, 2]
 
 
+@pytest.mark.parametrize("left", [0, 5, 3 * SIZE * SIZE + 1])
+@pytest.mark.parametrize("name", [PIXELS, ROWS])
+def test_a_file_cut_short_under_a_running_process_is_decoded_again(root, name, left):
+    """Whatever was cut off; also after a later row has made the file as long as it was."""
+    stored, decoder = cache(root), Decoder()
+    whole = stored.rows([0, 1, 2], decoder)
+    os.truncate(stored.path / name, left)
+    for _ in range(2):
+        assert torch.equal(stored.rows([2, 1, 0], decoder), whole.flip(0))
+    assert stored.full and 3 < len(decoder.decoded) <= 6
+
+
+def test_a_cache_that_cannot_be_written_any_more_is_a_warning(root, monkeypatch, caplog):
+    stored, decoder = cache(root), Decoder()
+    monkeypatch.setattr(os, "pwrite", Mock(side_effect=OSError(28, "No space left on device")))
+    first = stored.rows([0, 1, 2], decoder)
+    assert torch.equal(stored.rows([0, 1, 2], decoder), first) and len(decoder.decoded) == 6
+    assert caplog.text.count("cannot be written (No space left on device)") == 1
+
+
 def test_a_half_written_row_is_not_valid(root):
     stored = cache(root)
     stored.rows([0], Decoder())
-    stored._rows[0, 0] = 0  # what is on disk between the pixels and their checksum
+    with (stored.path / ROWS).open("r+b") as rows:
+        rows.write(bytes(8))  # what is on disk between the pixels and their checksum
     decoder = Decoder()
     cache(root).rows([0], decoder)
     assert decoder.decoded == [0]

@@ -13,7 +13,7 @@ import torch
 
 from lavis.common.checkpoint import all_checkpoints, load_checkpoint
 from lavis.common.errors import ConfigError, UserFault
-from lavis.common.files import release_in_child
+from lavis.common.locks import release_in_child
 from lavis.runners.run_dir import folder_lock
 from tests.processes import run, start
 from tests.runners.interrupted import command, folder, same_weights, wait_for

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from lavis.sweeps.lanes import Lane
+from lavis.sweeps.lanes import Lane, LocalProcess, head_log
 from lavis.sweeps.pool import Pool
 from tests.small import SmallWorld
 from tests.sweeps.stubs import write_job
@@ -50,6 +51,30 @@ def test_a_job_that_outlived_its_sweep_is_waited_for(tmp_path: Path, end: str, s
     assert left_over.wait(timeout=10) == 0
     assert [outcome.status for outcome in outcomes] == [status, "done"]
     assert (job.folder / "starts").exists() is starts
+
+
+@pytest.mark.parametrize("rerun", [False, True])
+def test_two_sweeps_of_the_same_jobs_start_each_once(tmp_path: Path, rerun: bool) -> None:
+    jobs = [write_job(tmp_path, str(number)) for number in range(6)]
+    with ThreadPoolExecutor(2) as sweeps:
+        pools = [Pool([Lane("a"), Lane("b")], rerun=rerun) for _ in range(2)]
+        outcomes = [future.result() for future in [sweeps.submit(pool.run, jobs) for pool in pools]]
+    assert [(job.folder / "starts").read_text() for job in jobs] == ["x"] * len(jobs)
+    assert [sorted((one.status, other.status)) for one, other in zip(*outcomes, strict=True)] == [
+        ["done", "skipped"]
+    ] * len(jobs)
+
+
+def test_a_job_keeps_its_claim_when_its_sweep_is_killed(tmp_path: Path) -> None:
+    """Before it has locked its own folder, too: a second sweep waits for it and does not start it."""
+    job = write_job(tmp_path, "one", "hang")
+    with job.claimed() as inherited:
+        assert inherited is not None
+        head_log(job)
+        process = LocalProcess(job, Lane("a", inherited=(inherited,)))
+    assert job.busy
+    process.kill()
+    assert not job.busy
 
 
 def test_changed_jobs_are_repeated_with_rerun(tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def test_the_jobs_of_a_search_have_their_holdouts_closed(tmp_path: Path) -> None
     ("change", "message"),
     [
         ({"search": {"dr_keep": 3}}, "unknown key 'search.dr_keep'; closest: 'dr_kept'"),
-        ({"search": {"dr_kept": 101}}, "search.dr_kept a percentage"),
-        ({"search": {"target": "compromised"}}, "search.target is retrained or clean"),
+        ({"search": {"dr_kept": 101}}, "search.dr_kept must be at least 0 and at most 100, found 101"),
+        ({"search": {"target": "compromised"}}, "search.target is 'compromised'; closest: 'retrained'"),
         ({"methods": ["vlul", "erase"]}, "'grid' has nothing to choose from for erase"),
     ],
 )

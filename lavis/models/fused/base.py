@@ -13,6 +13,8 @@ from lavis.common.checkpoint import describe_mismatch, load_file, weights_of
 from lavis.common.errors import CheckpointError, DataError, MissingFile
 from lavis.common.features import FusedFeatures, FusedPairFeatures
 from lavis.hub.recipe import FUSED, Pixels, Recipe
+from lavis.hub.weights import refuse_far_positions, report_resampling
+from lavis.images.fingerprint import content_digest
 from lavis.models.base import BaseModel, Inputs
 from lavis.models.fused.config import FusedConfig
 from lavis.models.fused.text import TextEncoder
@@ -50,6 +52,9 @@ class FusedModel(BaseModel):
         self.register_buffer("image_mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.text_encoder = self.build_text()
+
+    def facts(self) -> dict[str, str]:
+        return {**super().facts(), "vocabulary": content_digest(self.tokenizer.pieces.get_vocab())}
 
     @classmethod
     def recipe_of(cls, config: ModelConfig, weights: str | None = None) -> Recipe:
@@ -158,12 +163,20 @@ class FusedModel(BaseModel):
         return state
 
     def read_state(self, source: str | Path) -> dict[str, torch.Tensor]:
-        """A file's state dict with position tables resized to this model's images."""
+        """A file's state dict with position tables resized to this model's images, which one line of the log says.
+
+        Raises CheckpointError for a table of quite another length.
+        """
         path = _downloaded(str(source)) if str(source).startswith(("http://", "https://")) else source
         state = weights_of(load_file(path), path)
-        for name, own in self.state_dict().items():
-            if name.rsplit(".", 1)[-1] == "pos_embed" and name in state and state[name].ndim == own.ndim:
-                state[name] = resize_positions(state[name], own.shape[1])
+        own = {name: table for name, table in self.state_dict().items() if name.rsplit(".", 1)[-1] == "pos_embed"}
+        given = {name: state[name] for name in own if name in state and state[name].ndim == own[name].ndim}
+        for name, table in given.items():
+            refuse_far_positions(name, table.shape[1], own[name].shape[1], path)
+            state[name] = resize_positions(table, own[name].shape[1])
+        resized = [name for name, table in given.items() if state[name].shape != table.shape]
+        for name in resized[:1]:
+            report_resampling(resized, given[name].shape[1], own[name].shape[1], path)
         return state
 
     def tie_groups(self) -> list[list[str]]:

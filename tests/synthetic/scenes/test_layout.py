@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from lavis.synthetic.scenes.draw import draw_scene
 from lavis.synthetic.scenes.layout import ensure, write_tokenizer
 from lavis.synthetic.scenes.scene import Group, Scene
 from lavis.synthetic.scenes.texts import vocabulary
+from tests.disks import small_disk
 
 NAMES = ("coco", "flickr30k", "vqa", "nlvr", "snli_ve")
 ROWS = {"coco": 180, "flickr30k": 180, "vqa": 240, "nlvr": 120, "snli_ve": 180}
@@ -212,3 +214,10 @@ class TestAnswers:
         official.write_text("[1]")
         with pytest.raises(DataError, match="expected annotations with question_id and answers"):
             build("vqa_tiny", keys).evaluation_entries()
+
+
+def test_a_complete_data_set_may_be_on_a_read_only_disk(tmp_path):
+    with small_disk(tmp_path / "disk", "8m") as disk:
+        assert ensure("vqa", disk / "v", disk / "Df", "tiny", 42)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        assert not ensure("vqa", disk / "v", disk / "Df", "tiny", 42)

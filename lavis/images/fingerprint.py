@@ -1,0 +1,60 @@
+"""What the weights follow from, as digests: the content of images, rows, facts. Times of files play no part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from lavis.images.store import ImageStore
+
+SAMPLE = 4096  # bytes read at the beginning, in the middle and at the end of a file
+THREADS = 8
+TEXTS = (".json", ".jsonl", ".txt", ".csv", ".tsv")
+
+
+def sampled(store: ImageStore, images: Iterable[str]) -> str:
+    """A hash of these images' names, lengths and sampled bytes, in order."""
+    names = list(dict.fromkeys(images))
+    digest = hashlib.blake2b(digest_size=16)
+    with ThreadPoolExecutor(THREADS) as pool:
+        for name, content in zip(names, pool.map(lambda name: _sample(store, name), names), strict=True):
+            digest.update(repr(name).encode("utf-8", "surrogatepass") + content)
+    return digest.hexdigest()
+
+
+def _sample(store: ImageStore, image: str) -> bytes:
+    source, _ = store.source(image)
+    with source.open("rb") if isinstance(source, Path) else source as stream:
+        return sample_of(stream)
+
+
+def sample_of(stream: Any) -> bytes:
+    """A hash of a file's length and of three parts of it; of a short file that is all of it."""
+    length = stream.seek(0, os.SEEK_END)
+    digest = hashlib.blake2b(str(length).encode(), digest_size=16)
+    for start in (0, (length - SAMPLE) // 2, length - SAMPLE):
+        stream.seek(max(start, 0))
+        digest.update(stream.read(SAMPLE))
+    return digest.digest()
+
+
+def file_digests(paths: Iterable[Path]) -> dict[str, str]:
+    """{path: hash} of the files that exist: of their whole content if they are text, else of a sample."""
+    return {str(path): _file(path) for path in dict.fromkeys(paths) if path.is_file()}
+
+
+def _file(path: Path) -> str:
+    with path.open("rb") as stream:
+        whole = path.suffix.lower() in TEXTS
+        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32] if whole else sample_of(stream).hex()
+
+
+def content_digest(content: Any) -> str:
+    """A hash of plain containers, independent of the order of mappings."""
+    text = json.dumps(content, sort_keys=True, default=repr)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
