@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -147,11 +147,19 @@ def _points(student: BaseModel, exam: Exam, dataset: PairDataset, settings: Rele
 
 
 def relearn(
-    student: BaseModel, dataset: PairDataset, settings: RelearnConfig, device: torch.device, kernel: str = "auto"
+    student: BaseModel,
+    dataset: PairDataset,
+    settings: RelearnConfig,
+    device: torch.device,
+    kernel: str = "auto",
+    choose: Callable[[BaseModel], object] = lambda model: model.requires_grad_(True),
 ) -> Iterator[int]:
-    """Train the model, the same on each process; yields the number of steps taken, from 0. Raises TrainingError."""
+    """Train the model, the same on each process; yields the number of steps taken, from 0. Raises TrainingError.
+
+    choose: says which parameters are trained.
+    """
     run = RunConfig(init_lr=settings.lr, weight_decay=0.0, seed=settings.seed, attention=kernel)
-    student.requires_grad_(True)
+    choose(student)
     loop = TrainingLoop(Original("original", student, run, device), lambda epoch, step: settings.lr, alone=True)
     done = 0
     while True:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from lavis.common.errors import ConfigError
 from lavis.settings.conditions import ORIGINAL, chooses_epoch, read_by_method, trained_or_chosen_on
 from lavis.settings.declaration import NOTHING, RESULTS, SEED, Section, setting
-from lavis.settings.metric_schema import RelearnConfig, SalmubenchConfig
+from lavis.settings.metric_schema import AuditConfig, RelearnConfig, SalmubenchConfig
 from lavis.settings.parts_schema import LoraConfig
 
 REFERENCES = ("compromised", "clean", "retrained")
@@ -272,6 +272,7 @@ class RunConfig(Section):
     )
     salmubench: SalmubenchConfig = setting(SalmubenchConfig(), "what SALMUBench leaves open")
     relearn: RelearnConfig = setting(RelearnConfig(), "how relearning is measured")
+    audit: AuditConfig = setting(AuditConfig(), "how the unlearned model is attacked")
     jobs: dict[str, Any] = setting({}, "settings per job: original, compromised, …, or a method", affects=NOTHING)
 
     def __post_init__(self) -> None:
