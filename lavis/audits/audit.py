@@ -26,6 +26,7 @@ from lavis.common.checkpoint import weights_digest
 from lavis.common.errors import ConfigError, DataError, TrainingError, suggest
 from lavis.common.files import key_of, read_json, write_json
 from lavis.common.registry import registry
+from lavis.evaluation.inputs import weights_problem
 from lavis.models.base import BaseModel
 from lavis.settings.schema import RunConfig
 
@@ -68,10 +69,14 @@ class Audit:
 
     @cached_property
     def subjects(self) -> dict[str, Subject]:
-        """What each role's model is asked through."""
+        """What each role's model is asked through. Raises DataError if a model is broken: it would seem to forget."""
         company = Company(self.models.get(ORIGINAL))
         facts = (self.material, self.run, self.device, company)
         subjects = {role: Subject(model, *facts) for role, model in self.models.items()}
+        for role, subject in subjects.items():
+            problem = weights_problem(subject.model) or subject.problem
+            if problem:
+                raise DataError(f"audit: the {role} model is broken, so nothing can be said of it: {problem}")
         company.never |= {role: one.behaviour for role, one in subjects.items() if role in FLOORS}
         company.never |= self._behaviours(self.run.audit.shadows)
         company.siblings |= self._behaviours(self.run.audit.siblings)

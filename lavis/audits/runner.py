@@ -21,7 +21,10 @@ FILE, FRESH = "audit.json", "fresh"
 
 
 def run_audit(audit: Audit, progress: Callable[[str], None] = log.info) -> dict[str, Any]:
-    """Run what is not stored yet; returns the content of audit.json, which is written if the audit has a folder."""
+    """Run what is not stored yet; returns the content of audit.json, which is written if the audit has a folder.
+
+    Raises DataError if one of the models is broken.
+    """
     seconds = audit.estimate(timed(audit.subjects[UNLEARNED]))
     count, minutes = len(audit.attacks), sum(seconds.values()) / 60
     budget, models = audit.run.audit.budget, ", ".join(audit.models)

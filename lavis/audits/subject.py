@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from lavis.audits.behaviour import Behaviour, behaviour
 from lavis.audits.material import Material, Sample, subset
 from lavis.embedding.bank import FeatureBank
 from lavis.embedding.embed import embed_captions, embed_images, embed_pixels
+from lavis.evaluation.inputs import embedding_problem
 from lavis.models.base import BaseModel
 from lavis.salmubench.identity_mrr import pool_ranks
 from lavis.salmubench.relearning import relearn
@@ -80,6 +82,13 @@ class Subject:
         samples = [self.material.asked, *([control] if control else [])]
         parts = [(self.images(one), self.texts(one.captions), one.people, one.captions) for one in samples]
         return behaviour(parts, pool, self.texts(pool.texts), float(self.model.scale.detach()))
+
+    @property
+    def problem(self) -> str:
+        """Why the embeddings of the pairs that are asked are unusable; empty if they are sound."""
+        asked = self.material.asked
+        rows = SimpleNamespace(image=self.images(asked), text=self.texts(asked.captions))
+        return embedding_problem({"asked": rows})
 
     def texts(self, captions: Sequence[str]) -> torch.Tensor:
         """Rows (n, D) of captions."""

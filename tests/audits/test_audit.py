@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 
 import pytest
+import torch
 
 import lavis
 from lavis.audits import hypothesis
@@ -110,6 +112,20 @@ def test_an_attack_from_outside_and_failures_are_reported_and_others_go_on(model
     assert problems["impossible"] == "not possible: there is no such thing" and problems["works"] == ""
     assert any("no result from: broken, endless, impossible" in note for note in content["notes"])
     assert set(values_of(content)) >= {"audit_share_works", "audit_p"}
+
+
+@pytest.mark.parametrize("role", ["unlearned", "original", "clean"])
+@pytest.mark.parametrize("harm", ["nan", "equal"])
+def test_a_broken_model_is_refused(models, audit_of, role, harm):
+    """It would look like a perfect unlearning, or make any look like one."""
+    broken = copy.deepcopy(models[role])
+    with torch.no_grad():
+        if harm == "nan":
+            broken.clip.visual.proj[0, 0] = math.nan
+        else:
+            broken.clip.text_projection.zero_()
+    with pytest.raises(DataError, match=f"audit: the {role} model is broken"):
+        run_audit(audit_of({**models, role: broken}, CHEAP))
 
 
 def test_without_references_the_control_is_the_floor(models, audit_of):
