@@ -104,6 +104,7 @@ def _config(world: SmallWorld, splits: list[str], run_keys: dict) -> dict:
         "max_epoch": 2,
         "init_lr": 1e-3,
         "output_dir": str(world.output),
+        "keep_training_state": True,  # tests look at them, and resume from them
         **run_keys,
     }
     return {

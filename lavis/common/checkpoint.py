@@ -25,7 +25,8 @@ from lavis.common.torchscript import is_archive, read_archive
 
 FORMAT = 1
 BEST = "checkpoint_best.pth"
-MIXED = "checkpoint_interpolated.pth"  # run.interpolate's; not numbered, so no run continues from it
+# What a finished run's file has besides its weights: enough to load them and to know that nothing is left to train.
+FINAL = ("format", "config", "recipe", "origin", "commit", "interpolation")
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors quotes the system's error
 NAME = re.compile(r"checkpoint_(\d+)(?:-(\d+))?\.pth")
 
@@ -173,7 +174,8 @@ def newest(folder: Path) -> Path | None:
 def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint that can be read; damaged ones are named in the log and skipped.
 
-    None if there is no checkpoint. Raises CheckpointError if there are some and all are damaged.
+    None if there is no checkpoint. A finished run may have no numbered one left: then it is the final file. Raises
+    CheckpointError if there are some and all are damaged.
     """
     found = all_checkpoints(folder)
     for path in reversed(found):
@@ -186,7 +188,30 @@ def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             f"none of the {len(found)} checkpoints of {folder} can be read; put a copy in place of one, or set "
             "run.resume=false to delete them and start over"
         )
-    return None
+    final = load_checkpoint(folder / BEST) if (folder / BEST).is_file() else {}
+    return (folder / BEST, final) if final.get("finished") else None
+
+
+def write_final(folder: Path, position: dict[str, Any]) -> None:
+    """Replace `checkpoint_best.pth`, a link to an epoch's file, by a file with the weights and no training state.
+
+    An optimiser's moments name the tokens of the captions that it has seen, and random states say which rows come next:
+    neither belongs in what is handed on. position: how far the run is, where the same command continues. A file that is
+    final already stays as it is. Raises CheckpointError.
+    """
+    content = load_checkpoint(folder / BEST)
+    if content.get("finished"):
+        return
+    kept = {key: content[key] for key in FINAL if key in content}
+    weights = content["model"]
+    final = {**kept, "model": weights, "state_dict": weights, "position": position, "finished": True}
+    save_checkpoint(folder / BEST, final)
+
+
+def delete_training_states(folder: Path) -> None:
+    """Delete the numbered checkpoints of a finished run, the newest last: until the end, a start resumes from it."""
+    for path in all_checkpoints(folder):
+        path.unlink(missing_ok=True)
 
 
 def link_best(folder: Path, target: str) -> None:
@@ -200,7 +225,7 @@ def link_best(folder: Path, target: str) -> None:
 
 def discard_all(folder: Path) -> None:
     """Delete every checkpoint of a run folder: the run starts over."""
-    for path in [*all_checkpoints(folder), folder / BEST, folder / MIXED]:
+    for path in [*all_checkpoints(folder), folder / BEST]:
         path.unlink(missing_ok=True)
 
 

@@ -77,6 +77,10 @@ class EpochRunner:
         with self.stop.listening(), self._bar() as self.bar:
             for epoch in range(self.state.epoch, self.epochs):
                 self._epoch(epoch)
+        return self._end()
+
+    def _end(self) -> TrainingState:
+        self.saver.finish(self.state)
         self.log.close()
         return self.state
 

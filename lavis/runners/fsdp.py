@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from lavis.common import distributed
 from lavis.common.errors import ConfigError
+from lavis.common.seed import random_states, restore_random_states
 from lavis.models.base import BaseModel
 from lavis.settings.schema import RunConfig
 
@@ -87,6 +88,18 @@ def whole(tree: Any, keep: bool = True) -> Any:
 def put(target: torch.Tensor, value: torch.Tensor) -> None:
     """Copy a whole tensor into `target`, of which this process may have only a part."""
     target.copy_(_alike(value, target) if isinstance(target, DTensor) else value)
+
+
+def gathered(model: BaseModel, build: Callable[[], BaseModel]) -> BaseModel:
+    """The model, or a complete copy, made by `build`, if this process has only a part of it."""
+    if not is_sharded(model):
+        return model
+    before = random_states()  # building a model draws
+    copied, state = build(), whole(model.checkpoint_state())
+    restore_random_states(before)
+    for name, tensor in copied.checkpoint_state().items():
+        put(tensor, state[name])
+    return copied
 
 
 def cut_states(optimizer: torch.optim.Optimizer) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from lavis.common import distributed
-from lavis.common.checkpoint import BEST, MIXED, link_best, load_checkpoint, save_checkpoint
+from lavis.common.checkpoint import BEST, FINAL, load_checkpoint, save_checkpoint
 from lavis.common.logger import get_logger
 from lavis.embedding.embed import SplitFeatures
 from lavis.models.base import BaseModel
@@ -20,7 +20,6 @@ from lavis.runners.fsdp import put
 
 State = dict[str, torch.Tensor]
 BY_RULE = -1
-KEPT = ("format", "position", "config", "recipe", "origin", "commit")
 SHARES = tuple(tenth / 10 for tenth in range(1, 10))
 
 
@@ -46,10 +45,13 @@ def interpolate(
 ) -> float:
     """Mix the run's best weights with those of `start`, and save them as the run's result; returns the share.
 
-    The numbered checkpoints stay as they are: a run that continues trains on from them. All processes call it.
+    The numbered checkpoints stay as they are: a run that continues trains on from them. A result that is mixed already
+    stays as it is. All processes call it.
     embed: features of the forget set, for a share of BY_RULE. Raises CheckpointError.
     """
     content = load_checkpoint(folder / BEST)
+    if "interpolation" in content:
+        return content["interpolation"]
     model.load_weights(start)
     original = {name: value.detach().cpu().clone() for name, value in model.checkpoint_state().items()}
     if share == BY_RULE:
@@ -57,9 +59,8 @@ def interpolate(
     state = mixed(original, content["model"], share)
     _put(model, state)
     if distributed.is_main():
-        kept = {key: content[key] for key in KEPT if key in content}
-        save_checkpoint(folder / MIXED, {**kept, "model": state, "state_dict": state, "interpolation": share})
-        link_best(folder, MIXED)
+        kept = {key: content[key] for key in (*FINAL, "position", "finished") if key in content}
+        save_checkpoint(folder / BEST, {**kept, "model": state, "state_dict": state, "interpolation": share})
     distributed.barrier()
     get_logger().info("Interpolated: %.2f of the unlearned weights, %.2f of the original's", share, 1 - share)
     return share

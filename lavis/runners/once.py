@@ -24,5 +24,4 @@ class OnceRunner(EpochRunner):
                 began = time.monotonic()
                 self.loop.meter.add(self.trainer.once())
                 self._finish_epoch(0, 0.0, time.monotonic() - began)
-        self.log.close()
-        return self.state
+        return self._end()

@@ -17,6 +17,7 @@ from lavis.common.checkpoint import (
     load_newest,
     prune,
     save_checkpoint,
+    write_final,
 )
 from lavis.common.errors import CheckpointError, ConfigError, UserFault
 from lavis.common.logger import get_logger
@@ -94,6 +95,10 @@ class Saver:
             "commit": git_commit(),
         }
 
+    def finish(self, state: TrainingState) -> None:
+        """Leave the weights alone in `checkpoint_best.pth`. All processes call it. Raises CheckpointError."""
+        distributed.on_main(lambda: write_final(self.folder, dict(vars(state))))
+
     def resume(self) -> tuple[TrainingState, dict[str, Any]] | None:
         """Resume from the newest readable checkpoint, if any; returns its state and the meter's.
 
@@ -121,6 +126,9 @@ class Saver:
         difference = describe_mismatch(weights, content["model"], path)
         if difference:
             raise CheckpointError(difference)
+        if content.get("finished"):
+            get_logger().info("%s is the end of this run; nothing is left to train", path)
+            return TrainingState(**content["position"]), {"means": {}, "count": 0}
         adapter = content.get("adapter")
         targets = self.model.adapter_state() if adapter else weights
         for name, tensor in (adapter or content["model"]).items():

@@ -222,6 +222,9 @@ class RunConfig(Section):
     resume_ckpt_path: str | None = setting(None, "weights to start from, in place of the original model's")
     resume: bool = setting(True, "continue from the newest valid checkpoint of the run folder", affects=NOTHING)
     keep_last: int = setting(2, "how many checkpoints to keep, besides the best", least=1, affects=NOTHING)
+    keep_training_state: bool = setting(
+        False, "keep the numbered checkpoints (optimiser, random states) when the run has ended", affects=NOTHING
+    )
     save_freq_steps: int = setting(0, "steps between checkpoints; 0: only after epochs", least=0, affects=NOTHING)
     log_freq: int = setting(50, "steps between two updates of the progress bar", least=1, affects=NOTHING)
     tensorboard: bool = setting(False, "also log to TensorBoard", affects=NOTHING)

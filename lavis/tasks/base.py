@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import torch
 
 from lavis.common import distributed
-from lavis.common.checkpoint import BEST, weights_digest
+from lavis.common.checkpoint import BEST, delete_training_states, weights_digest
 from lavis.common.errors import ConfigError
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
-from lavis.common.seed import random_states, restore_random_states, seed_everything
+from lavis.common.seed import seed_everything
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.pairs import PairDataset
@@ -31,7 +31,7 @@ from lavis.models.base import BaseModel
 from lavis.runners.captions import CaptionLimit
 from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
-from lavis.runners.fsdp import is_sharded, put, whole
+from lavis.runners.fsdp import gathered, is_sharded
 from lavis.runners.mixing import interpolate
 from lavis.runners.ranks import agree_on_evaluation, agree_on_settings, agree_on_training
 from lavis.runners.run_dir import RESULTS, folder_lock, run_folder
@@ -224,20 +224,14 @@ class BaseTask:
         model = model_class.from_config(self.config.model, recipe=self.recipe, load_pretrained=load_pretrained)
         return model.to(self.device)
 
-    def _whole(self, model: BaseModel) -> BaseModel:
-        """The model, or a complete copy if this process has only a part of it."""
-        if not is_sharded(model):
-            return model
-        before = random_states()  # building a model draws
-        copied, state = self._model(load_pretrained=False), whole(model.checkpoint_state())
-        restore_random_states(before)
-        for name, tensor in copied.checkpoint_state().items():
-            put(tensor, state[name])
-        return copied
+    def _untrained(self) -> BaseModel:
+        return self._model(load_pretrained=False)
 
     def _train(self, trainer: Any, feed: Feed, start: str | None = None) -> RunResult:
         began = time.monotonic()
-        validate = (lambda epoch: self.validation(self._whole(trainer.model))) if self.run.valid_splits else None
+        validate = (
+            (lambda epoch: self.validation(gathered(trainer.model, self._untrained))) if self.run.valid_splits else None
+        )
         runner_class: type[EpochRunner] = registry.get_runner_class(trainer.runner or self.run.runner)
         runner = runner_class(trainer, feed, self.folder, self.config.to_dict(df_size=self.df_size), validate)
         runner.train()
@@ -246,11 +240,11 @@ class BaseTask:
         best = self.folder / BEST
         trainer.attach_teacher(None)
         rebuilt = is_sharded(trainer.model) or self.run.lora.rank
-        model = self._model(load_pretrained=False) if rebuilt else trainer.model
-        del runner
+        model = self._untrained() if rebuilt else trainer.model
         if self.run.interpolate is not None:
             assert start is not None, "check_parts refuses methods that train from scratch"
             interpolate(model, start, self.folder, self.run.interpolate, self._forget_features)
+        del runner
         model.load_weights(best)
         skipped = sum(part.skipped for part in feed.datasets.values())
         return self._evaluated(model, best, seconds, {"skipped_images": skipped} if skipped else {})
@@ -280,6 +274,8 @@ class BaseTask:
             write_run_result(result, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
         if context is not None:
             self.finish(context, metrics)
+        if distributed.is_main() and not (self.run.checkpoint or self.run.keep_training_state):
+            delete_training_states(self.folder)
         distributed.barrier()
         return result
 

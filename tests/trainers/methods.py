@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lavis.common.checkpoint import load_checkpoint
+from lavis.common.checkpoint import all_checkpoints, load_checkpoint
 from lavis.common.features import PairFeatures
 from tests.trainers.toy import batch, trainer
 
@@ -52,7 +52,7 @@ def stepped_trainer(method: str, **keys):
 
 def steps_taken(folder: Path) -> int:
     """Optimiser steps taken up to the last checkpoint of a run folder."""
-    states = load_checkpoint(folder / "checkpoint_best.pth")["optimizer"]["state"]
+    states = load_checkpoint(all_checkpoints(folder)[-1])["optimizer"]["state"]
     return int(next(iter(states.values()))["step"])
 
 
