@@ -50,6 +50,7 @@ def interpolate(
     embed: features of the forget set, for a share of BY_RULE. Raises CheckpointError.
     """
     content = load_checkpoint(folder / BEST)
+    distributed.barrier()  # rank 0 replaces the file below, when every process has read it
     if "interpolation" in content:
         return content["interpolation"]
     model.load_weights(start)
