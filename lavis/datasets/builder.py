@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,27 +16,20 @@ from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry, Parse, pair_entry, read_annotations
 from lavis.datasets.metadata import read_identities
 from lavis.datasets.pairs import PairDataset
-from lavis.datasets.partition import evenly, in_folder, merged, split_forget
+from lavis.datasets.partition import Partition, evenly, in_folder, merged, split_forget
 from lavis.datasets.twins import Twin, describe, exact_twins, settle
 from lavis.images.pixel_cache import Caching
 from lavis.images.store import ImageStore
 from lavis.images.tars import TarStore, tar_files
 from lavis.processors.base import build_processor
-from lavis.settings.schema import REFERENCES, DatasetConfig, RunConfig
+from lavis.settings.data_schema import DatasetConfig
+from lavis.settings.schema import REFERENCES, RunConfig
 
 log = logging.getLogger(__name__)
 
 HOLDOUTS = ("holdout_identity", "holdout_association")
 STAGES = ("train", "eval")
 PROCESSORS = {"vis_processor": "image", "text_processor": "text"}  # configuration key -> kind of processor
-
-
-@dataclass(frozen=True)
-class Partition:
-    """Training entries in two parts: `df` to forget (in the list's order), `dr` to retain."""
-
-    df: list[Entry]
-    dr: list[Entry]
 
 
 class PairBuilder:
@@ -250,7 +242,7 @@ class PairBuilder:
             entries,
             self.store,
             *self.processors(stage),
-            seed=self.run.seed,
+            seed=self.run.draw_seed,
             on_bad_image=self.run.on_bad_image,
             cache=self._caching(),
         )
@@ -261,8 +253,8 @@ class PairBuilder:
 
     def _caching(self) -> Caching:
         config = self.config
-        folder = config.image_cache_folder or f"{self.run.output_dir}/pixels"
-        return Caching(config.image_cache, folder, config.image_cache_gb)
+        where = config.image_cache_folder or f"{self.run.output_dir}/pixels"
+        return Caching(config.image_cache, where, config.image_cache_gb)
 
     def _dataset_class(self, stage: str) -> type[PairDataset]:
         return self.dataset_class

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lavis.common.errors import DataError, first_few
 from lavis.common.names import Spellings
 from lavis.datasets.annotations import Entry
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Training entries in two parts: `df` to forget (in the list's order), `dr` to retain."""
+
+    df: list[Entry]
+    dr: list[Entry]
 
 
 def split_forget(

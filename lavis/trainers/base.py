@@ -235,7 +235,7 @@ class BaseTrainer:
         Raises TrainingError naming a term that is not finite, unless `reads_each_loss` leaves the check to the runner.
         """
         # Dropout depends on the micro-batch only, so that a resumed run draws what an uninterrupted one does.
-        torch.manual_seed(derived_seed(self.run.seed, "forward", batch.epoch, batch.number))
+        torch.manual_seed(derived_seed(self.run.draw_seed, "forward", batch.epoch, batch.number))
         teacher: Any = None if self.teacher is None else TeacherFeatures(self, self.teacher, batch)
         terms = self.terms(Student(self, batch), teacher, batch)
         assert set(self.active) <= set(terms), f"{self.method} lacks the terms {set(self.active) - set(terms)}"
