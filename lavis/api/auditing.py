@@ -15,7 +15,7 @@ from lavis.api.running import checkpoint_of
 from lavis.audits.audit import Audit
 from lavis.audits.material import Material
 from lavis.audits.models import CLEAN, ORIGINAL, RETRAINED, UNLEARNED, reference_checkpoints
-from lavis.audits.runner import FRESH, run_audit
+from lavis.audits.runner import FRESH, SHARED, run_audit
 from lavis.common import distributed
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.features import PairFeatures
@@ -29,7 +29,17 @@ from lavis.settings.config import Config, load_config
 from lavis.tasks.checkpoints import checkpoint_config, load_model, starting_weights
 
 PAGE, FOLDER = "audit.html", "audit"
-KEPT = ("output_dir", "resume_ckpt_path", "df_size", "df_seed", "seed", "seed_folder", "attention", "num_workers")
+KEPT = (
+    "output_dir",
+    "resume_ckpt_path",
+    "df_size",
+    "df_seed",
+    "seed",
+    "unlearn_seed",
+    "seed_folder",
+    "attention",
+    "num_workers",
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,8 @@ def audit(
     given = {ORIGINAL: original, CLEAN: clean, RETRAINED: retrained}
     setup_logging()
     with folder_lock(folder):
-        content = run_audit(_built(config, checkpoint, given, folder))
+        shared = None if output_dir else Path(config.run.output_dir) / SHARED
+        content = run_audit(_built(config, checkpoint, given, folder, shared))
         write_page(content, folder / PAGE)
     return AuditResult(content, folder)
 
@@ -92,7 +103,9 @@ def _config(checkpoint: Path, chosen: Mapping[str, Any], options: Sequence[str])
         return load_config(path, options)
 
 
-def _built(config: Config, checkpoint: Path, given: Mapping[str, str | Path | None], folder: Path) -> Audit:
+def _built(
+    config: Config, checkpoint: Path, given: Mapping[str, str | Path | None], folder: Path, shared: Path | None
+) -> Audit:
     model_class, run = registry.get_model_class(config.model.arch), config.run
     if model_class.features is not PairFeatures:
         raise ConfigError("audit: the attacks need a model of two towers, such as clip")
@@ -108,7 +121,7 @@ def _built(config: Config, checkpoint: Path, given: Mapping[str, str | Path | No
         get_logger().info("%s: %s", role, path)
     models = {role: load_model(config.model, path, device) for role, path in found.items()}
     material = Material(builder, folder / FRESH, run.audit.control, run.audit.seed)
-    return Audit(models, material, run, device, folder)
+    return Audit(models, material, run, device, folder, shared)
 
 
 def _references(config: Config, family: str, given: Mapping[str, str | Path | None]) -> dict[str, str]:
