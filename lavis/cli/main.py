@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import lavis
 from lavis.cli.arguments import add_data, data_of, forget_of
 from lavis.common import memory, threads
-from lavis.common.cli import USER_ERROR, run_main, show
+from lavis.common.cli import USER_ERROR, Parser, run_main, show
 from lavis.common.cli import parser as config_parser
 from lavis.common.errors import ConfigError, suggest
 
@@ -24,7 +24,7 @@ class Command:
 
 
 def _parser(name: str, about: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"multidelete {name}", description=about, allow_abbrev=False)
+    return Parser(prog=f"multidelete {name}", description=about, allow_abbrev=False)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

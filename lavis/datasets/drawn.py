@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from lavis.common.cli import Parser
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.datasets.builder import PairBuilder
 
@@ -45,7 +46,7 @@ class DrawnBuilder(PairBuilder):
 
 def parser(command: str, about: str, sizes: Sequence[str]) -> argparse.ArgumentParser:
     """The command line of `python -m <command>`."""
-    result = argparse.ArgumentParser(prog=f"python -m {command}", description=about)
+    result = Parser(prog=f"python -m {command}", description=about)
     result.add_argument("--size", choices=tuple(sizes), default="mini")
     result.add_argument("--out", type=Path, help="folder of the data set (default: data/lavis_cache/<name>_<size>)")
     result.add_argument("--df-out", type=Path, help="folder of the forget lists (default: data/Df/<name of --out>)")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lavis.common.cli import Parser
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.common.forget_list import FORGET_SEEDS, draw_pool, list_path, read_forget_list, write_forget_list
 from lavis.common.registry import registry
@@ -67,9 +68,7 @@ def training_images(dataset: str, annotations: Sequence[str]) -> set[str]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m lavis.datasets.forget`."""
-    command = argparse.ArgumentParser(
-        prog="python -m lavis.datasets.forget", description=(__doc__ or "").split("\n")[0]
-    )
+    command = Parser(prog="python -m lavis.datasets.forget", description=(__doc__ or "").split("\n")[0])
     command.add_argument("--dataset", choices=tuple(BUILDERS), required=True)
     command.add_argument("--annotations", nargs="+", default=[], help="training files (default: LAVIS's layout)")
     command.add_argument("--out", type=Path, default=Path("data/Df"), help="folder of all lists")

@@ -6,11 +6,11 @@ One folder contains images/<split>/<file>.jpg and annotations/<split>.json. `pyt
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import ClassVar
 
+from lavis.common.cli import Parser
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.common.registry import registry
 from lavis.datasets.builder import PairBuilder
@@ -34,7 +34,7 @@ class SalmuBuilder(PairBuilder):
 
 def main(argv: Sequence[str]) -> int:
     """Command line of this module. lavis.importing.salmu takes the arguments after `import`."""
-    parser = argparse.ArgumentParser(prog="python -m lavis.datasets.salmu", description="SALMU's files.")
+    parser = Parser(prog="python -m lavis.datasets.salmu", description="SALMU's files.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("import", add_help=False, help="convert parquet shards to images and annotations")
     _, rest = parser.parse_known_args(argv)
