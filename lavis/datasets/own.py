@@ -83,7 +83,8 @@ class OwnPairsBuilder(PairBuilder):
 
     @property
     def data_files(self) -> list[Path]:
-        return [*super().data_files, *(Path(source.path) for source in self.sources)]
+        listed = [Path(name) for name in (self._forget.file, self._forget.table) if name]
+        return [*super().data_files, *(Path(source.path) for source in self.sources), *listed]
 
     @cached_property
     def table(self) -> Table:

@@ -27,6 +27,7 @@ from lavis.evaluation.inputs import weights_problem
 from lavis.evaluation.measure import all_metrics, measure, remove_files, selected, values_of
 from lavis.hub.preparing import builder_of
 from lavis.hub.recipe import Recipe
+from lavis.images.fingerprint import file_digests
 from lavis.models.base import BaseModel
 from lavis.runners.captions import CaptionLimit
 from lavis.runners.epoch import EpochRunner
@@ -229,6 +230,7 @@ class BaseTask:
         validate = (
             (lambda epoch: self.validation(gathered(trainer.model, self._untrained))) if self.run.valid_splits else None
         )
+        trainer.files = file_digests(self.builder.data_files)
         runner_class: type[EpochRunner] = registry.get_runner_class(trainer.runner or self.run.runner)
         runner = runner_class(trainer, feed, self.folder, self.config.to_dict(df_size=self.df_size), validate)
         runner.train()

@@ -160,6 +160,7 @@ class BaseTrainer:
         self.params = self.params_of(run)
         self.weights = self._weights(method, run.weights)
         self.teacher: Teacher | None = None
+        self.files: dict[str, str] = {}  # the data's files -> digest; set by the task
         self.sources: dict[str, str] = {}  # what it reads besides its batches -> digest; set by the task
         if not self.trains_scale:
             for parameter in model.scale_parameters():
