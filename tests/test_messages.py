@@ -107,7 +107,9 @@ def test_what_is_not_utf8_is_refused_by_every_option(command: str, option: str) 
     main, words = MAINS[command]
     if option != "--help":
         message = refusal(main, [*words, option, "q\udcff"])
-        assert f"{option}: 'q\\udcff' is not UTF-8 (character 2 is U+DCFF, the byte 0xFF of another encoding)" in message
+        assert (
+            f"{option}: 'q\\udcff' is not UTF-8 (character 2 is U+DCFF, the byte 0xFF of another encoding)" in message
+        )
         assert f"{option}: '{option}=q\\udcff' is not UTF-8" in refusal(main, [*words, f"{option}=q\udcff"])
 
 
