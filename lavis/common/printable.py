@@ -9,7 +9,7 @@ import re
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _LONGEST = 255  # characters of a value that is quoted whole; no file name has more
-_KEPT = 80  # of a longer one
+_KEPT, _END = 80, 30  # of a longer one; at the end of a path is the name of its file
 _WHOLE = 4000  # characters of a message
 # A value in a message: in quotes, where the quotes are no apostrophes, or without a space.
 _LONG = re.compile(
@@ -23,7 +23,7 @@ def printable(text: str) -> str:
 
 
 def brief(message: str) -> str:
-    """The message with every value of more than 255 characters cut after 80, followed by its length.
+    """The message with every value of more than 255 characters cut to its first 80 and last 30, and its length.
 
     What is still longer than 4,000 characters keeps its beginning and its end, where the advice is.
     """
@@ -32,5 +32,5 @@ def brief(message: str) -> str:
 
 
 def _cut(value: str) -> str:
-    quote = value[0] if value[0] == value[-1] and value[0] in "'\"" else ""
-    return f"{value[:_KEPT]}…{quote} ({len(value) - 2 * len(quote):,} characters)"
+    quotes = 2 if value[0] == value[-1] and value[0] in "'\"" else 0
+    return f"{value[:_KEPT]}…{value[-_END:]} ({len(value) - quotes:,} characters)"

@@ -26,6 +26,7 @@ TRANSFORMERS_WEIGHTS = (
     "pytorch_model.bin",
     f"pytorch_model.bin{INDEX}",
 )
+ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 WEIGHTS = (*OPEN_CLIP_WEIGHTS, BEST, *TRANSFORMERS_WEIGHTS)
 
 
@@ -111,9 +112,11 @@ def weights_file(place: Place) -> Path:
 
 def _refuse_others(place: Place, names: Iterable[str]) -> None:
     """Raise DataError or MissingFile for a folder, or a link to nowhere, that is called as a file should be."""
-    for path in (place.path / name for name in names) if isinstance(place, Folder) else ():
-        if os.path.lexists(path):
-            check_file(path, "weights")
+    if isinstance(place, Folder):
+        itself = [place.path] if place.path.suffix in ENDINGS else []
+        for path in (*itself, *(place.path / name for name in names)):
+            if os.path.lexists(path):
+                check_file(path, "weights")
 
 
 def resolve_weights(source: str, model_type: str) -> Path:
@@ -125,7 +128,7 @@ def resolve_weights(source: str, model_type: str) -> Path:
     if path.is_file():
         return path
     if path.suffix or "/" in source:
-        raise MissingFile(f"checkpoint {source} does not exist")
+        check_file(path, "checkpoint")  # raises an error that says how it is no file
     return _from_tag(source, model_type)
 
 

@@ -26,6 +26,7 @@ READERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "audit, results": (lavis.audit, RESULTS),
     "evaluate": (lavis.evaluate, BEST),
     "weights": (lambda path: resolve_weights(str(path), ""), BEST),
+    "weights, itself": (lambda path: resolve_weights(str(path / BEST), ""), BEST),
     "open_clip": (lambda path: resolve_weights(str(path), ""), OPEN_CLIP_WEIGHTS[0]),
     "export": (lambda path: lavis.export(path, path / "out"), BEST),
 }
