@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,9 +19,14 @@ def use_project_environment() -> None:
         os.execv(str(python), [str(python), str(Path(__file__).resolve()), *sys.argv[1:]])  # noqa: S606
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    from lavis.sweeps.cli import main as sweep
+
+    return sweep(argv)
+
+
 if __name__ == "__main__":
     use_project_environment()
     from lavis.common.cli import run_main
-    from lavis.sweeps.cli import main
 
     run_main(main)

@@ -15,6 +15,7 @@ late; how far a command has come when the signal reaches it does not.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -44,7 +45,7 @@ MOST_DRAWS = 4  # for each signal that is asked for
 EARLIER = 0.8  # the longest delay after an aim, for each signal that came too late there
 PATIENCE = 60.0  # seconds
 OPTIONS = ("run.max_epoch=4", "run.save_freq_steps=2", "run.num_workers=2", "run.accum_grad_iters=1")
-Aim = Callable[[Path, Started], object]
+Aim = Callable[[Path, Started, int], object]  # (folder, process, its start in ns) -> whether the moment has come
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,16 @@ def children(process: Started) -> list[str]:
 
 
 def exists(*patterns: str) -> Aim:
-    """The moment at which a file with such a name is in the folder, whole or being written."""
-    return lambda folder, process: any(next(folder.rglob(pattern), None) for pattern in patterns)
+    """The moment at which the command has begun to write a file with such a name in the folder."""
+
+    def newest(folder: Path) -> int:
+        times = [0]
+        for path in (path for pattern in patterns for path in folder.rglob(pattern)):
+            with contextlib.suppress(FileNotFoundError):
+                times.append(path.stat().st_mtime_ns)
+        return max(times)
+
+    return lambda folder, process, began: newest(folder) > began
 
 
 def kinds(world: SmallWorld, folder: Path) -> list[Kind]:
@@ -128,7 +137,7 @@ def kinds(world: SmallWorld, folder: Path) -> list[Kind]:
         return [sys.executable, "-m", "lavis.datasets.salmu", *words]
 
     moments: dict[str, Aim] = {
-        "workers start": lambda place, process: children(process),
+        "workers start": lambda place, process, began: children(process),
         "a checkpoint is written": exists(".checkpoint_*.tmp"),
         "a cache is written": exists(".teacher-*.tmp", "teacher-*.safetensors"),
         "training has ended": exists("checkpoint_3.pth"),
@@ -183,10 +192,11 @@ def attack(kind: Kind, place: Path, draw: random.Random, late: Counter[tuple[str
     number, group = draw.choice(SIGNALS), draw.random() < 0.5
     delay = draw.random() * (kind.seconds if aim == "any moment" else 0.05) * EARLIER ** late[kind.name, aim]
     fresh = kind.name != "run" or draw.random() < 0.3
-    process = start(kind.words(place), fresh=fresh, new_session=True)
+    words, began = kind.words(place), time.time_ns()
+    process = start(words, fresh=fresh, new_session=True)
     deadline = time.monotonic() + PATIENCE
     if aim != "any moment":
-        while process.poll() is None and not kind.aims[aim](place, process) and time.monotonic() < deadline:
+        while process.poll() is None and not kind.aims[aim](place, process, began) and time.monotonic() < deadline:
             time.sleep(0.0005)
     time.sleep(delay)
     if process.poll() is None:

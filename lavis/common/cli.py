@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import errno
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -15,6 +17,7 @@ from lavis.common.home import at_home
 from lavis.common.printable import brief, printable
 
 USER_ERROR = 2
+AGAIN = 0.02  # seconds until a ctrl-C that was lost is sent again
 DISK_ERRORS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
@@ -83,6 +86,7 @@ def show(text: str) -> None:
 def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
     """Run a main function. A user error ends in one message and exit code 2; LAVIS_DEBUG=1 shows the traceback."""
     sys.argv[1:] = map(at_home, sys.argv[1:])
+    sys.unraisablehook = _not_lost
     try:
         code = main(None)
     except KeyboardInterrupt:
@@ -105,6 +109,16 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
 
         leave(code or 0)
     raise SystemExit(code or 0)
+
+
+def _not_lost(lost: Any) -> None:
+    """Send a ctrl-C again that came while Python ran a callback, which cannot raise it (imports run many of those)."""
+    if lost.exc_type is KeyboardInterrupt:
+        again = threading.Timer(AGAIN, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _message(error: Exception) -> str | None:

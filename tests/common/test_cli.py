@@ -51,3 +51,29 @@ def test_a_launched_process_does_not_finalise_the_interpreter(env, output):
     """Threads of its process group may still be running."""
     done = run([sys.executable, "-c", ENDING, "7"], env=env, fresh=True)
     assert (done.returncode, done.stderr) == (7, output)
+
+
+LOSES = """
+import os, signal, time, weakref
+from lavis.common.cli import run_main
+
+class Thing: pass
+
+def callback(_):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)  # the interrupt is raised in here, where Python cannot pass it on
+
+def main(argv):
+    thing = Thing()
+    reference = weakref.ref(thing, callback)
+    del thing
+    time.sleep(15)
+    return 0
+
+run_main(main)
+"""
+
+
+def test_a_ctrl_c_that_python_loses_in_a_callback_ends_the_command_all_the_same():
+    done = run([sys.executable, "-c", LOSES], fresh=True)
+    assert done.returncode == 130 and "Traceback" not in done.stderr
