@@ -38,5 +38,5 @@ def run_audit(audit: Audit, progress: Callable[[str], None] = log.info) -> dict[
         progress(f"{place}/{count} {name}: {time.monotonic() - began:.0f} s (estimate {seconds[name]:.0f} s)")
     result = summarised(audit, found)
     if audit.folder is not None:
-        write_json(audit.folder / FILE, result)
+        write_json(audit.folder / FILE, result, keep_former=True)
     return result

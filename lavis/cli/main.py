@@ -149,7 +149,7 @@ def audit(words: Sequence[str]) -> int:
         options=args.options,
     )
     show(str(result))
-    return 0
+    return 0 if result.found else USER_ERROR
 
 
 def export(words: Sequence[str]) -> int:

@@ -7,19 +7,22 @@ linked into another folder: `output/references/<backbone>/<task>/df-<size>-<df_s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lavis.common.checkpoint import BEST
-from lavis.common.files import file_digest, replacing
+from lavis.common.files import file_digest, replacing, set_aside
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
 from lavis.sweeps.jobs import RESULTS, Job, read_results
 from lavis.sweeps.plan import Setting, command, log_path, seed_options
 from lavis.sweeps.references import published, reference_config, reference_folder
 from lavis.sweeps.schema import SweepConfig
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class ReferenceResult:
     metrics: tuple[str, ...] = ()  # kinds of metrics (run.metrics) that the results should have
 
     def prepare(self, model_type: str) -> None:
-        """Link the checkpoint; delete results that are of other weights or lack metrics. Raises MissingFile."""
+        """Link the checkpoint; set results aside that are of other weights or lack metrics. Raises MissingFile."""
         from lavis.hub.places import resolve_weights
 
         target = resolve_weights(self.source, model_type).resolve()
@@ -46,7 +49,7 @@ class ReferenceResult:
         changed = self._changed(target)
         results = self.folder / RESULTS
         if results.exists() and (changed or not _measures(read_results(self.folder), self.metrics)):
-            results.unlink()
+            log.warning("%s is evaluated again; the former results are kept as %s", self.name, set_aside(results).name)
 
     def _changed(self, weights: Path) -> bool:
         """Whether the weights differ from those at the last call, by content: a copy may have kept its old time."""

@@ -49,6 +49,10 @@ def search(sweep: SweepConfig, pool: Callable[[], Pool], dry_run: bool = False, 
             return code
         problems = [f"{r.job.name} failed: {' '.join(r.tail[-1:])}" for r in results if r.status == "failed"]
     points = candidates(cells, start, aim)
+    if not (points or code):
+        raise MissingFile(
+            f"{sweep.source}: no point of the grid has results; run: python bash/run.py --search {sweep.source}"
+        )
     problems += [f"{cell.job.name}: {doubt}" for cell in cells if cell.job.finished and (doubt := cell.job.doubt())]
     choose(points, rule)
     write_search(Path(rule.out), sweep, rule, {"compromised": start, rule.target: aim}, points, problems)
