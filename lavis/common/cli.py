@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from lavis.common.arguments import COUNT, SHARE
 from lavis.common.errors import ConfigError, SharedFault, UserFault, dead_worker
 from lavis.common.files import encodable, odd_character
 from lavis.common.home import at_home
@@ -69,8 +70,8 @@ def unlearn_parser() -> argparse.ArgumentParser:
     result.add_argument("--unlearn_method", required=True, help="registered trainer: vlul, erase, delete, …")
     result.add_argument("--backbone", required=True, help="family of the model: clip, albef, blip")
     result.add_argument("--task", required=True, help="task of the configuration: salmu_retrieval, …")
-    result.add_argument("--df_size", type=int, help="how many images of the forget list are forgotten (default: all)")
-    result.add_argument("--alpha", type=float, help="mixing factor of methods that have one (default: 0.5)")
+    result.add_argument("--df_size", type=COUNT, help="how many images of the forget list are forgotten (default: all)")
+    result.add_argument("--alpha", type=SHARE, help="mixing factor of methods that have one (default: 0.5)")
     return result
 
 
