@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from lavis.common.arguments import COUNT, SHARE
-from lavis.common.errors import ConfigError, SharedFault, UserFault, dead_worker
+from lavis.common.errors import DISK_ERRORS, ConfigError, SharedFault, UserFault, dead_worker
 from lavis.common.files import encodable, odd_character
 from lavis.common.home import at_home
 from lavis.common.printable import brief, printable
 
 USER_ERROR = 2
-DISK_ERRORS = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some of your quota",
-    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
-    errno.EIO: "check the disk, which does not respond",
-    errno.EROFS: "choose a folder on a disk that is not read-only",
-    errno.EACCES: "choose a folder that you may read and write",
-    errno.ENAMETOOLONG: "shorten the path",
-    errno.ELOOP: "remove the link that leads back to itself",
-    errno.EEXIST: "choose a path that is no file and no dangling link",
-    errno.EISDIR: "remove the folder that lies in a file's place",
-    errno.ENOTDIR: "choose a path that does not lead through a file",
-    errno.EMFILE: "allow more open files (ulimit -n)",
-}
 
 
 class Parser(argparse.ArgumentParser):
@@ -93,7 +78,7 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
             raise
         code = end.code
     except Exception as error:
-        message = _message(error)
+        message = message_of(error)
         if message is None or os.environ.get("LAVIS_DEBUG") == "1":
             raise
         if not isinstance(error, SharedFault):
@@ -108,7 +93,7 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
     raise SystemExit(code or 0)
 
 
-def _message(error: Exception) -> str | None:
+def message_of(error: Exception) -> str | None:
     """The message for an error that is not a bug; None for others."""
     lost = dead_worker(error)
     if lost is not None:
