@@ -75,8 +75,7 @@ class BaseTask:
         self.start: str | None = None
         self.data: dict[str, Any] = {}
         self.captions: CaptionLimit | None = None
-        self.near_twins: list[str] = []
-        self.kept: list[str] = []
+        self.near_twins, self.kept = list[str](), list[str]()
         self.measured = [*self.always, *config.run.metrics]
 
     @classmethod
@@ -260,8 +259,7 @@ class BaseTask:
     ) -> RunResult:
         began = time.monotonic()
         metrics: dict[str, float] = {}
-        self.problem = weights_problem(model)
-        digest = weights_digest(model.checkpoint_state())
+        self.problem, digest = weights_problem(model), weights_digest(model.checkpoint_state())
         context: Context | None = None
         if self.run.evaluate_after or self.run.checkpoint:
             self.label = self.label or checkpoint_label(checkpoint)
