@@ -47,7 +47,6 @@ def _dropped(path: Path) -> None:
 WRITERS: dict[str, tuple[str, Writer]] = {
     "text": ("a.txt", lambda path: write_text(path, "whole")),
     "JSON": ("a.json", lambda path: write_json(path, {"a": 1})),
-    "JSON that keeps the former": ("a.json", lambda path: write_json(path, {"a": 1}, keep_former=True)),
     "results": (FILE_NAME, lambda path: write_results(path, RESULTS)),
     "forget list": ("image-42.txt", lambda path: write_forget_list(path, ["a.jpg"])),
     "checkpoint": ("checkpoint_0.pth", lambda path: save_checkpoint(path, {"model": {}})),

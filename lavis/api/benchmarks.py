@@ -14,6 +14,7 @@ from lavis.api.running import Result, evaluated
 from lavis.common.errors import ConfigError, UserFault, suggest
 from lavis.common.files import write_json, write_text
 from lavis.common.home import home_path
+from lavis.common.keeping import keep_unlike
 from lavis.common.logger import get_logger
 from lavis.common.registry import registry
 from lavis.evaluation.measure import headline
@@ -58,7 +59,9 @@ class Benchmarks:
     def write(self) -> None:
         """Write the table as CSV and JSON."""
         write_text(self.folder / f"{TABLE}.csv", self.frame().to_csv(index=False))
-        write_json(self.folder / f"{TABLE}.json", {"rows": self.rows, "problems": self.problems}, keep_former=True)
+        path, content = self.folder / f"{TABLE}.json", {"rows": self.rows, "problems": self.problems}
+        keep_unlike(path, content)
+        write_json(path, content)
 
 
 def compare(

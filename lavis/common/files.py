@@ -101,17 +101,10 @@ def write_text(path: Path, text: str, *, sync: bool = False) -> None:
     write_bytes(path, text.encode("utf-8", errors="replace"), sync=sync)
 
 
-def write_json(
-    path: Path, content: Any, *, sync: bool = False, indent: int | None = 1, keep_former: bool = False
-) -> None:
-    """Write strict JSON atomically: numbers that are not finite become null.
-
-    keep_former: a former file of other content stays, under another name that a warning gives.
-    """
-    text = json.dumps(plain(content), ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
-    if keep_former and path.is_file() and path.read_bytes() != text.encode("utf-8", errors="replace"):
-        log.warning("the former %s is kept as %s", path, set_aside(path).name)
-    write_text(path, text, sync=sync)
+def write_json(path: Path, content: Any, *, sync: bool = False, indent: int | None = 1) -> None:
+    """Write strict JSON atomically: numbers that are not finite become null."""
+    text = json.dumps(plain(content), ensure_ascii=False, indent=indent, allow_nan=False)
+    write_text(path, text + "\n", sync=sync)
 
 
 def plain(node: Any, unusable: Any = None) -> Any:
@@ -229,17 +222,6 @@ def not_utf8(path: object, error: UnicodeDecodeError, what: str = "") -> DataErr
     """The error for text in another encoding."""
     name = f"{what} {path}".strip()
     return DataError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8")
-
-
-def set_aside(path: Path, key: str = "") -> Path:
-    """Rename a file so that a new one does not replace it: results.json becomes results.<key>.json.
-
-    key: "": a digest of its content, so that the same content is kept once.
-    """
-    key = key or file_digest(path)[:16]
-    kept = path.with_name(f"{path.stem}.{key}{path.suffix}")
-    path.replace(kept)
-    return kept
 
 
 def remove_leftovers(folder: Path) -> None:

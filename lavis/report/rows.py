@@ -109,7 +109,7 @@ def _records(path: Path, problems: list[str]) -> list[dict[str, Any]]:
         return []
     bad += [f"{path}: line {number} is not a JSON object" for number, line in lines if not isinstance(line, dict)]
     if bad:
-        problems.append(f"{path}: {len(bad)} lines cannot be read and are left out, the first: {bad[0]}")
+        problems.append(f"lines of a log that cannot be read are left out: {len(bad)}, the first: {bad[0]}")
     return [line for _, line in lines if isinstance(line, dict)]
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from lavis.common.checkpoint import BEST
 from lavis.common.errors import DataError, MissingFile
-from lavis.common.files import SMALL, file_digest, read_text, replacing, set_aside, write_text
+from lavis.common.files import SMALL, file_digest, read_text, replacing, write_text
+from lavis.common.keeping import set_aside
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
 from lavis.sweeps.jobs import RESULTS, Job, read_results

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import DataError, first_few
-from lavis.common.files import file_digest, key_of, set_aside
+from lavis.common.files import file_digest, key_of
+from lavis.common.keeping import set_aside
 from lavis.common.results import EVALUATIONS, FILE_NAME, read_results, write_results
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
