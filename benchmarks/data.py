@@ -24,6 +24,7 @@ import torch  # noqa: E402
 
 from benchmarks.common import alternate, child, finish, peak_mib, say, spread, where  # noqa: E402
 from benchmarks.world import write_world  # noqa: E402
+from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.datasets.annotations import read_annotations  # noqa: E402
 from lavis.datasets.pairs import PairDataset  # noqa: E402
 from lavis.images.pixel_cache import Caching  # noqa: E402
@@ -100,8 +101,8 @@ def summary(runs: list[dict[str, Any]], images: int) -> dict[str, Any]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=1024)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--images", type=COUNT, default=1024)
+    parser.add_argument("--repeats", type=COUNT, default=3)
     parser.add_argument("--out", help="JSON file to write")
     parser.add_argument("--child", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", default="", help=argparse.SUPPRESS)

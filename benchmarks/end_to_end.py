@@ -34,6 +34,7 @@ from torchvision import transforms  # noqa: E402
 from benchmarks import unlearn_step  # noqa: E402
 from benchmarks.common import alternate, child, finish, say, spread, where  # noqa: E402
 from benchmarks.world import options, save_original, write_world  # noqa: E402
+from lavis.common.arguments import COUNT  # noqa: E402
 
 WAYS = ("plain", "ours", "ours-bf16")
 HALF = 16
@@ -155,9 +156,9 @@ def _child(args: argparse.Namespace, folder: str, way: str) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ViT-B-32")
-    parser.add_argument("--rows", type=int, default=64, help="pairs of Df, of Dr and of test; a multiple of 16")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rows", type=COUNT, default=64, help="pairs of Df, of Dr and of test; a multiple of 16")
+    parser.add_argument("--epochs", type=COUNT, default=3)
+    parser.add_argument("--repeats", type=COUNT, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", help="JSON file to write")
     parser.add_argument("--child", choices=WAYS, help=argparse.SUPPRESS)

@@ -27,6 +27,7 @@ import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 
 from benchmarks.common import finish, say, wait, where  # noqa: E402
+from lavis.common.arguments import COUNT  # noqa: E402
 
 SIZES = (2**10, 2**20, 2**26)  # numbers in a reduced tensor: 4 KiB to 256 MiB
 TIMES = 20
@@ -106,7 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("tests", "nccl"))
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--processes", type=int, default=6, help="of pytest")
+    parser.add_argument("--processes", type=COUNT, default=6, help="of pytest")
     parser.add_argument("--tiny", action="store_true", help="accepted for benchmarks/gpu.sh; changes nothing here")
     parser.add_argument("--out", help="JSON file to write")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)

@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import drawn, unlearn_step  # noqa: E402
 from benchmarks.common import finish, store, wait, where  # noqa: E402
 from benchmarks.world import options, save_original, write_world  # noqa: E402
+from lavis.common.arguments import COUNT, SECONDS  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
 from lavis.runners.feed import Feed  # noqa: E402
 from lavis.settings.config import load_config  # noqa: E402
@@ -131,11 +132,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, required=True, help="where the data is drawn")
     parser.add_argument("--draw", action="store_true", help="draw the data and measure nothing")
     parser.add_argument("--model", default="ViT-B-16")
-    parser.add_argument("--rows", type=int, default=30468, help="pairs of Df, and of Dr")
-    parser.add_argument("--distinct", type=int, default=1024, help="drawings of each")
-    parser.add_argument("--test", type=int, default=1024, help="pairs of the test split")
-    parser.add_argument("--steps", type=int, default=200, help="of the shipped configuration")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement of the feed")
+    parser.add_argument("--rows", type=COUNT, default=30468, help="pairs of Df, and of Dr")
+    parser.add_argument("--distinct", type=COUNT, default=1024, help="drawings of each")
+    parser.add_argument("--test", type=COUNT, default=1024, help="pairs of the test split")
+    parser.add_argument("--steps", type=COUNT, default=200, help="of the shipped configuration")
+    parser.add_argument("--seconds", type=SECONDS, default=4.0, help="of each measurement of the feed")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a model of one layer and few images, for a proof")
     parser.add_argument("--out", help="JSON file to write")

@@ -40,6 +40,7 @@ from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
 from benchmarks import drawn, unlearn_step  # noqa: E402
 from benchmarks.common import finish, peak_mib, peak_of, reset_peak, say, store, wait, where  # noqa: E402
+from lavis.common.arguments import COUNT, SECONDS  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
 from lavis.runners.loop import TrainingLoop  # noqa: E402
 from lavis.settings.config import load_config  # noqa: E402
@@ -282,9 +283,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("sizes", "methods", "ways"), default="sizes")
     parser.add_argument("--model", default="ViT-B-16")
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="pairs of Df, and of Dr, in a step")
+    parser.add_argument("--sizes", type=COUNT, nargs="+", default=list(SIZES), help="pairs of Df, and of Dr, in a step")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS, help="of the part of that name")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, about")
+    parser.add_argument("--seconds", type=SECONDS, default=1.0, help="of each measurement, about")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a model of one layer and small batches, for a proof")
     parser.add_argument("--out", help="JSON file to write")

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.common import alternate, child, finish, peak_mib, say, where  # noqa: E402
+from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.evaluation.membership import mia_auc, pair_scores  # noqa: E402
 from lavis.evaluation.retrieval import recall_summary, retrieval_metrics_from_features  # noqa: E402
 
@@ -167,10 +168,10 @@ def _medians(runs: list[dict], base: float) -> dict:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=30468, help="images, and texts (default: SALMU's forget split)")
-    parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--scaling", type=int, nargs="+", metavar="N", help="time ours at these n instead")
+    parser.add_argument("--n", type=COUNT, default=30468, help="images, and texts (default: SALMU's forget split)")
+    parser.add_argument("--dim", type=COUNT, default=512)
+    parser.add_argument("--repeats", type=COUNT, default=3)
+    parser.add_argument("--scaling", type=COUNT, nargs="+", metavar="N", help="time ours at these n instead")
     parser.add_argument("--out", help="JSON file to write")
     parser.add_argument("--child", choices=KINDS, help=argparse.SUPPRESS)
     return parser.parse_args()

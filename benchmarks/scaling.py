@@ -35,11 +35,13 @@ from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.common import finish, say, where  # noqa: E402
+from lavis.common.arguments import COUNT, decimal  # noqa: E402
 from lavis.datasets.annotations import Entry  # noqa: E402
 from lavis.towers.attention import compute_first_token, pack_attention  # noqa: E402
 
 MODELS = ("ViT-B-16", "ViT-L-14", "ViT-H-14", "ViT-bigG-14")
 DEVICES = (1, 8, 64, 512)
+RATE = decimal(1.0, 1e18)
 BYTES = 4  # of a weight, a gradient, and each of AdamW's two states
 
 
@@ -195,17 +197,15 @@ def _median(work: Any, repeats: int) -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=list(MODELS), help="open_clip's names")
-    parser.add_argument("--devices", nargs="+", type=int, default=list(DEVICES))
-    parser.add_argument("--pairs", type=int, default=32, help="pairs of a device in a step, half of them of Df")
-    parser.add_argument("--tokens", type=int, default=32, help="positions of the longest caption of a batch")
-    parser.add_argument("--forget", type=int, default=30468, help="pairs of Df")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument(
-        "--flops-per-second", type=float, default=4e14, help="of one device (an assumption: measure it)"
-    )
-    parser.add_argument("--link", type=float, default=4e10, help="bytes per second out of one device (an assumption)")
+    parser.add_argument("--devices", nargs="+", type=COUNT, default=list(DEVICES))
+    parser.add_argument("--pairs", type=COUNT, default=32, help="pairs of a device in a step, half of them of Df")
+    parser.add_argument("--tokens", type=COUNT, default=32, help="positions of the longest caption of a batch")
+    parser.add_argument("--forget", type=COUNT, default=30468, help="pairs of Df")
+    parser.add_argument("--epochs", type=COUNT, default=10)
+    parser.add_argument("--flops-per-second", type=RATE, default=4e14, help="of one device (an assumption: measure it)")
+    parser.add_argument("--link", type=RATE, default=4e10, help="bytes per second out of one device (an assumption)")
     parser.add_argument("--check", action="store_true", help="hold the model against real processes on this machine")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=COUNT, default=3)
     parser.add_argument("--out", help="JSON file to write")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

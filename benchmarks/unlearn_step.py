@@ -33,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.common import alternate, child, finish, peak_of, reset_peak, say, spread, wait, where  # noqa: E402
 from benchmarks.world import options, save_original, write_world  # noqa: E402
+from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.common.memory import own_large_blocks  # noqa: E402
 from lavis.towers.attention import FirstTokenBlock, SelfAttention  # noqa: E402
 from lavis.towers.recompute import RecomputedMlp  # noqa: E402
@@ -276,10 +277,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=[*WAYS, *TRIED], help="the first is the base")
     parser.add_argument("--model", default="ViT-B-16")
-    parser.add_argument("--half", type=int, default=16, help="pairs of Df, and of Dr, in a step")
-    parser.add_argument("--rows", type=int, default=64, help="images drawn for Df, and for Dr")
-    parser.add_argument("--steps", type=int, default=2, help="timed steps of a process, after one that is not")
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--half", type=COUNT, default=16, help="pairs of Df, and of Dr, in a step")
+    parser.add_argument("--rows", type=COUNT, default=64, help="images drawn for Df, and for Dr")
+    parser.add_argument("--steps", type=COUNT, default=2, help="timed steps of a process, after one that is not")
+    parser.add_argument("--repeats", type=COUNT, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--flops", action="store_true", help="count the operations of one step instead of timing it")
     parser.add_argument("--out", help="JSON file to write")

@@ -33,6 +33,7 @@ from typing import Any
 import torch
 import yaml
 
+from lavis.common.arguments import COUNT, SEED
 from lavis.common.checkpoint import load_checkpoint
 from tests.importing.salmu_source import Importer
 from tests.processes import ROOT, Started, run, start
@@ -273,8 +274,8 @@ def disturb(signals: int, seed: int, folder: Path) -> Log:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--signals", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--signals", type=COUNT, default=200)
+    parser.add_argument("--seed", type=SEED, default=0)
     parser.add_argument("--out", type=Path, help="JSON file with every signal")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lavis.common.checkpoint import load_checkpoint, save_checkpoint, save_tensors
-from lavis.common.cli import _message
+from lavis.common.cli import message_of
 from lavis.common.errors import CheckpointError
 from lavis.common.files import write_json
 from lavis.embedding.feature_store import FeatureStore, key_of
@@ -46,7 +46,7 @@ def test_a_feature_cache_is_a_warning(full_disk, caplog):
 def test_the_error_of_safetensors_is_the_systems(full_disk):
     with pytest.raises(OSError, match="No space left") as caught:
         save_tensors(full_disk / "a.safetensors", {"x": torch.ones(9999)}, {})
-    assert "free some space" in (_message(caught.value) or "")
+    assert "free some space" in (message_of(caught.value) or "")
 
 
 def test_a_limit_on_the_size_of_files_is_a_warning_too(tmp_path, caplog):
@@ -105,7 +105,7 @@ def test_a_run_on_a_full_disk_is_one_message_and_goes_on_when_there_is_room(worl
 def test_a_report_names_its_path_and_leaves_no_folder(full_disk):
     with pytest.raises(OSError, match="No space left on device: .*/new/report/results.json'") as caught:
         write_report(Report(rows("vlul")), full_disk / "new" / "report")
-    assert "free some space" in (_message(caught.value) or "")
+    assert "free some space" in (message_of(caught.value) or "")
     assert [path.name for path in full_disk.iterdir()] == ["filler"]
 
 

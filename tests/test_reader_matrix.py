@@ -6,120 +6,16 @@ A cell may also be good: Windows line ends and a byte order mark must give the s
 from __future__ import annotations
 
 import codecs
-import io
-import json
 import os
 import re
-import tarfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pyarrow
-import pyarrow.parquet
 import pytest
-import torch
-from safetensors.torch import save
 
-from lavis.common.checkpoint import load_checkpoint, load_file, weights_of
 from lavis.common.errors import UserFault
 from lavis.common.files import LARGEST
-from lavis.common.forget_list import read_forget_list
-from lavis.common.results import read_results
-from lavis.datasets.annotations import read_annotations
-from lavis.datasets.condition import Forget
-from lavis.datasets.metadata import read_fragile, read_identities
-from lavis.hub.open_clip_form import from_json
-from lavis.hub.places import listed_in
-from lavis.images.tars import members
-from lavis.importing.salmu_metadata import FRAGILE, IDENTITIES
-from lavis.settings.config import load_config
-from lavis.sweeps.schema import load_sweep
-from lavis.tables.readers import read_rows
-from lavis.tables.sources import find_sources
 from tests.hostile import HOSTILE
-from tests.small import ARCH
-
-ROWS = [{"image": f"{i}.jpg", "caption": f"image number {i}"} for i in range(3)]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A reader, the name of its file, a good content, and what of it is text or JSON."""
-
-    read: Callable[[Path], Any]
-    name: str
-    good: bytes
-    text: bool = True
-    json: bool = False
-
-
-def _table(path: Path) -> list[dict[str, Any]]:
-    return [row.cells for source in find_sources([str(path)], "datasets.pairs.source") for row in read_rows(source)]
-
-
-def _forget_table(path: Path) -> list[str]:
-    return Forget({}, "", str(path), "")._from_table()
-
-
-def _torch(content: Any) -> bytes:
-    stream = io.BytesIO()
-    torch.save(content, stream)
-    return stream.getvalue()
-
-
-def _tar() -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, data in (("a.jpg", b"x" * 700), ("a.json", b'{"caption": "an image"}')):
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return stream.getvalue()
-
-
-def _parquet() -> bytes:
-    stream = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), stream)
-    return stream.getvalue()
-
-
-def _dumped(content: Any) -> bytes:
-    return json.dumps(content, indent=1).encode()
-
-
-WEIGHTS = {"a": torch.ones(300)}
-RESULTS = {
-    **{"schema": 1, "name": "vlul", "method": None, "backbone": "clip", "task": "t", "df_size": 1, "df_seed": 1},
-    **{"seed": 1, "metrics": {}, "counts": {}, "checkpoint": None, "commit": None, "command": [], "seconds": {}},
-    **{"config": {}, "finished": True},
-}
-CONFIG = Path("configs/clip/retrieval_salmu_tiny.yaml").read_bytes()
-SWEEP = Path("configs/sweep/salmu_mini.yaml").read_bytes()
-READERS = {
-    "configuration": Reader(load_config, "c.yaml", CONFIG),
-    "sweep": Reader(load_sweep, "s.yaml", SWEEP),
-    "annotations": Reader(read_annotations, "train.json", _dumped(ROWS), json=True),
-    "annotations in a tar": Reader(read_annotations, "train.tar", _tar(), text=False),
-    "forget list": Reader(read_forget_list, "image-42.txt", b"a.jpg\nb.jpg\n"),
-    "identities": Reader(lambda p: read_identities(p.parent), IDENTITIES, _dumped({"7": {"name": "A"}}), json=True),
-    "fragile set": Reader(lambda path: read_fragile(path.parent), FRAGILE, _dumped(["a.jpg"]), json=True),
-    "csv": Reader(_table, "t.csv", b"image,caption\na.jpg,one\nb.jpg,two\n"),
-    "tsv": Reader(_table, "t.tsv", b"image\tcaption\na.jpg\tone\n"),
-    "json table": Reader(_table, "t.json", _dumped(ROWS), json=True),
-    "jsonl": Reader(_table, "t.jsonl", b"\n".join(json.dumps(row).encode() for row in ROWS), json=True),
-    "parquet": Reader(_table, "t.parquet", _parquet(), text=False),
-    "tar table": Reader(_table, "t.tar", _tar(), text=False),
-    "shard": Reader(lambda path: [member.name for member in members(path)], "x.tar", _tar(), text=False),
-    "forget table": Reader(_forget_table, "people.csv", b"image,caption\na.jpg,one\n"),
-    "checkpoint": Reader(load_checkpoint, "c.pth", _torch({"model": WEIGHTS, "position": {}}), text=False),
-    "weights": Reader(lambda p: weights_of(load_file(p), p), "w.bin", _torch(WEIGHTS), text=False),
-    "safetensors": Reader(load_file, "w.safetensors", save(WEIGHTS), text=False),
-    "index of weights": Reader(listed_in, "i.json", _dumped({"weight_map": {"a": "b.bin"}}), json=True),
-    "results": Reader(read_results, "results.json", _dumped(RESULTS), json=True),
-    "architecture": Reader(from_json, "arch.json", _dumped(ARCH), json=True),
-}
+from tests.readers import READERS, Reader, read_forget_table, read_table
 
 
 def _missing(path: Path, reader: Reader) -> None:
@@ -174,8 +70,18 @@ REASONS = {
 }
 TEXT = [name for name, reader in READERS.items() if reader.text]
 JSON = [name for name, reader in READERS.items() if reader.json]
-BOUNDED = [name for name in TEXT if name not in ("csv", "tsv", "jsonl", "forget table")]  # these are read by row
-MAY_BE_WHOLE = ("forget list", "configuration", "sweep", "csv", "tsv", "forget table")  # no end marks these formats
+BOUNDED = [name for name in TEXT if name not in ("csv", "tsv", "jsonl", "forget table", "log")]  # these are read by row
+TABLES = [name for name, reader in READERS.items() if reader.read in (read_table, read_forget_table)]
+MAY_BE_EMPTY = ("jsonl", "log", "caption")
+MAY_BE_WHOLE = (
+    "forget list",
+    "configuration",
+    "sweep",
+    "csv",
+    "tsv",
+    "forget table",
+    "caption",
+)  # no end marks these formats
 
 
 def refused(reader: Reader, path: Path) -> str:
@@ -192,13 +98,15 @@ def refused(reader: Reader, path: Path) -> str:
 @pytest.mark.parametrize("how", WRONG)
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_no_file_or_has_no_sense(name: str, how: str, tmp_path: Path) -> None:
-    reader, path = READERS[name], tmp_path / READERS[name].name
-    if how == "a folder" and reader.read in (_table, _forget_table):
+    reader, path = READERS[name], READERS[name].place(tmp_path)
+    if how == "a folder" and name in TABLES:
         pytest.skip("a folder of images is a table")
     if how == "truncated" and name in MAY_BE_WHOLE:
         pytest.skip("a part of such a file is a file")
-    if how == "empty" and name == "jsonl":
-        pytest.skip("a list without rows, which is refused where it is used")
+    if how == "empty" and name in MAY_BE_EMPTY:
+        pytest.skip("no rows, which is refused where they are needed")
+    if how == "missing" and reader.optional:
+        pytest.skip("not every run has it")
     WRONG[how](path, reader)
     message = refused(reader, path)
     assert re.search(REASONS.get(how, ""), message), message
@@ -208,6 +116,8 @@ def test_what_is_no_file_or_has_no_sense(name: str, how: str, tmp_path: Path) ->
 @pytest.mark.parametrize("name", READERS)
 def test_paths_that_cannot_exist(name: str, place: str, tmp_path: Path) -> None:
     reader = READERS[name]
+    if reader.optional:
+        pytest.skip("not every run has it")
     (tmp_path / "file").write_bytes(b"x")
     folder = tmp_path / ("file" if place == "below a file" else "x" * 300)
     reason = "is a file, not a folder" if place == "below a file" else "name too long"
@@ -216,14 +126,14 @@ def test_paths_that_cannot_exist(name: str, place: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", TEXT)
 def test_text_of_another_encoding(name: str, tmp_path: Path) -> None:
-    reader, path = READERS[name], tmp_path / READERS[name].name
+    reader, path = READERS[name], READERS[name].place(tmp_path)
     path.write_bytes(reader.good.decode().replace("a", "\u00e4").encode("utf-16"))
     assert "not UTF-8" in refused(reader, path)
 
 
 @pytest.mark.parametrize("name", BOUNDED)
 def test_files_that_are_too_large(name: str, tmp_path: Path) -> None:
-    reader, path = READERS[name], tmp_path / READERS[name].name
+    reader, path = READERS[name], READERS[name].place(tmp_path)
     path.touch()
     os.truncate(path, LARGEST + 1)  # takes no room on the disk
     assert "bytes" in refused(reader, path)
@@ -232,7 +142,7 @@ def test_files_that_are_too_large(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["Windows line ends", "a byte order mark"])
 @pytest.mark.parametrize("name", TEXT)
 def test_text_as_windows_writes_it_is_the_same_text(name: str, form: str, tmp_path: Path) -> None:
-    reader, path = READERS[name], tmp_path / READERS[name].name
+    reader, path = READERS[name], READERS[name].place(tmp_path)
     path.write_bytes(reader.good)
     plain = reader.read(path)
     changed = reader.good.replace(b"\n", b"\r\n") if form == "Windows line ends" else codecs.BOM_UTF8 + reader.good
@@ -243,17 +153,17 @@ def test_text_as_windows_writes_it_is_the_same_text(name: str, form: str, tmp_pa
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.parametrize("name", JSON)
 def test_hostile_json(name: str, kind: str, tmp_path: Path) -> None:
-    reader, path = READERS[name], tmp_path / READERS[name].name
+    reader, path = READERS[name], READERS[name].place(tmp_path)
     path.write_text(HOSTILE[kind])
-    if kind == "nothing" and name == "jsonl":
-        pytest.skip("a list without rows, which is refused where it is used")
+    if kind == "nothing" and name in MAY_BE_EMPTY:
+        pytest.skip("no rows, which is refused where they are needed")
     assert len(refused(reader, path)) < 500
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 @pytest.mark.parametrize("name", READERS)
 def test_files_that_may_not_be_read(name: str, tmp_path: Path) -> None:
-    reader, path = READERS[name], tmp_path / READERS[name].name
+    reader, path = READERS[name], READERS[name].place(tmp_path)
     path.write_bytes(reader.good)
     path.chmod(0)
     assert "may not be read" in refused(reader, path)
@@ -261,8 +171,7 @@ def test_files_that_may_not_be_read(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_read_only_file_in_a_read_only_folder_is_read(name: str, tmp_path: Path) -> None:
-    reader, path = READERS[name], tmp_path / "folder" / READERS[name].name
-    path.parent.mkdir()
+    reader, path = READERS[name], READERS[name].place(tmp_path / "folder")
     path.write_bytes(reader.good)
     path.chmod(0o444)
     path.parent.chmod(0o555)

@@ -51,6 +51,11 @@ class AuditResult:
     content: dict[str, Any]
     folder: Path
 
+    @property
+    def found(self) -> bool:
+        """Whether any attack has a result; the notes name those that have none."""
+        return any(one["variants"] for one in self.content["attacks"].values())
+
     def __str__(self) -> str:
         return f"{as_text(self.content)}page: {self.folder / PAGE}\n"
 

@@ -14,10 +14,10 @@ from lavis.api.running import Result, evaluated
 from lavis.common.errors import ConfigError, UserFault, suggest
 from lavis.common.files import write_json, write_text
 from lavis.common.home import home_path
+from lavis.common.keeping import keep_unlike
 from lavis.common.logger import get_logger
 from lavis.common.registry import registry
-from lavis.evaluation.measure import columns_used
-from lavis.evaluation.metric import HEADLINE
+from lavis.evaluation.measure import headline
 from lavis.tables.sources import FORMATS
 
 FOR_CLIP = {
@@ -59,7 +59,9 @@ class Benchmarks:
     def write(self) -> None:
         """Write the table as CSV and JSON."""
         write_text(self.folder / f"{TABLE}.csv", self.frame().to_csv(index=False))
-        write_json(self.folder / f"{TABLE}.json", {"rows": self.rows, "problems": self.problems})
+        path, content = self.folder / f"{TABLE}.json", {"rows": self.rows, "problems": self.problems}
+        keep_unlike(path, content)
+        write_json(path, content)
 
 
 def compare(
@@ -90,8 +92,11 @@ def compare(
                 table.problems.append(f"{model} was not measured on {name}: {' '.join(str(error).split())}")
                 continue
             if result.problem:
-                table.problems.append(f"{model} is broken on {name}: {result.problem}")
-            row |= {f"{name} {title}": value for title, value in _headline(result).items()}
+                table.problems.append(f"{model} on {name}: {result.problem}")
+            found = _headline(result)
+            if not (found or result.problem):
+                table.problems.append(f"{model} on {name}: no number is finite; the log says why")
+            row |= {f"{name} {title}": value for title, value in found.items()}
     table.write()
     return table
 
@@ -113,10 +118,6 @@ def _benchmark(name: str, data: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 def _headline(result: Result) -> dict[str, float]:
-    """The numbers of a result that tables begin with; those per split for the test split alone."""
-    found = {}
-    for column in columns_used(HEADLINE):
-        value = result.metrics.get(column.key)
-        if value is not None and not math.isnan(value):
-            found[column.title] = value
-    return found
+    """The finite numbers of a result by which models are compared."""
+    found = {column.title: result.metrics[column.key] for column in headline(result.metrics, result.counts)}
+    return {title: value for title, value in found.items() if not math.isnan(value)}

@@ -29,7 +29,8 @@ class Result:
     """A finished run.
 
     Attributes: `metrics`, the numbers of results.json; `folder`, the run folder; `checkpoint`, the unlearned weights;
-    `counts`, pairs per split, and dropped rows; `problem`, why the model is broken (all metrics are NaN), else "".
+    `counts`, pairs per split, and dropped rows; `problem`, why no number can be trusted (the model is broken, or
+    nothing was measured), else "".
     """
 
     metrics: dict[str, float]
@@ -178,4 +179,4 @@ def export(source: str | Path, out: str | Path, to: str = "open_clip", *, push_t
 
 
 def _as_result(result: RunResult) -> Result:
-    return Result(result.metrics, result.folder, Path(result.checkpoint), result.counts, result.table(), result.problem)
+    return Result(result.metrics, result.folder, Path(result.checkpoint), result.counts, result.table(), result.failure)

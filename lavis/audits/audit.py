@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ from lavis.audits.material import Material
 from lavis.audits.models import CLEAN, ORIGINAL, RETRAINED, UNLEARNED, with_weights
 from lavis.audits.subject import Company, Subject, Timing
 from lavis.common.checkpoint import weights_digest
-from lavis.common.errors import ConfigError, DataError, TrainingError, suggest
+from lavis.common.errors import ConfigError, DataError, MissingFile, TrainingError, one_line, suggest
 from lavis.common.files import key_of, read_json, write_json
 from lavis.common.registry import registry
 from lavis.evaluation.inputs import weights_problem
@@ -154,16 +155,17 @@ class Audit:
         return found
 
     def stored(self, name: str, attack: Attack, role: str) -> Readings | None:
+        """A part that an earlier audit stored; None if there is none of these models and settings that can be read."""
         if self.folder is None:
             return None
         key = self._key(name, attack, role)
         path = self._path(name, role, key)
         try:
-            content = read_json(path, "part of an audit") if path.is_file() else {}
-        except DataError:
+            found, readings = read_part(path) if os.path.lexists(path) else ("", {})
+        except (DataError, MissingFile) as error:
+            log.warning("%s; it is computed again", error)
             return None
-        fits = isinstance(content, dict) and content.get("key") == key
-        return {variant: _reading(one) for variant, one in content["variants"].items()} if fits else None
+        return readings if found == key else None
 
     def _key(self, name: str, attack: Attack, role: str) -> str:
         """What determines a part."""
@@ -195,7 +197,23 @@ def _as_json(found: Readings) -> dict[str, Any]:
     return {n: {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in one.items()} for n, one in plain.items()}
 
 
+def read_part(path: Path) -> tuple[str, Readings]:
+    """The key and the readings of a stored part. Raises MissingFile, DataError."""
+    content = read_json(path, "part of an audit")
+    try:
+        return str(content["key"]), {variant: _reading(one) for variant, one in content["variants"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"part of an audit {path} has no key with readings by variant: {one_line(error)}") from error
+
+
 def _reading(one: Mapping[str, Any]) -> Reading:
-    total, count = np.array(one["total"]), np.array(one["count"])
-    control = [None if one[key] is None else np.array(one[key]) for key in ("control_total", "control_count")]
+    total, count = _numbers(one["total"]), _numbers(one["count"])
+    control = [None if one[key] is None else _numbers(one[key]) for key in ("control_total", "control_count")]
     return Reading(total, count, *control, facts=one["facts"])
+
+
+def _numbers(values: Any) -> np.ndarray:
+    numbers = np.array(values)
+    if numbers.dtype.kind not in "fiu":
+        raise ValueError(f"expected numbers, found {values!r:.40}")
+    return numbers

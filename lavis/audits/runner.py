@@ -16,6 +16,7 @@ from lavis.audits.models import UNLEARNED
 from lavis.audits.subject import timed
 from lavis.audits.summary import summarised
 from lavis.common.files import write_json
+from lavis.common.keeping import keep_unlike
 
 log = logging.getLogger(__name__)
 FILE, FRESH = "audit.json", "fresh"
@@ -38,5 +39,6 @@ def run_audit(audit: Audit, progress: Callable[[str], None] = log.info) -> dict[
         progress(f"{place}/{count} {name}: {time.monotonic() - began:.0f} s (estimate {seconds[name]:.0f} s)")
     result = summarised(audit, found)
     if audit.folder is not None:
+        keep_unlike(audit.folder / FILE, result)
         write_json(audit.folder / FILE, result)
     return result

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import lavis
 from lavis.cli.arguments import add_data, data_of, forget_of
 from lavis.common import memory, threads
+from lavis.common.arguments import COUNT, SHARE
 from lavis.common.cli import USER_ERROR, Parser, run_main, show
 from lavis.common.cli import parser as config_parser
 from lavis.common.errors import ConfigError, suggest
@@ -55,8 +56,8 @@ def unlearn_parser() -> argparse.ArgumentParser:
     add_data(parser, required=True)
     parser.add_argument("--method", default="erase_hold", help="multidelete zoo methods (default: erase_hold)")
     parser.add_argument("--out", required=True, help="run folder")
-    parser.add_argument("--df_size", type=int, help="forget only so many images (default: all that are named)")
-    parser.add_argument("--alpha", type=float, help="mixing factor of methods that have one")
+    parser.add_argument("--df_size", type=COUNT, help="forget only so many images (default: all that are named)")
+    parser.add_argument("--alpha", type=SHARE, help="mixing factor of methods that have one")
     _options(parser)
     return parser
 
@@ -149,7 +150,7 @@ def audit(words: Sequence[str]) -> int:
         options=args.options,
     )
     show(str(result))
-    return 0
+    return 0 if result.found else USER_ERROR
 
 
 def export(words: Sequence[str]) -> int:

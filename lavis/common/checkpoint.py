@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from lavis.common.errors import CheckpointError, dead_worker, first_few
+from lavis.common.errors import DISK_ERRORS, CheckpointError, dead_worker, first_few
 from lavis.common.files import check_file, replacing
 from lavis.common.logger import get_logger
 from lavis.common.torchscript import is_archive, read_archive
@@ -66,12 +66,13 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[st
 
 
 def _write_failure(path: Path, error: BaseException) -> str:
-    chain = [error, error.__cause__, error.__context__]
-    full = any(isinstance(e, OSError) and e.errno == 28 for e in chain) or "No space left" in str(error)
-    cause = "no space left on the disk" if full else str(error).splitlines()[0]
+    chain = [one for one in (error, error.__cause__, error.__context__) if isinstance(one, OSError)]
+    number = errno.ENOSPC if "No space left" in str(error) else next((one.errno for one in chain), None)
+    cause = "no space left on the disk" if number == errno.ENOSPC else str(error).splitlines()[0]
     former = newest(path.parent)
-    kept = f"the former one, {former}, is untouched" if former else "no former one exists"
-    return f"checkpoint {path} could not be written: {cause}; {kept}. Free some space and run the same command again"
+    kept = f"the former one, {former}, is untouched" if former and former.is_file() else "no former one exists"
+    remedy = DISK_ERRORS.get(number or errno.ENOSPC, "check the folder")
+    return f"checkpoint {path} could not be written: {cause}; {kept}; {remedy}, then run the same command again"
 
 
 def load_file(path: str | Path, *, lazily: bool = False) -> Any:

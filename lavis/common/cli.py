@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import _thread
 import argparse
-import errno
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from lavis.common.errors import ConfigError, SharedFault, UserFault, dead_worker
+from lavis.common.arguments import COUNT, SHARE
+from lavis.common.errors import DISK_ERRORS, ConfigError, SharedFault, UserFault, dead_worker
 from lavis.common.files import encodable, odd_character
 from lavis.common.home import at_home
 from lavis.common.printable import brief, printable
 
 USER_ERROR = 2
 AGAIN = 0.02  # seconds until a ctrl-C that was lost is sent again
-DISK_ERRORS = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some of your quota",
-    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
-    errno.EIO: "check the disk, which does not respond",
-    errno.EROFS: "choose a folder on a disk that is not read-only",
-    errno.EACCES: "choose a folder that you may read and write",
-    errno.ENAMETOOLONG: "shorten the path",
-    errno.ELOOP: "remove the link that leads back to itself",
-    errno.EEXIST: "choose a path that is no file and no dangling link",
-    errno.EISDIR: "remove the folder that lies in a file's place",
-    errno.ENOTDIR: "choose a path that does not lead through a file",
-    errno.EMFILE: "allow more open files (ulimit -n)",
-}
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,8 +58,8 @@ def unlearn_parser() -> argparse.ArgumentParser:
     result.add_argument("--unlearn_method", required=True, help="registered trainer: vlul, erase, delete, …")
     result.add_argument("--backbone", required=True, help="family of the model: clip, albef, blip")
     result.add_argument("--task", required=True, help="task of the configuration: salmu_retrieval, …")
-    result.add_argument("--df_size", type=int, help="how many images of the forget list are forgotten (default: all)")
-    result.add_argument("--alpha", type=float, help="mixing factor of methods that have one (default: 0.5)")
+    result.add_argument("--df_size", type=COUNT, help="how many images of the forget list are forgotten (default: all)")
+    result.add_argument("--alpha", type=SHARE, help="mixing factor of methods that have one (default: 0.5)")
     return result
 
 
@@ -96,7 +82,7 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
             raise
         code = end.code
     except Exception as error:
-        message = _message(error)
+        message = message_of(error)
         if message is None or os.environ.get("LAVIS_DEBUG") == "1":
             raise
         if not isinstance(error, SharedFault):
@@ -121,7 +107,7 @@ def _not_lost(lost: Any) -> None:
         sys.__unraisablehook__(lost)
 
 
-def _message(error: Exception) -> str | None:
+def message_of(error: Exception) -> str | None:
     """The message for an error that is not a bug; None for others."""
     lost = dead_worker(error)
     if lost is not None:

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lavis.common.printable import brief
+
+DISK_ERRORS = {  # what to do when the system refuses to write
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EIO: "check the disk, which does not respond",
+    errno.EROFS: "choose a folder on a disk that is not read-only",
+    errno.EACCES: "choose a folder that you may read and write",
+    errno.ENAMETOOLONG: "shorten the path",
+    errno.ELOOP: "remove the link that leads back to itself",
+    errno.EEXIST: "choose a path that is no file and no dangling link",
+    errno.EISDIR: "remove the folder that lies in a file's place",
+    errno.ENOTDIR: "choose a path that does not lead through a file",
+    errno.ENOENT: "check that the folder exists and that nothing removes it",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
 
 
 class UserFault(Exception):  # noqa: N818 - a base class for `except`

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from lavis.common.arguments import SEED
 from lavis.common.cli import Parser, show
 from lavis.datasets.builder import PairBuilder
 
@@ -48,7 +49,7 @@ def parser(command: str, about: str, sizes: Sequence[str]) -> argparse.ArgumentP
     result.add_argument("--size", choices=tuple(sizes), default="mini")
     result.add_argument("--out", type=Path, help="folder of the data set (default: data/lavis_cache/<name>_<size>)")
     result.add_argument("--df-out", type=Path, help="folder of the forget lists (default: data/Df/<name of --out>)")
-    result.add_argument("--seed", type=int, default=42)
+    result.add_argument("--seed", type=SEED, default=42)
     result.add_argument("--force", action="store_true", help="replace an existing data set")
     return result
 

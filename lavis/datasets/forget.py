@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lavis.common.arguments import COUNT, SEED
 from lavis.common.cli import Parser, run_main, show
 from lavis.common.errors import DataError
 from lavis.common.forget_list import FORGET_SEEDS, draw_pool, list_path, read_forget_list, write_forget_list
@@ -71,8 +72,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dataset", choices=tuple(BUILDERS), required=True)
     command.add_argument("--annotations", nargs="+", default=[], help="training files (default: LAVIS's layout)")
     command.add_argument("--out", type=Path, default=Path("data/Df"), help="folder of all lists")
-    command.add_argument("--seeds", type=int, nargs="+", default=list(FORGET_SEEDS))
-    command.add_argument("--size", type=int, default=POOL, help="images per list (not for SNLI-VE)")
+    command.add_argument("--seeds", type=SEED, nargs="+", default=list(FORGET_SEEDS))
+    command.add_argument("--size", type=COUNT, default=POOL, help="images per list (not for SNLI-VE)")
     return command
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lavis.common.registry import registry
 from lavis.evaluation.context import Context, RowContext
-from lavis.evaluation.metric import Column, Metric
+from lavis.evaluation.metric import HEADLINE, Column, Metric
 
 
 @registry.register_metric("accuracy")
@@ -12,7 +12,7 @@ class Accuracy(Metric):
     """Accuracy in percent (LAVIS calls it "agg_metrics") and mean confidence in the row's own answer, per split."""
 
     split_columns = (
-        Column("acc", "accuracy", "answers that are right, in percent", 2, percent=True),
+        Column("acc", "accuracy", "answers that are right, in percent", 2, percent=True, uses=(HEADLINE,)),
         Column("confidence", "confidence", "mean confidence in the rows' own answers", 4),
     )
     kinds = ("rows",)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.common.registry import registry
+from lavis.datasets.annotations import Entry
 from lavis.evaluation.context import Context
-from lavis.evaluation.metric import DECIMALS, Column, Metric, NotMeasured
+from lavis.evaluation.metric import DECIMALS, HEADLINE, Column, Metric, NotMeasured
 
 log = logging.getLogger(__name__)
 LAST = 1000  # place of columns that no table shows
@@ -41,14 +43,21 @@ def measure(context: Context, names: Sequence[str]) -> dict[str, float]:
     recall of the forget set would be 0, which reads as a perfect unlearning.
     """
     metrics = selected(names, context.kind)
-    context.prepare([entries for metric in metrics.values() for entries in metric.images(context)])
+    context.prepare([entries for metric in metrics.values() for entries in _images(metric, context)])
     return values_of(metrics, context)
 
 
-def remove_files(folder: Path) -> None:
-    """Remove the files that metrics wrote into a run folder, so that none of an earlier evaluation stays."""
-    for name in [name for metric in all_metrics().values() for name in metric.files]:
-        (folder / name).unlink(missing_ok=True)
+def _images(metric: Metric, context: Context) -> list[Sequence[Entry]]:
+    """The images that a metric needs; none where it will say that it cannot be measured."""
+    try:
+        return list(metric.images(context))
+    except NotMeasured:
+        return []
+
+
+def files_of_metrics(folder: Path) -> list[Path]:
+    """The files that metrics may have written into a run folder; none of an earlier evaluation should stay."""
+    return [folder / name for metric in all_metrics().values() for name in metric.files]
 
 
 def values_of(metrics: Mapping[str, Metric], context: Context) -> dict[str, float]:
@@ -98,3 +107,18 @@ def columns_used(use: str) -> tuple[Column, ...]:
     """The columns with this use, in the order of the report's tables."""
     columns = [column for column in all_columns() if use in column.uses]
     return tuple(sorted(columns, key=lambda c: (c.groups[0].order if c.groups else LAST, c.order)))
+
+
+def headline(metrics: Mapping[str, float], splits: Iterable[str]) -> list[Column]:
+    """The columns by which models are compared; where none of these was measured, one or two for each split.
+
+    So data without a test split, or without anything to forget, still have numbers to show.
+    """
+    named = [column for column in columns_used(HEADLINE) if column.key in metrics]
+    used = [column for metric in all_metrics().values() for column in metric.split_columns if HEADLINE in column.uses]
+    every = [
+        dataclasses.replace(column, key=f"{split}_{column.key}", title=f"{split} {column.title}")
+        for split in splits
+        for column in used
+    ]
+    return named or [column for column in every if column.key in metrics]

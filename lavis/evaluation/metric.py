@@ -65,11 +65,12 @@ class Column:
     key: its name in results.json. title: the column's heading. help: its meaning in one line. decimals: digits shown.
     direction: DOWN, UP or TARGET. aim: the best value if it is a fixed number and not the target model's value.
     groups: the tables that show it, at place `order`. percent: the value is in percent.
-    uses: DISTANCE (part of the distance to retraining), HEADLINE (shown when several checkpoints are compared),
-    SEARCH (part of the distance by which settings are chosen). gap: name of the derived column with its absolute
-    difference from the retrained model's value. public: its place in the public evaluator's file (part, metric, key).
-    published: the values that the benchmark's paper prints for its Clean and Compromised models. instead_of: key of a
-    column that it replaces once any row has it. optional: whether it is left out of its tables until any row has it.
+    uses: DISTANCE (part of the distance to retraining), HEADLINE (shown when several checkpoints are compared; of
+    split columns, where a model has no other such number), SEARCH (part of the distance by which settings are chosen).
+    gap: name of the derived column with its absolute difference from the retrained model's value. public: its place in
+    the public evaluator's file (part, metric, key). published: the values that the benchmark's paper prints for its
+    Clean and Compromised models. instead_of: key of a column that it replaces once any row has it. optional: whether
+    it is left out of its tables until any row has it.
     """
 
     key: str

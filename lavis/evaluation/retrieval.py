@@ -34,13 +34,16 @@ def _column(split: str, modality: str, help: str, order: int, **more: Any) -> Co
 
 @registry.register_metric("retrieval")
 class Retrieval(Metric):
-    """Recall of the evaluated splits test, df and dr, and of those in run.test_splits and run.valid_splits.
+    """Recall of the evaluated splits test, df and dr, and of the data set's test and validation splits.
 
     Models with a fusion encoder (ALBEF, BLIP) rank by matching, others by cosine. With run.merge_equal_captions, an
     image with an equal caption matches too.
     """
 
-    split_columns = tuple(Column(name, name, "recall in percent", 2, percent=True) for name in SHOWN)
+    split_columns = tuple(
+        Column(name, name, "recall in percent", 2, percent=True, uses=(HEADLINE,) if name.endswith("_r1") else ())
+        for name in SHOWN
+    )
     columns = (
         _column("df", "txt", "forgotten images whose own caption ranks first, percent", 40),
         _column("df", "img", "forgotten captions whose own image ranks first, percent", 50),
@@ -61,7 +64,7 @@ class Retrieval(Metric):
 
     def __call__(self, context: Context) -> dict[str, float]:
         assert isinstance(context, PairContext)
-        ranked = {*RANKED_SPLITS, *context.run.test_splits, *context.run.valid_splits}
+        ranked = {*RANKED_SPLITS, *context.builder.test_splits, *context.run.valid_splits}
         return {
             f"{split}_{name}": value
             for split in context.splits

@@ -20,6 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lavis.common.arguments import COUNT_OR_NONE, SEED
 from lavis.common.cli import Parser
 from lavis.common.errors import DataError, MissingFile
 from lavis.common.files import read_json, write_bytes, write_json
@@ -182,9 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("data/lavis_cache/salmu"), help="(default: %(default)s)")
     parser.add_argument("--df-out", type=Path, help="folder of the forget lists (default: data/Df/<name of --out>)")
     size = "retain_synth images to hold out as {} if the shards have no such split (default: 500, at most a tenth)"
-    parser.add_argument("--test-size", type=int, metavar="N", help=size.format("test"))
-    parser.add_argument("--val-size", type=int, metavar="N", help=size.format("val"))
-    parser.add_argument("--seed", type=int, default=42, help="seed of that draw (default: %(default)s)")
+    parser.add_argument("--test-size", type=COUNT_OR_NONE, metavar="N", help=size.format("test"))
+    parser.add_argument("--val-size", type=COUNT_OR_NONE, metavar="N", help=size.format("val"))
+    parser.add_argument("--seed", type=SEED, default=42, help="seed of that draw (default: %(default)s)")
     parser.add_argument("--allow-unmatched", action="store_true", help="accept metadata files that lack sensitive rows")
     return parser
 

@@ -59,6 +59,11 @@ def named(rows: Iterable[Row], name: str) -> list[Row]:
     return [row for row in rows if row["name"] == name]
 
 
+def doubtful(rows: Iterable[Row]) -> bool:
+    """Whether any row's results are not those that its job would have now; the report's problems say why."""
+    return any(row.get("doubt") for row in rows)
+
+
 def peers(rows: Iterable[Row], name: str, row: Row) -> list[Row]:
     """The rows of a reference that a row is compared with: those of its seed, else all."""
     usable = [one for one in named(rows, name) if not one.get("broken")]

@@ -56,7 +56,7 @@ def write_report(report: Report, folder: Path) -> Path:
     content = {"schema": 1, "rows": report.rows, "problems": list(report.problems), "command": list(report.made_by)}
     write_json(folder / "results.json", content)
     write_text(folder / "results.csv", tables.to_csv(report.rows))
-    write_text(folder / "results.md", tables.to_markdown(report.rows, report.rules))
+    write_text(folder / "results.md", tables.to_markdown(report.rows, report.rules, report.problems))
     page = folder / "index.html"
     write_text(page, render(report))
     return page

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lavis.common.errors import DataError, MissingFile
+from lavis.common.errors import DataError, MissingFile, first_few
 from lavis.common.files import SMALL, json_lines, read_json
 from lavis.common.results import EVALUATIONS, read_results
 from lavis.report.numbers import Row, is_number
@@ -16,7 +16,7 @@ KEPT = (
     *("checkpoint", "commit", "command", "seconds"),
 )
 NO_LOSS = ("train_lr", "train_seconds", "train_waiting", "train_grad_norm")
-RELEARNING = "relearning.json"
+RELEARNING, AUDIT = "relearning.json", "audit/audit.json"
 Series = dict[str, list[tuple[float, float]]]
 
 
@@ -57,7 +57,8 @@ def broken_row(folder: Path, name: str, seed: int | None, error: object, **setti
 def relearning(folder: Path, problems: list[str]) -> Series:
     """The curves of a run folder's relearning.json over its steps; empty if there is none.
 
-    Values that are not finite are skipped. A file that cannot be read is left out, with a sentence in `problems`.
+    Values that are not finite are skipped. A file that cannot be read, or a curve that does not fit the steps, is left
+    out, with a sentence in `problems`.
     """
     path = folder / RELEARNING
     try:
@@ -68,7 +69,11 @@ def relearning(folder: Path, problems: list[str]) -> Series:
         problems.append(f"the relearning curves of {folder} are left out: {error}")
         return {}
     steps = content.pop("steps")
-    curves = {key: values for key, values in content.items() if isinstance(values, list) and len(values) == len(steps)}
+    lists = {key: values for key, values in content.items() if isinstance(values, list)}
+    curves = {key: values for key, values in lists.items() if len(values) == len(steps)}
+    if lists.keys() - curves.keys():
+        unfit = first_few(sorted(lists.keys() - curves.keys()))
+        problems.append(f"{path}: curves that do not have {len(steps)} steps are left out: {unfit}")
     return {
         key: [(float(x), float(y)) for x, y in zip(steps, values, strict=True) if is_number(x) and is_number(y)]
         for key, values in curves.items()
@@ -98,10 +103,21 @@ def _records(path: Path, problems: list[str]) -> list[dict[str, Any]]:
         return []
     bad: list[str] = []
     try:
-        records = [record for _, record in json_lines(path, "log", bad)]
+        lines = list(json_lines(path, "log", bad))
     except (DataError, MissingFile) as error:
         problems.append(f"the losses of {path.parent} are left out: {error}")
         return []
+    bad += [f"{path}: line {number} is not a JSON object" for number, line in lines if not isinstance(line, dict)]
     if bad:
-        problems.append(f"{path}: {len(bad)} lines cannot be read and are left out, the first: {bad[0]}")
-    return [record for record in records if isinstance(record, dict)]
+        problems.append(f"lines of a log that cannot be read are left out: {len(bad)}, the first: {bad[0]}")
+    return [line for _, line in lines if isinstance(line, dict)]
+
+
+def check_audit(folder: Path, problems: list[str]) -> None:
+    """Add a sentence to `problems` if there is an audit of the run whose results cannot be read."""
+    path = folder / AUDIT
+    try:
+        if os.path.lexists(path) and not isinstance(read_json(path, "audit", largest=SMALL), dict):
+            raise DataError(f"{path}: expected an object; repeat the audit to rewrite it")
+    except (DataError, MissingFile) as error:
+        problems.append(f"the audit of {folder} is left out: {error}")

@@ -10,7 +10,7 @@ import pandas as pd
 from lavis.common.printable import printable
 from lavis.report.cells import cell
 from lavis.report.columns import STANDING, Table, benchmark_tables, columns_of, general_tables, readable
-from lavis.report.numbers import Row, broken, by_setting, named, names_of
+from lavis.report.numbers import Row, broken, by_setting, doubtful, named, names_of
 from lavis.report.published import SOURCE, published
 from lavis.report.standing import judged
 from lavis.report.text import clean
@@ -26,7 +26,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
     A metric that was not measured is an empty cell; one without a finite value is "nan".
     """
-    facts = [{key: row.get(key) for key in FACTS} for row in rows]
+    facts = [{key: row.get(key) for key in (*FACTS, *(["doubt"] if doubtful(rows) else []))} for row in rows]
     metrics = [{key: "nan" if broken(row, key) else value for key, value in row["metrics"].items()} for row in rows]
     parts = (facts, metrics, [row.get("derived", {}) for row in rows])
     frames = [pd.DataFrame([_plain(record) for record in part], dtype=object) for part in parts]
@@ -44,13 +44,15 @@ def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
     return {safe(clean(key)): safe(value) for key, value in record.items()}
 
 
-def to_markdown(rows: Sequence[Row], rules: VerdictRules | None = None) -> str:
-    """The tables of every setting: means over seeds, with the standard deviation if there are several."""
+def to_markdown(rows: Sequence[Row], rules: VerdictRules | None = None, problems: Sequence[str] = ()) -> str:
+    """The tables of every setting: means over seeds, with the standard deviation if there are several; problems."""
     parts = []
     for (backbone, task, df_size), group in by_setting(rows).items():
         parts.append(f"## {_escaped(task)} · {_escaped(backbone)} · {df_size} images to forget")
         for title, frame in _frames(group, rules):
             parts += [f"### {title}", _markdown(frame)]
+    if problems:
+        parts += ["## Not complete", "\n".join(f"- {_escaped(problem)}" for problem in problems)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -71,7 +73,7 @@ def _verdict_line(rows: Sequence[Row], verdict: Verdict | None) -> dict[str, str
     word = word_of(verdict.name) if verdict else "reference"
     numbers = {column.title: cell(rows, column).text for column in STANDING}
     reasons = readable("; ".join(verdict.reasons)) if verdict else ""
-    return {"model": rows[0]["name"], "verdict": word, **numbers, "reasons": reasons, "seeds": _seeds(rows)}
+    return {"model": _model(rows), "verdict": word, **numbers, "reasons": reasons, "seeds": _seeds(rows)}
 
 
 def word_of(verdict: str) -> str:
@@ -86,10 +88,14 @@ def _lines(table: Table, group: Sequence[Row], arrows: bool) -> Iterator[dict[st
     for name in names_of(group):
         rows = named(group, name)
         texts = [cell(rows, column).text for column in columns]
-        yield {"model": name, **dict(zip(heads, texts, strict=True)), "seeds": _seeds(rows)}
+        yield {"model": _model(rows), **dict(zip(heads, texts, strict=True)), "seeds": _seeds(rows)}
     for name, values in published(group).items() if table.whole else ():
         texts = [values.get(column.key, "") for column in columns]
         yield {"model": f"{name} (published, {SOURCE})", **dict(zip(heads, texts, strict=True)), "seeds": ""}
+
+
+def _model(rows: Sequence[Row]) -> str:
+    return f"{rows[0]['name']} (out of date)" if doubtful(rows) else rows[0]["name"]
 
 
 def _seeds(rows: Sequence[Row]) -> str:

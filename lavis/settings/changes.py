@@ -13,6 +13,7 @@ from typing import Any
 from lavis.common.registry import registry
 from lavis.settings.conditions import trainer_of
 from lavis.settings.declaration import WEIGHTS, Affects, Declared, declared, section_of
+from lavis.settings.layers import SECTIONS
 from lavis.settings.schema import RunConfig
 
 Plain = Mapping[str, Any]
@@ -42,6 +43,22 @@ def changes(former: Plain, now: Plain, least: Affects) -> list[Change]:
         *_between_data(former.get("datasets", {}), now["datasets"], now["run"]),
     ]
     return [change for change in differences if change.affects >= least]
+
+
+def config_changes(recorded: Any, current: dict[str, Any]) -> list[str]:
+    """Differences that affect results, as "run.init_lr 0.001, now 0.0005"; none unless both are configurations.
+
+    Keys that `current` lacks are ignored.
+    """
+    if not all(_is_config(config) for config in (recorded, current)):
+        return []
+    return [f"{change.key} {change.then}, now {change.now}" for change in changes(recorded, current, Affects.RESULTS)]
+
+
+def _is_config(config: Any) -> bool:
+    if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in SECTIONS):
+        return False
+    return all(isinstance(section, dict) for section in config["datasets"].values())
 
 
 def _between_data(former: Plain, now: Plain, run: Plain) -> Iterator[Change]:

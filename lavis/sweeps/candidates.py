@@ -26,7 +26,10 @@ class Rule:
 
 @dataclass
 class Candidate:
-    """A method's point of the grid with its metrics (means over the seeds); `chosen` by the rule."""
+    """A method's point of the grid with its metrics (means over the seeds); `chosen` by the rule.
+
+    `doubt`: why its jobs would have other results now; empty if they would not.
+    """
 
     method: str
     point: str
@@ -36,6 +39,7 @@ class Candidate:
     distance: float
     runs: list[dict[str, Any]]
     chosen: bool = False
+    doubt: str = ""
 
 
 def recall(metrics: Mapping[str, float], split: str) -> float:

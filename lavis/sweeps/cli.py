@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lavis.common.arguments import JOBS
 from lavis.common.cli import Parser
 from lavis.common.errors import CheckpointError, ConfigError, MissingFile
 from lavis.common.logger import setup_logging
-from lavis.common.printable import printable
-from lavis.sweeps.console import STOPPED, list_jobs, run_jobs
+from lavis.sweeps.console import STOPPED, list_jobs, run_jobs, show_report
 from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.lanes import make_lanes
@@ -33,7 +33,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line of bash/run.py."""
     parser = Parser(prog="bash/run.py", description="Run a sweep of unlearning jobs and report on it.")
     parser.add_argument("sweep", nargs="?", default=DEFAULT, help=f"sweep file (default: {DEFAULT})")
-    parser.add_argument("--jobs", type=int, help="jobs at a time (default: one per GPU, or two on the CPU)")
+    parser.add_argument("--jobs", type=JOBS, help="jobs at a time (default: one per GPU, or two on the CPU)")
     parser.add_argument("--dry-run", action="store_true", help="show the commands only")
     parser.add_argument("--with-originals", action="store_true", help="train missing reference models first")
     parser.add_argument("--report-only", action="store_true", help="run nothing, report on the finished jobs")
@@ -46,7 +46,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0, 1 after a failed job, 2 after a user's error, 128 + signal if stopped."""
+    """Exit code: 0, 1 after a failed job, 2 after a user's error, 128 + signal if stopped.
+
+    Also 1 where the report has rows that are out of date.
+    """
     setup_logging()
     args = parse(argv)
     sweep = with_flags(load_sweep(args.sweep), args)
@@ -148,10 +151,6 @@ def _report(sweep: SweepConfig, results: Sequence[JobResult], code: int, problem
         for result in results
         if result.status == "failed"
     ]
-    from lavis.sweeps.collect import make_report
+    from lavis.sweeps.collect import collect
 
-    page = make_report(sweep, [*failures, *problems], ["python", *sys.argv])
-    sys.stdout.write(f"{printable(page.with_name('results.md').read_text(encoding='utf-8'))}\n")
-    sys.stdout.write(f"tables: {', '.join(f'{page.parent}/results.{kind}' for kind in ('md', 'csv', 'json'))}\n")
-    sys.stdout.write(f"report: {page}\n")
-    return code
+    return max(code, show_report(sweep, collect(sweep, [*failures, *problems], ["python", *sys.argv])))

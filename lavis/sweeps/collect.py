@@ -1,4 +1,4 @@
-"""Makes a sweep's report from its run folders."""
+"""Collects a sweep's report from its run folders."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from lavis.common.checkpoint import BEST
 from lavis.common.errors import DataError, MissingFile
 from lavis.report.gallery import Gallery, build_gallery
 from lavis.report.numbers import Row, by_setting
-from lavis.report.page import Report, write_report
-from lavis.report.rows import broken_row, losses, other_evaluations, relearning, row_from_folder
+from lavis.report.page import Report
+from lavis.report.rows import broken_row, check_audit, losses, other_evaluations, relearning, row_from_folder
 from lavis.report.verdicts import VerdictRules
 from lavis.sweeps.evaluations import reference_result
-from lavis.sweeps.plan import Cell, Setting, compose, expand, reference_seeds, settings
-from lavis.sweeps.references import published
+from lavis.sweeps.jobs import Job
+from lavis.sweeps.plan import Cell, Setting, compose, expand, reference_seeds, seed_options, settings
+from lavis.sweeps.references import published, reference_jobs
 from lavis.sweeps.schema import SweepConfig
 from lavis.tasks.checkpoints import load_model
 
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 GALLERY_ERRORS = (OSError, RuntimeError, ValueError, KeyError)
 
 
-def make_report(sweep: SweepConfig, failures: Sequence[str] = (), made_by: Sequence[str] = ()) -> Path:
-    """Collect the finished results and write the report's files; returns the page's path.
+def collect(sweep: SweepConfig, failures: Sequence[str] = (), made_by: Sequence[str] = ()) -> Report:
+    """The finished results, and every file that is left out.
 
     failures: sentences about failed jobs, shown on the page. Raises MissingFile if there are no results at all.
     """
@@ -36,13 +37,16 @@ def make_report(sweep: SweepConfig, failures: Sequence[str] = (), made_by: Seque
     if not rows:
         raise MissingFile(f"{sweep.source}: there are no results yet; run: python bash/run.py {sweep.source}")
     rows += [other for row in rows for other in other_evaluations(Path(row["folder"]), row["name"], problems)]
-    folder = Path(sweep.report_dir)
-    drawn = galleries(sweep, rows, folder, problems)
-    rules = VerdictRules.from_dict(sweep.verdict, sweep.source)
-    report = Report(rows, galleries=drawn, problems=problems, made_by=made_by, rules=rules)
-    report.losses = {row["folder"]: losses(Path(row["folder"]), problems) for row in rows}
-    report.relearning = {row["folder"]: relearning(Path(row["folder"]), problems) for row in rows}
-    return write_report(report, folder)
+    folders = list(dict.fromkeys(row["folder"] for row in rows))  # a reference may stand in several settings
+    curves = {
+        "losses": {folder: losses(Path(folder), problems) for folder in folders},
+        "relearning": {folder: relearning(Path(folder), problems) for folder in folders},
+    }
+    for folder in folders:
+        check_audit(Path(folder), problems)
+    drawn = galleries(sweep, rows, Path(sweep.report_dir), problems)
+    rules, said = VerdictRules.from_dict(sweep.verdict, sweep.source), list(dict.fromkeys(problems))
+    return Report(rows, galleries=drawn, problems=said, made_by=made_by, rules=rules, **curves)
 
 
 def setting_rows(sweep: SweepConfig, setting: Setting, cells: Sequence[Cell], problems: list[str]) -> list[Row]:
@@ -51,18 +55,23 @@ def setting_rows(sweep: SweepConfig, setting: Setting, cells: Sequence[Cell], pr
     for name, seed in itertools.product(sweep.references, reference_seeds(sweep)):
         if not _expected(sweep, setting, name):
             continue
-        folder = reference_result(sweep, setting, name, seed).folder
-        row = _row(folder, name, seed, setting, problems, _remedy(setting, name))
+        job = _reference_job(sweep, setting, name, seed)
+        row = _row(job, name, seed, setting, problems, _remedy(setting, name))
         rows += [] if row is None or not _same_forget_set(row, setting, problems) else [row]
     for cell in cells:
         if (cell.backbone, cell.task, cell.df_size) != (setting.backbone, setting.task, setting.df_size):
             continue
         remedy = f"python bash/run.py {sweep.source}"
-        row = _row(cell.job.folder, cell.label, cell.seed, setting, problems, remedy)
+        row = _row(cell.job, cell.label, cell.seed, setting, problems, remedy)
         rows += [] if row is None else [{**row, "budget": cell.variant.budget, "point": cell.variant.point}]
-        if row is not None and cell.job.doubt():
-            problems.append(f"{cell.job.name}: {cell.job.doubt()}")
     return rows
+
+
+def _reference_job(sweep: SweepConfig, setting: Setting, name: str, seed: int | None) -> Job:
+    """The job that wrote a reference's results for this setting, or would."""
+    options = seed_options(sweep, setting.cfg_path, seed)
+    (trained,) = reference_jobs(setting.cfg_path, sweep.options, [name], setting.df_size, options)
+    return reference_result(sweep, setting, name, seed).job or trained
 
 
 def _remedy(setting: Setting, name: str) -> str:
@@ -77,8 +86,12 @@ def _expected(sweep: SweepConfig, setting: Setting, name: str) -> bool:
     return name == "compromised" or name in sweep.checkpoints or not published(config)
 
 
-def _row(folder: Path, name: str, seed: int | None, setting: Setting, problems: list[str], remedy: str) -> Row | None:
-    """A run folder's row; a "broken" one if its results cannot be read; None if there are none."""
+def _row(job: Job, name: str, seed: int | None, setting: Setting, problems: list[str], remedy: str) -> Row | None:
+    """A job's row; a "broken" one if its results cannot be read; None if there are none.
+
+    "doubt" says why the job would have other results now.
+    """
+    folder = job.folder
     try:
         row = row_from_folder(folder, name)
     except MissingFile:
@@ -89,7 +102,10 @@ def _row(folder: Path, name: str, seed: int | None, setting: Setting, problems: 
         return broken_row(folder, name, seed, error, **dataclasses.asdict(setting))
     if row.get("broken"):
         problems.append(f"{name}: the model of {folder} is broken: {row['broken']}")
-    elif not row["metrics"]:
+    elif doubt := job.doubt():
+        problems.append(f"{job.name}: {doubt}")
+        row["doubt"] = doubt
+    if not row["metrics"] and not row.get("broken"):
         problems.append(f"{name}: {folder} was not evaluated (run.evaluate_after was off); use evaluate.py")
     return row
 

@@ -5,19 +5,34 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from lavis.common.printable import printable
+from lavis.report.numbers import doubtful
+from lavis.report.page import Report, write_report
 from lavis.sweeps.jobs import Job
 from lavis.sweeps.pool import JobResult, Pool
+from lavis.sweeps.schema import SweepConfig
 
 logger = logging.getLogger(__name__)
 EXIT_FAILED, STOPPED = 1, 128
 
 
 def list_jobs(jobs: Sequence[Job]) -> None:
-    """Write the commands, one per line, marking those that are finished."""
+    """Write the commands, one per line, marking those that are finished and why their results may be out of date."""
     for job in jobs:
-        mark = "# finished: " if job.finished else ""
-        sys.stdout.write(f"{mark}{job.shown}\n")
+        doubt = job.doubt() if job.finished else ""
+        mark = f"# finished, but {doubt}: " if doubt else "# finished: " if job.finished else ""
+        sys.stdout.write(printable(f"{mark}{job.shown}\n"))
+
+
+def show_report(sweep: SweepConfig, report: Report) -> int:
+    """Write a sweep's report and say where it is and what it lacks; the exit code: 1 where results are out of date."""
+    page = write_report(report, Path(sweep.report_dir))
+    sys.stdout.write(f"{printable(page.with_name('results.md').read_text(encoding='utf-8'))}\n")
+    sys.stdout.write(f"tables: {', '.join(f'{page.parent}/results.{kind}' for kind in ('md', 'csv', 'json'))}\n")
+    sys.stdout.write(f"report: {page}\n")
+    return EXIT_FAILED if doubtful(report.rows) else 0
 
 
 def run_jobs(jobs: Sequence[Job], pool: Pool) -> tuple[list[JobResult], int]:

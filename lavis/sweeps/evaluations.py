@@ -7,19 +7,27 @@ linked into another folder: `output/references/<backbone>/<task>/df-<size>-<df_s
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lavis.common.checkpoint import BEST
-from lavis.common.files import file_digest, replacing
+from lavis.common.errors import DataError, MissingFile
+from lavis.common.files import SMALL, file_digest, read_text, replacing, write_text
+from lavis.common.keeping import set_aside
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
 from lavis.sweeps.jobs import RESULTS, Job, read_results
 from lavis.sweeps.plan import Setting, command, log_path, seed_options
 from lavis.sweeps.references import published, reference_config, reference_folder
 from lavis.sweeps.schema import SweepConfig
+
+log = logging.getLogger(__name__)
+DIGEST = re.compile("[0-9a-f]{128}")
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class ReferenceResult:
     metrics: tuple[str, ...] = ()  # kinds of metrics (run.metrics) that the results should have
 
     def prepare(self, model_type: str) -> None:
-        """Link the checkpoint; delete results that are of other weights or lack metrics. Raises MissingFile."""
+        """Link the checkpoint; set results aside that are of other weights or lack metrics. Raises MissingFile."""
         from lavis.hub.places import resolve_weights
 
         target = resolve_weights(self.source, model_type).resolve()
@@ -46,15 +54,26 @@ class ReferenceResult:
         changed = self._changed(target)
         results = self.folder / RESULTS
         if results.exists() and (changed or not _measures(read_results(self.folder), self.metrics)):
-            results.unlink()
+            log.warning("%s is evaluated again; the former results are kept as %s", self.name, set_aside(results).name)
 
     def _changed(self, weights: Path) -> bool:
         """Whether the weights differ from those at the last call, by content: a copy may have kept its old time."""
         note = self.link.with_name(f".{self.link.name}.digest")
-        digest = file_digest(weights)
-        former = note.read_text(encoding="utf-8") if note.exists() else None
-        note.write_text(digest, encoding="utf-8")
+        digest, former = file_digest(weights), ""
+        try:
+            former = read_digest(note) if os.path.lexists(note) else ""
+        except (DataError, MissingFile) as error:
+            log.warning("%s; the weights count as changed", error)
+        write_text(note, digest)
         return former != digest
+
+
+def read_digest(note: Path) -> str:
+    """The digest of the weights that were evaluated last. Raises MissingFile, DataError."""
+    text = read_text(note, "digest of weights", largest=SMALL).strip()
+    if not DIGEST.fullmatch(text):
+        raise DataError(f"digest of weights {note}: expected 128 hexadecimal digits, found {text!r:.40}; delete it")
+    return text
 
 
 def reference_result(sweep: SweepConfig, setting: Setting, name: str, seed: int | None = None) -> ReferenceResult:

@@ -15,9 +15,7 @@ from lavis.common.files import SMALL, read_json
 from lavis.common.locks import Locked, lock, locked
 from lavis.images.fingerprint import file_digests
 from lavis.runners.run_dir import LOCK
-from lavis.settings.changes import changes
-from lavis.settings.declaration import Affects
-from lavis.settings.layers import SECTIONS
+from lavis.settings.changes import config_changes
 
 RESULTS = "results.json"
 TAIL_BYTES = 16_384
@@ -98,16 +96,6 @@ class Job:
                 yield stream.fileno()
 
 
-def config_changes(recorded: Any, current: dict[str, Any]) -> list[str]:
-    """Differences that affect results, as "run.init_lr 0.001, now 0.0005"; none unless both are configurations.
-
-    Keys that `current` lacks are ignored.
-    """
-    if not all(_is_config(config) for config in (recorded, current)):
-        return []
-    return [f"{change.key} {change.then}, now {change.now}" for change in changes(recorded, current, Affects.RESULTS)]
-
-
 def changed_files(results: Mapping[str, Any]) -> list[str]:
     """The data files that results were measured on and that have another content now; those gone say nothing."""
     data = results.get("data")
@@ -116,12 +104,6 @@ def changed_files(results: Mapping[str, Any]) -> list[str]:
         return []
     now = file_digests(Path(path) for path in recorded)
     return [path for path, digest in now.items() if digest != recorded[path]]
-
-
-def _is_config(config: Any) -> bool:
-    if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in SECTIONS):
-        return False
-    return all(isinstance(section, dict) for section in config["datasets"].values())
 
 
 def read_results(folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from lavis.common.arguments import JOBS
 from lavis.common.cli import Parser, run_main
 from lavis.common.logger import setup_logging
 from lavis.settings.schema import REFERENCES
@@ -24,7 +25,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="bash/ori.sh", description="Prepare the data and train the reference models.")
     parser.add_argument("configs", nargs="*", default=[DEFAULT], metavar="CONFIG", help=f"default: {DEFAULT}")
     parser.add_argument("--references", nargs="+", default=list(REFERENCES), choices=REFERENCES)
-    parser.add_argument("--jobs", type=int, help="trainings at a time (default: one per GPU, or two on the CPU)")
+    parser.add_argument("--jobs", type=JOBS, help="trainings at a time (default: one per GPU, or two on the CPU)")
     parser.add_argument("--dry-run", action="store_true", help="show the commands only; nothing is prepared or run")
     parser.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="passed on to train.py")
     return parser.parse_args(argv)

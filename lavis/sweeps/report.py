@@ -6,27 +6,27 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
+from lavis.common.arguments import COUNT_OR_NONE
 from lavis.common.cli import Parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0, or 2 after a user's error."""
+    """Exit code: 0, 1 if finished results are out of date, 2 after a user's error."""
     from lavis.common.logger import setup_logging
-    from lavis.sweeps.collect import make_report
+    from lavis.sweeps.collect import collect
+    from lavis.sweeps.console import show_report
     from lavis.sweeps.schema import load_sweep
 
     parser = Parser(prog="python -m lavis.sweeps.report", description="Rewrite a sweep's report.")
     parser.add_argument("--sweep", default="configs/sweep/salmu_mini.yaml", help="sweep file (default: %(default)s)")
     parser.add_argument("--out", help="folder to write to (default: the sweep's report_dir)")
-    parser.add_argument("--gallery", type=int, help="portraits to show (default: the sweep's); 0 for none")
+    parser.add_argument("--gallery", type=COUNT_OR_NONE, help="portraits to show (default: the sweep's); 0 for none")
     args = parser.parse_args(argv)
     setup_logging()
     sweep = load_sweep(args.sweep)
     changes = {"report_dir": args.out, "gallery": args.gallery}
     sweep = dataclasses.replace(sweep, **{key: value for key, value in changes.items() if value is not None})
-    page = make_report(sweep, made_by=["python", "-m", "lavis.sweeps.report", *sys.argv[1:]])
-    sys.stdout.write(f"{page}\n")
-    return 0
+    return show_report(sweep, collect(sweep, made_by=["python", "-m", "lavis.sweeps.report", *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from lavis.report.numbers import is_number
 from lavis.settings.layers import naming
 from lavis.settings.validation import build
 from lavis.sweeps.candidates import Candidate, Rule, recall
-from lavis.sweeps.console import STOPPED, list_jobs, run_jobs
+from lavis.sweeps.console import EXIT_FAILED, STOPPED, list_jobs, run_jobs
 from lavis.sweeps.evaluations import reference_result
 from lavis.sweeps.jobs import read_results
 from lavis.sweeps.plan import Cell, Setting, compose, expand, settings, start_of
@@ -49,10 +49,14 @@ def search(sweep: SweepConfig, pool: Callable[[], Pool], dry_run: bool = False, 
             return code
         problems = [f"{r.job.name} failed: {' '.join(r.tail[-1:])}" for r in results if r.status == "failed"]
     points = candidates(cells, start, aim)
-    problems += [f"{cell.job.name}: {doubt}" for cell in cells if cell.job.finished and (doubt := cell.job.doubt())]
+    if not (points or code):
+        raise MissingFile(
+            f"{sweep.source}: no point of the grid has results; run: python bash/run.py --search {sweep.source}"
+        )
+    doubts = [f"{point.method} {point.point}: {point.doubt}" for point in points if point.doubt]
     choose(points, rule)
-    write_search(Path(rule.out), sweep, rule, {"compromised": start, rule.target: aim}, points, problems)
-    return code
+    write_search(Path(rule.out), sweep, rule, {"compromised": start, rule.target: aim}, points, [*problems, *doubts])
+    return max(code, EXIT_FAILED if doubts else 0)
 
 
 def read_rule(sweep: SweepConfig) -> Rule:
@@ -127,7 +131,8 @@ def candidates(cells: Sequence[Cell], start: Mapping[str, float], aim: Mapping[s
         kept = 100 * recall(metrics, "dr") / recall(start, "dr")
         runs = [{key: result.get(key) for key in ("seed", "commit", "command", "seconds")} for result in results]
         options = list(group[0].variant.options)
-        found.append(Candidate(method, point, options, metrics, kept, distance(metrics, aim), runs))
+        doubt = next(filter(None, (cell.job.doubt() for cell in group)), "")
+        found.append(Candidate(method, point, options, metrics, kept, distance(metrics, aim), runs, doubt=doubt))
     return found
 
 

@@ -117,6 +117,7 @@ def _reference_row(name: str, metrics: Mapping[str, float]) -> list[str]:
 
 def _row(candidate: Candidate) -> list[str]:
     name = ", ".join(option.removeprefix("run.").replace("=", " ") for option in candidate.options)
+    name += " (out of date)" if candidate.doubt else ""
     seconds = sum(sum((run["seconds"] or {}).values()) for run in candidate.runs)
     cells = [name, *_numbers(candidate.metrics), f"{candidate.kept:.1f}", f"{candidate.distance:.3f}", f"{seconds:.0f}"]
     return [f"**{cell}**" for cell in cells] if candidate.chosen else cells

@@ -7,6 +7,7 @@ would rename repeated columns, take "NA" for a missing caption and "007" for a n
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import ConfigError, DataError, MissingFile, one_line
-from lavis.common.files import check_file, json_lines, not_utf8, read_json
-from lavis.images.samples import samples
+from lavis.common.files import check_file, json_lines, not_utf8, read_json, read_text
+from lavis.images.samples import MOST_TEXT, samples
 from lavis.images.tars import ENDINGS
 from lavis.tables.sources import Source
 
@@ -126,19 +127,17 @@ def _folder(path: Path) -> Iterator[Row]:
         text, relative = file.with_suffix(".txt"), file.relative_to(path)
         cells: dict[str, Any] = {"folder": relative.parent.name}
         if file.suffix.lower() in ENDINGS:
-            cells |= {"image": relative.as_posix()} | ({"caption": _text(text)} if text.is_file() else {})
+            cells |= {"image": relative.as_posix()} | ({"caption": caption_of(text)} if os.path.lexists(text) else {})
         elif file == text and file.with_suffix("") not in images:
-            cells["caption"] = _text(file)
+            cells["caption"] = caption_of(file)
         else:
             continue
         yield Row(cells, relative.as_posix())
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, error) from error
+def caption_of(path: Path) -> str:
+    """The text of a .txt file. Raises MissingFile, DataError."""
+    return read_text(path, "caption", "remove the link, or write the caption again", largest=MOST_TEXT).strip()
 
 
 def _tar(path: Path) -> Iterator[Row]:

@@ -24,7 +24,7 @@ from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.context import Context
 from lavis.evaluation.inputs import weights_problem
-from lavis.evaluation.measure import all_metrics, measure, remove_files, selected, values_of
+from lavis.evaluation.measure import all_metrics, measure, selected, values_of
 from lavis.hub.preparing import builder_of
 from lavis.hub.recipe import Recipe
 from lavis.images.fingerprint import file_digests
@@ -40,7 +40,7 @@ from lavis.runners.teaching import build_teacher
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
 from lavis.tasks.checkpoints import checkpoint_label, log_start, starting_weights
-from lavis.tasks.evaluations import evaluated_data, evaluation_folder
+from lavis.tasks.evaluations import evaluated_data, evaluation_folder, make_room
 from lavis.tasks.look_alikes import look_alikes
 from lavis.tasks.run_result import RunResult, write_run_result
 from lavis.tasks.seeds import seeds_of
@@ -75,7 +75,7 @@ class BaseTask:
         self.start: str | None = None
         self.data: dict[str, Any] = {}
         self.captions: CaptionLimit | None = None
-        self.near_twins: list[str] = []
+        self.near_twins, self.kept = list[str](), list[str]()
         self.measured = [*self.always, *config.run.metrics]
 
     @classmethod
@@ -259,14 +259,13 @@ class BaseTask:
     ) -> RunResult:
         began = time.monotonic()
         metrics: dict[str, float] = {}
-        self.problem = weights_problem(model)
+        self.problem, digest = weights_problem(model), weights_digest(model.checkpoint_state())
         context: Context | None = None
         if self.run.evaluate_after or self.run.checkpoint:
             self.label = self.label or checkpoint_label(checkpoint)
-            metrics, context = self._measure(model)
+            metrics, context = self._measure(model, digest)
             counts = {**context.counts, **counts, **self.builder.counts, **self._captions(model).counted}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
-        digest = weights_digest(model.checkpoint_state())
         facts = (self.recipe.overridden, self.data, digest, self._notices(), seeds_of(self.config, self.start))
         result = RunResult(self.folder, str(checkpoint), metrics, counts, seconds, self.problem, *facts)
         if distributed.is_main():
@@ -280,13 +279,19 @@ class BaseTask:
 
     def _notices(self) -> list[str]:
         """What a user should know about the data, at the end of a run."""
-        return [*self.builder.notices(), *self.near_twins, *(self.captions.notices() if self.captions else [])]
+        return [
+            *self.kept,
+            *self.builder.notices(),
+            *self.near_twins,
+            *(self.captions.notices() if self.captions else []),
+        ]
 
-    def _measure(self, model: BaseModel) -> tuple[dict[str, float], Context]:
+    def _measure(self, model: BaseModel, weights: str) -> tuple[dict[str, float], Context]:
         """The model's metrics on all evaluated splits, and the context that they were measured in."""
-        if distributed.is_main():
-            remove_files(self.folder)
         self.data, splits = self._evaluated_data, self._evaluated_splits
+        if distributed.is_main():
+            facts, config = {"data": self.data, "weights": weights}, self.config.to_dict(df_size=self.df_size)
+            self.kept = make_room(self.folder, config, facts, merging=bool(self.run.checkpoint))
         agree_on_evaluation(model, splits, self.data)
         self._captions(model).long(entry for entries in splits.values() for entry in entries)
         context = self.context(model, splits)

@@ -9,8 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lavis.common.logger import get_logger
-from lavis.evaluation.measure import columns_used
-from lavis.evaluation.metric import HEADLINE
+from lavis.evaluation.measure import headline
 from lavis.report.same_data import differing, groups
 from lavis.tasks.checkpoints import checkpoint_label
 from lavis.tasks.run_result import RunResult
@@ -44,13 +43,14 @@ class Comparison:
 
     @property
     def sound(self) -> bool:
-        """True if every checkpoint was evaluated and is not broken."""
+        """True if every checkpoint was evaluated, has numbers, and is not broken."""
         return not any(reason for _, _, reason in self.rows)
 
     def add(self, label: str, result: RunResult) -> None:
         if result.problem:
             get_logger().error("%s is broken: %s", result.checkpoint, result.problem)
-        self.rows.append((label, result, result.problem and "broken, see above"))
+        reason = "broken, see above" if result.problem else "" if result.sound else "nothing was measured, see above"
+        self.rows.append((label, result, reason))
 
     def fail(self, label: str, path: str, error: Exception) -> None:
         """Record a checkpoint that could not be evaluated, and log the reason in one line."""
@@ -65,7 +65,7 @@ class Comparison:
         """
         if not self.several:
             return self.results[0].table()
-        columns = [c for c in columns_used(HEADLINE) if any(c.key in result.metrics for result in self.results)]
+        columns = list(dict.fromkeys(c for result in self.results for c in headline(result.metrics, result.counts)))
         width = max(len("checkpoint"), *(len(label) for label, _, _ in self.rows)) + 2
         widths = {column: max(WIDTH, len(column.title) + 2) for column in columns}
         heads = "".join(column.title.rjust(n) for column, n in widths.items())

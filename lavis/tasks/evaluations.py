@@ -3,22 +3,30 @@
 `<run folder>/evaluations/<task>-<key>/results.json` is an evaluation of the run's model on other data than its own; the
 key is a hash of every split's images and captions. An evaluation on the run's own data is a file next to them, merged
 into the run's results.json: new metrics are added, those measured again are renewed, nothing else is lost.
+
+A folder's former results of other data, weights or settings are renamed to results.<key>.json before new ones are made.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lavis.common.errors import DataError
-from lavis.common.files import key_of
+from lavis.common.errors import DataError, first_few
+from lavis.common.files import file_digest, key_of
+from lavis.common.keeping import set_aside
 from lavis.common.results import EVALUATIONS, FILE_NAME, read_results, write_results
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
+from lavis.evaluation.measure import files_of_metrics
 from lavis.images.fingerprint import content_digest, file_digests, sampled
 from lavis.report.same_data import differing
+from lavis.settings.changes import config_changes
 
+log = logging.getLogger(__name__)
 KEY_BYTES = 8
 
 
@@ -76,6 +84,35 @@ def record_evaluation(folder: Path, content: Mapping[str, Any]) -> None:
         write_results(folder / EVALUATIONS / f"{content['task']}-{_key(content['data'])}.json", content)
         content = merged(former, content)
     write_results(own, content)
+
+
+def make_room(folder: Path, config: dict[str, Any], facts: Mapping[str, Any], merging: bool) -> list[str]:
+    """Clear a folder of what an earlier evaluation left, and keep its results if they are not those of this one.
+
+    config, facts (data, weights): of the evaluation to come. merging: a training run's results stay, as new ones are
+    merged into them. Returns a sentence about what is kept under which name, if anything is.
+    """
+    path, files = folder / FILE_NAME, files_of_metrics(folder)
+    former = _existing(path)
+    unlike = [] if former is None or (merging and "train" in former["seconds"]) else _unlike(former, config, facts)
+    key = file_digest(path)[: 2 * KEY_BYTES] if unlike else ""
+    for file in [file for file in files if os.path.lexists(file)]:
+        set_aside(file, key) if unlike else file.unlink()
+    if not unlike:
+        return []
+    name = set_aside(path, key).name
+    said = f"{folder} has results of another evaluation ({first_few(unlike)}); they are kept as {name}"
+    log.warning("%s", said)
+    return [said]
+
+
+def _unlike(former: Mapping[str, Any], config: dict[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """In what an evaluation differs from the former one, whose numbers it would replace."""
+    if not former["metrics"]:
+        return []
+    data = [f"{part} differ" for part in differing(former.get("data") or {}, facts["data"])]
+    weights = ["the weights differ"] if former.get("weights", facts["weights"]) != facts["weights"] else []
+    return data + weights + config_changes(former["config"], config)
 
 
 def merged(former: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,10 @@ from lavis.settings.config import Config
 from lavis.tasks.evaluations import record_evaluation
 
 WIDTH = 22
+NOTHING = (
+    "nothing was measured: these data lack what run.metrics needs (the log names it); choose other metrics "
+    "(multidelete zoo metrics), or say what was to be forgotten"
+)
 
 
 @dataclass
@@ -52,8 +56,8 @@ class RunResult:
             cells = "".join(self._cell(f"{split}_{column.key}", column).rjust(_wide(column)) for column in columns)
             lines.append(split.ljust(WIDTH) + str(self.counts.get(split, "")).rjust(8) + cells)
         notices = [f"note: {notice}" for notice in self.notices]
-        broken = [f"this model is broken, so it has no numbers: {self.problem}"] if self.problem else []
-        return "\n".join([*lines, *self._others(), *notices, *broken, f"results: {self.folder / FILE_NAME}"]) + "\n"
+        unusable = [] if self.sound else [self.failure]
+        return "\n".join([*lines, *self._others(), *notices, *unusable, f"results: {self.folder / FILE_NAME}"]) + "\n"
 
     def _splits(self, column: Column) -> list[str]:
         """The splits that have this number."""
@@ -61,8 +65,15 @@ class RunResult:
 
     @property
     def sound(self) -> bool:
-        """Whether the model was not found to be broken."""
-        return not self.problem
+        """Whether the model is not broken, and its evaluation, if there was one, found any number."""
+        return not self.failure
+
+    @property
+    def failure(self) -> str:
+        """Why there is no number to trust; empty for a sound result."""
+        if self.problem:
+            return f"this model is broken, so it has no numbers: {self.problem}"
+        return NOTHING if "evaluate" in self.seconds and not self.metrics else ""
 
     def _cell(self, key: str, column: Column) -> str:
         value = self.metrics.get(key)

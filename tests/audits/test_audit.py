@@ -19,7 +19,7 @@ from lavis.audits.models import reference_checkpoints
 from lavis.audits.runner import run_audit
 from lavis.cli.main import main
 from lavis.common.checkpoint import BEST
-from lavis.common.errors import ConfigError, DataError
+from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.common.registry import registry
 from lavis.settings.schema import RunConfig
 from lavis.tasks.entry import evaluate
@@ -224,7 +224,7 @@ def test_command_and_function_write_the_page(audited, tmp_path, capsys):
     assert "<script" not in page and "rounding" in page
     result = lavis.audit(audited.clean, attacks=["rounding"], output_dir=out)
     assert result.content["attacks"]["rounding"]["attacked"] < 0.2
-    with pytest.raises(ConfigError, match="no run of this project"):
+    with pytest.raises(MissingFile, match="name the run folder of an unlearning"):
         lavis.audit(tmp_path)
 
 

@@ -7,13 +7,15 @@ import sys
 
 import pytest
 
+import evaluate
 import lavis
+from lavis.api import benchmarks
 from lavis.cli.arguments import forget_of
 from lavis.cli.main import COMMANDS, main
 from lavis.common.errors import ConfigError
 from tests.hub.folders import PLAIN, open_clip_folder
 from tests.processes import ROOT, run
-from tests.tables.people import write_people
+from tests.tables.people import people_rows, write_csv, write_people
 
 QUICK = ["run.num_workers=0", "run.device=cpu", "run.init_lr=1e-3"]
 
@@ -64,6 +66,45 @@ def test_benchmarks_are_one_table(finished, world, tmp_path, capsys):
     assert str(tmp_path / "out" / "benchmarks.csv") in shown
     assert main(["evaluate", str(finished), "--benchmarks", "coco", "--out", str(tmp_path / "none")]) == 2
     assert "was not measured on coco" in capsys.readouterr().out
+
+
+def table_of_people(world, **constant):
+    """people.csv with more columns, the same in every row."""
+    rows = [{**row, **constant} for row in people_rows()]
+    return write_csv(world / f"people-{'-'.join(constant) or 'plain'}.csv", rows)
+
+
+@pytest.mark.parametrize(("columns", "split"), [({}, "train"), ({"split": "photos"}, "photos")])
+def test_a_benchmark_table_without_a_test_split_is_measured_on_all_rows(
+    finished, world, tmp_path, columns, split, capsys
+):
+    path = table_of_people(world, **columns)
+    words = ["evaluate", str(finished), f"local-dir:{world / 'mine'}", *data(world), "--benchmarks", str(path)]
+    assert main([*words, "--out", str(tmp_path), "--options", "run.num_workers=0", "run.device=cpu"]) == 0
+    for row in json.loads((tmp_path / "benchmarks.json").read_text())["rows"].values():
+        assert list(row) == [f"{path} {split} {name}" for name in ("txt_r1", "img_r1")]
+    (results, *_) = (tmp_path / "evaluate").rglob("results.json")
+    assert json.loads(results.read_text())["counts"] == {split: 40}
+    assert f"{split} txt_r1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "benchmarks", "evaluate.py", "several"])
+def test_an_empty_table_says_so_and_ends_with_2(finished, world, tmp_path, capsys, monkeypatch, command):
+    """zero_shot needs a folder of classes, which nobody names."""
+    out = ["--out", str(tmp_path)]
+    quiet = ["--options", "run.num_workers=0", "run.device=cpu"]
+    if command == "evaluate":
+        code = main(["evaluate", str(finished), *data(world), "--metrics", "zero_shot", *out, *quiet])
+    elif command == "benchmarks":
+        monkeypatch.setattr(benchmarks, "RETRIEVAL", ("zero_shot",))
+        words = ["evaluate", str(finished), *data(world), "--benchmarks", str(world / "people.csv")]
+        code = main([*words, *out, *quiet])
+    else:
+        checkpoint = finished / "checkpoint_best.pth"
+        named = f"run.checkpoints=[{checkpoint}]" if command == "several" else f"run.checkpoint={checkpoint}"
+        options = [*quiet, named, "run.metrics=[zero_shot]", f"run.output_dir={tmp_path}"]
+        code = evaluate.main(["--cfg-path", str(finished / "config.yaml"), *options])
+    assert code == 2 and "nothing was measured" in capsys.readouterr().out
 
 
 def test_export_gives_the_model_back(finished, tmp_path, capsys):

@@ -73,7 +73,7 @@ class FixedContext(PairContext):
     """A context of given features, without a data set."""
 
     def __init__(self, features: dict[str, SplitFeatures], run: RunConfig) -> None:
-        builder = SimpleNamespace(metadata_root=Path("nowhere"))
+        builder = SimpleNamespace(metadata_root=Path("nowhere"), test_splits=run.test_splits)
         super().__init__(FakeModel(), builder, run, "cpu", {split: [] for split in features})
         self._features = features
 

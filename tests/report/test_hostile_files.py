@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lavis.common.errors import DataError
-from lavis.report.rows import losses, other_evaluations, relearning, row_from_folder
+from lavis.report.rows import check_audit, losses, other_evaluations, relearning, row_from_folder
 from lavis.sweeps.jobs import Job, read_results
 from tests.hostile import HOSTILE
 
@@ -34,7 +34,20 @@ def test_a_bad_file_of_each_kind(tmp_path: Path, kind: str) -> None:
     assert other_evaluations(tmp_path, "vlul", problems) == []
     put(tmp_path / "log.txt", kind)
     assert losses(tmp_path, problems) == {}
-    assert len(problems) == 3 and all("left out" in problem and str(tmp_path) in problem for problem in problems)
+    put(tmp_path / "audit/audit.json", kind)
+    check_audit(tmp_path, problems)
+    assert len(problems) == 4 and all("left out" in problem and str(tmp_path) in problem for problem in problems)
+
+
+def test_a_part_of_a_file_that_is_left_out_is_named(tmp_path: Path) -> None:
+    problems: list[str] = []
+    (tmp_path / "relearning.json").write_text('{"steps": [0, 5], "x": [0.1, 0.2], "y": [0.1], "taught": 3}')
+    assert relearning(tmp_path, problems) == {"x": [(0.0, 0.1), (5.0, 0.2)]}
+    (tmp_path / "log.txt").write_bytes(b'{"epoch": 0, "train_loss": 1.0}\n[3]\n\xff\n')
+    assert losses(tmp_path, problems) == {"loss": [(0.0, 1.0)]}
+    first, second = problems
+    assert "relearning.json" in first and first.endswith("2 steps are left out: y")
+    assert "left out: 2" in second and "log.txt: line 3 is not UTF-8" in second
 
 
 @pytest.mark.parametrize("kind", KINDS)

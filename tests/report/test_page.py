@@ -145,7 +145,7 @@ def test_losses_of_a_log_that_was_cut_off(tmp_path: Path) -> None:
     lines += ['{"epoch": 1, "train_loss": "nan", "train_md": 0.5}', "[]", '{"test_txt_r1": 3}', '{"epoch": 2, "tra']
     (tmp_path / "log.txt").write_text("\n".join(lines))
     assert losses(tmp_path, problems := []) == {"loss": [(0.0, 2.0)], "md": [(0.0, 1.0), (1.0, 0.5)]}
-    assert len(problems) == 1 and "1 lines cannot be read" in problems[0] and "line 7" in problems[0]
+    assert len(problems) == 1 and "left out: 2, the first" in problems[0] and "line 7" in problems[0]
     assert losses(tmp_path / "none", problems := []) == {} and not problems
 
 

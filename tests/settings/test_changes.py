@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from lavis.common.registry import registry
-from lavis.settings.changes import changes
+from lavis.settings.changes import changes, config_changes
 from lavis.settings.declaration import NOTHING, RESULTS, WEIGHTS, without_none
 from lavis.settings.schema import RunConfig
 from lavis.settings.validation import read
-from lavis.sweeps.jobs import config_changes
 from tests.settings.sections import Leaf, leaves, plain
 
 MODELS, BUILDERS, METHODS = (registry.names(kind) for kind in ("model", "builder", "trainer"))

@@ -9,11 +9,9 @@ import sys
 
 import pytest
 
-from lavis.common.errors import ConfigError, MissingFile
+from lavis.common.errors import MissingFile
 from lavis.sweeps import cli, original
-from lavis.sweeps.collect import make_report
 from lavis.sweeps.report import main as report
-from lavis.sweeps.schema import load_sweep
 from tests.processes import ROOT
 from tests.sweeps.bench import TINY, Bench
 
@@ -141,11 +139,58 @@ def test_damaged_and_missing_results_do_not_stop_the_report(bench: Bench) -> Non
     cli.main([bench.sweep, "--with-originals"])
     (bench.output / "clean/clip/salmu_tiny_retrieval/results.json").write_text('{"schema": 1')
     (bench.output / "retrained/clip/salmu_tiny_retrieval/60/results.json").unlink()
-    page = make_report(load_sweep(bench.sweep)).read_text()
-    assert "not valid JSON" in page
-    assert f"bash bash/retrain.sh {TINY} --options run.df_size=60" in page
+    assert report(["--sweep", bench.sweep]) == 0
+    assert "not valid JSON" in bench.page()
+    assert f"bash bash/retrain.sh {TINY} --options run.df_size=60" in bench.page()
     assert [row["name"] for row in bench.rows()] == ["compromised", "clean", "vlul", "delete"]
     assert "not valid JSON" in bench.rows()[1]["broken"] and bench.rows()[1]["metrics"] == {}
+
+
+def test_rows_that_are_out_of_date_are_marked_and_the_exit_code_says_so(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([bench.sweep, "--with-originals"]) == 0
+    assert "out of date" not in capsys.readouterr().out + bench.page()
+    folder = bench.output / "original/clip/salmu_tiny_retrieval"
+    os.utime(folder / "checkpoint_best.pth", (4e9, 4e9))  # what the methods start from
+    clean = bench.output / "clean/clip/salmu_tiny_retrieval/results.json"
+    listed = {"files": {str(bench.folder / "sweep.yaml"): "another digest"}}
+    clean.write_text(json.dumps({**json.loads(clean.read_text()), "data": listed}))
+
+    assert cli.main([bench.sweep, "--dry-run", "--with-originals"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.startswith("# finished, but its results are of another ") for line in lines[:3]] == [
+        False,
+        True,
+        False,
+    ]
+    assert all(line.startswith("# finished, but its results are older than ") for line in lines[3:])
+    for again in (lambda: cli.main([bench.sweep]), lambda: report(["--sweep", bench.sweep])):
+        assert again() == 1
+        shown = capsys.readouterr().out
+        for name in ("clean", "vlul", "delete"):
+            assert f"| {name} (out of date) |" in shown
+        assert "| retrained |" in shown and shown.count("older than") == 2
+    assert [bool(row.get("doubt")) for row in bench.rows()] == [False, True, False, True, True]
+    assert bench.page().count("out of date</small>") >= 3 and "older than" in bench.page()
+
+
+def test_every_file_that_is_left_out_is_named_once_on_the_page_and_on_the_screen(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main([bench.sweep, "--with-originals"])
+    folder = bench.output / "unlearn-vlul/clip/salmu_tiny_retrieval/60"
+    (folder / "log.txt").unlink()
+    for name in ("log.txt", "relearning.json"):
+        (folder / name).mkdir()
+    for name in ("audit/audit.json", "evaluations/coco/results.json"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes("{ä}".encode("utf-16"))
+    capsys.readouterr()
+    assert report(["--sweep", bench.sweep]) == 0
+    shown = capsys.readouterr().out
+    for name in ("log.txt is a folder", "relearning.json is a folder", "audit.json is not", "coco/results.json is not"):
+        assert shown.count(name) == 1 and bench.page().count(name) == 1, name
 
 
 def test_a_gallery_that_cannot_be_built_is_named(bench: Bench) -> None:
@@ -159,5 +204,3 @@ def test_user_errors_end_in_one_message() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: sweep file configs/sweep/nothing.yaml does not exist")
     assert "Traceback" not in done.stderr
-    with pytest.raises(ConfigError, match="--jobs"):
-        original.main([str(ROOT / TINY), "--jobs", "0"])

@@ -15,6 +15,7 @@ from lavis.sweeps import cli
 from lavis.sweeps.plan import ROOT, expand, settings
 from lavis.sweeps.schema import SweepConfig, sweep_from_dict
 from lavis.sweeps.search import SEARCH_OPTIONS, Candidate, Rule, choose, closed, distance, read_rule, visible
+from lavis.sweeps.search_report import markdown
 from tests.processes import run
 from tests.small import SmallWorld
 
@@ -54,6 +55,12 @@ def test_the_nearest_of_those_that_keep_enough_is_chosen() -> None:
     found += [candidate("c", "1", 99, math.nan)]
     choose(found, Rule(dr_kept=95))
     assert [(c.method, c.point) for c in found if c.chosen] == [("a", "2"), ("b", "2")]
+
+
+def test_a_point_whose_results_are_out_of_date_is_marked(tmp_path: Path) -> None:
+    old = Candidate("a", "2", ["run.init_lr=2"], AIM, 96, 0.2, [], doubt="its results are of other settings")
+    page = markdown(sweep(tmp_path), Rule(), {}, [old], [], "found.json")
+    assert "| init_lr 2 (out of date) |" in page
 
 
 def test_distance_by_hand() -> None:

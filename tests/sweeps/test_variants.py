@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lavis.common.errors import ConfigError
-from lavis.sweeps.jobs import config_changes
+from lavis.settings.changes import config_changes
 from lavis.sweeps.plan import ROOT, Cell, compose, expand
 from lavis.sweeps.references import reference_jobs
 from lavis.sweeps.schema import SweepConfig, sweep_from_dict

@@ -64,7 +64,6 @@ def check_refused(result, *fragments: str) -> None:
         ({"task": "salmu_retrival"}, ("unknown task 'salmu_retrival'", "closest: 'salmu_retrieval'")),
         ({"task": "salmu_mini_retrieval"}, ("--task is 'salmu_mini_retrieval'", "'salmu_retrieval'")),
         ({"df_size": 17}, ("17", "16", "image-42.txt")),
-        ({"df_size": 0}, ("0",)),
         ({"df_size": 3}, ("Df is smaller than one batch", "run.batch_size_train")),
         ({"options": ("run.max_epochs=1",)}, ("'run.max_epochs'", "closest: 'max_epoch'")),
         ({"options": ("run.df_seed=43",)}, ("image-43.txt",)),

@@ -53,6 +53,33 @@ def test_a_swapped_forget_list_shows_in_the_digests_and_in_the_sweep(trained, li
     assert before["data"]["splits"]["test"] == after["data"]["splits"]["test"]
 
 
+def swapped_list(trained, lists):
+    shutil.copy(lists / "image-43.txt", lists / "image-42.txt")
+    return []
+
+
+def other_weights(trained, lists):
+    copy_of(trained, lists / "out" / "model.pth", lambda state: state["text_projection"].mul_(-1))
+    return []
+
+
+@pytest.mark.parametrize("change", [swapped_list, other_weights, lambda trained, lists: ["run.dr_max_ratio=1"]])
+def test_results_of_another_evaluation_are_kept_beside_the_new_ones(trained, lists, capsys, change):
+    """Twice with the same data, weights and settings renews the file; anything else keeps it under another name."""
+    listed = f"datasets.salmu.forget_list={lists}/image-{{seed}}.txt"
+    folder = results_of(trained, lists / "out", listed)
+    (folder / "relearning.json").write_text('{"steps": []}')
+    first = (folder / "results.json").read_bytes()
+    options = change(trained, lists)
+    words = [f"run.checkpoint={lists}/out/model.pth", f"run.output_dir={lists}/out", listed, *options]
+    for _ in range(2):
+        assert evaluate.main(["--cfg-path", str(trained.config), "--options", *words]) == 0
+    (kept,) = folder.glob("results.*.json")
+    assert kept.read_bytes() == first and kept.name in capsys.readouterr().out
+    assert (folder / kept.name.replace("results", "relearning")).read_text() == '{"steps": []}'
+    assert (folder / "results.json").read_bytes() != first and not (folder / "relearning.json").exists()
+
+
 def test_times_of_files_do_not_matter(trained, tmp_path):
     folder = results_of(trained, tmp_path)
     job = Job("vlul", ("x",), folder, folder / "log")
