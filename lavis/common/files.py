@@ -37,7 +37,7 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent.absolute())
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         yield temporary
         if sync:
@@ -47,6 +47,11 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def temporary_name(path: Path) -> Path:
+    """Where to write what `path` will be: a name that no other process uses, and that later runs sweep away."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
 
 
 @contextlib.contextmanager

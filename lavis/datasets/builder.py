@@ -260,9 +260,9 @@ class PairBuilder:
         return self._processor("vis_processor", stage), self._processor("text_processor", stage)
 
     def _caching(self) -> Caching:
-        config = self.config
-        folder = config.image_cache_folder or f"{self.run.output_dir}/pixels"
-        return Caching(config.image_cache, folder, config.image_cache_gb)
+        config, output = self.config, self.run.output_dir
+        own = config.image_cache_folder
+        return Caching(config.image_cache, own or f"{output}/pixels", config.image_cache_gb, "" if own else output)
 
     def _dataset_class(self, stage: str) -> type[PairDataset]:
         return self.dataset_class

@@ -1,8 +1,9 @@
 """Embeddings on disk, one file per model and way of embedding, so that a second evaluation embeds nothing.
 
 A file contains the keys (n, 16) and rows (n, D) of images and captions together. A key is a hash of the row's input
-(an image's path, size and modification time; a caption's characters), so changed data gets new rows. The file name
-consists of a hash of the weights and a hash of architecture, processors, precision and device.
+(an image's path, size and modification time; a caption's characters), so changed data gets new rows. It is keyed by the
+secret of the output folder, so that nobody can look guessed captions up in a file. The file name consists of a hash of
+the weights and a hash of architecture, processors, precision and device.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lavis.common.bounded_json import parse_json
 from lavis.common.checkpoint import save_tensors
 from lavis.common.errors import DataError
 from lavis.common.files import beyond_limit
+from lavis.common.secrets import keyed_hash
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +30,9 @@ SUFFIX = ".safetensors"
 Packed = tuple[torch.Tensor, torch.Tensor]  # keys (n, 16) uint8 and rows (n, D)
 
 
-def key_of(*parts: Any) -> bytes:
-    """A 16-byte hash of the parts' string forms."""
-    return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=KEY_BYTES).digest()
+def key_of(secret: bytes, *parts: Any) -> bytes:
+    """A 16-byte hash of the parts' string forms, keyed by a secret (lavis/common/secrets.py)."""
+    return keyed_hash(secret, "\x1f".join(map(str, parts)), KEY_BYTES)
 
 
 class FeatureStore:
