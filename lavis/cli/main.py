@@ -1,4 +1,4 @@
-"""`multidelete train|unlearn|evaluate|export|import|sweep|report|zoo|show-config`."""
+"""`multidelete train|unlearn|evaluate|export|purge|import|sweep|report|zoo|show-config`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import lavis
 from lavis.cli.arguments import add_data, data_of, forget_of
@@ -163,11 +164,26 @@ def show_config(words: Sequence[str]) -> int:
     return 0
 
 
+def purge(words: Sequence[str]) -> int:
+    parser = _parser("purge", "Remove what a run's output folder holds of its forget set. The weights stay.")
+    parser.add_argument("run", metavar="RUN", help="the folder of a finished unlearning run")
+    parser.add_argument(
+        "--all", action="store_true", help="also all cached embeddings, and other runs' training states"
+    )
+    args = parser.parse_args(words)
+    from lavis.api.purging import purge as run
+
+    done = run(Path(args.run), lambda text: show(f"{text}\n"), everything=args.all)
+    show(f"{done.text()}\n")
+    return 1 if done.remains else 0
+
+
 COMMANDS = {
     "train": Command("train an original (reference) model from a configuration", train),
     "unlearn": Command("make a model forget some of its data", unlearn),
     "evaluate": Command("measure models, on any data or on benchmarks", evaluate),
     "export": Command("write a model in open_clip's or transformers' form", export),
+    "purge": Command("remove what is left of the forgotten rows in a run's output folder", purge),
     "import": Command("convert SALMU's published parquet files", import_salmu),
     "sweep": Command("run the jobs of a sweep, and write its report", sweep),
     "report": Command("write the report of finished runs", report),

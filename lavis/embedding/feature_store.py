@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,17 @@ class FeatureStore:
             self._saved = len(self.rows)
         except OSError as error:
             log.warning("%s could not be written (%s); the embeddings are not stored", self.path, error)
+
+    def keep_only(self, keys: Collection[bytes]) -> list[torch.Tensor]:
+        """Remove the other rows, from the file too, which goes if none is left; returns them. Raises OSError."""
+        removed = [row for key, row in self.rows.items() if key not in keys]
+        self.rows = {key: row for key, row in self.rows.items() if key in keys}
+        if self.path is not None and not self.rows:
+            self.path.unlink(missing_ok=True)
+        elif self.path is not None and removed:
+            _write(self.path, self.rows)
+        self._saved = len(self.rows)
+        return removed
 
     def _prune(self, path: Path) -> None:
         """Delete the least recently used other files of the folder until all fit."""
