@@ -27,7 +27,7 @@ def purge(folder: Path, say: Callable[[str], None], everything: bool = False) ->
     """
     if not (folder / BEST).is_file():
         raise MissingFile(f"{folder} has no {BEST}: name the folder of a finished unlearning run")
-    builder, output = _builder(folder)
+    builder, output = run_data(folder)
     try:
         builder.prepare()
         builder.partition()
@@ -40,7 +40,7 @@ def purge(folder: Path, say: Callable[[str], None], everything: bool = False) ->
         return purge_folder(folder, output, builder, say, everything=everything)
 
 
-def _builder(folder: Path) -> tuple[PairBuilder, Path]:
+def run_data(folder: Path) -> tuple[PairBuilder, Path]:
     """The run's data, and its output folder: the configured one if the run still lies in it, else the run folder."""
     config = checkpoint_config(folder / BEST)
     run, datasets = config.get("run", {}), config.get("datasets", {})

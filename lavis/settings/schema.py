@@ -222,6 +222,9 @@ class RunConfig(Section):
     keep_training_state: bool = setting(
         False, "keep the numbered checkpoints (optimiser, random states) when the run has ended", affects=NOTHING
     )
+    record_key: str | None = setting(
+        None, "file with the key of the deletion record's HMAC; null: none", affects=NOTHING
+    )
     purge_after: bool = setting(
         False,
         "when an unlearning run has ended, remove what is left of the forget set in its output folder",

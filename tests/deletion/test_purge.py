@@ -7,7 +7,6 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,25 +18,10 @@ from lavis.common.checkpoint import BEST, load_checkpoint, save_checkpoint
 from lavis.deletion.forgotten import Forgotten
 from lavis.deletion.scan import Finder
 from lavis.tasks.entry import evaluate
+from tests.deletion.grep import found
 
 WORDS = [w for i in range(16) for w in (f"forget number {i}", f"forget/{i:08d}_for.jpg", f"{i:08d}_for.jpg")]
 CACHED = ("run.feature_cache_gb=1", "datasets.salmu.image_cache=disk", "run.near_twins=0.1")
-
-
-def contents(output: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file, and every member of every archive. Written without the library's own scan."""
-    for path in sorted(p for p in output.rglob("*") if p.is_file()):
-        data = path.read_bytes()
-        yield str(path), data
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                yield from ((f"{path}:{name}", archive.read(name)) for name in archive.namelist())
-        elif data[:2] == b"\x1f\x8b":
-            yield f"{path}:gz", gzip.decompress(data)
-
-
-def found(output: Path, needles: list[bytes]) -> list[tuple[str, bytes]]:
-    return [(name, needle) for name, data in contents(output) for needle in needles if needle in data]
 
 
 def embeddings(output: Path) -> tuple[list[bytes], list[bytes]]:
