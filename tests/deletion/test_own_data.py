@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import lavis
+import unlearn
 from lavis.cli.main import main as multidelete
-from lavis.common.errors import DataError
+from lavis.common.errors import ConfigError, DataError
 from tests.deletion.grep import found
 from tests.hub.folders import PLAIN, open_clip_folder
 from tests.tables.people import COLUMNS, people_rows, write_csv, write_people
@@ -54,6 +55,9 @@ def test_names_go_from_configurations_results_and_logs(run, tmp_path: Path, caps
     assert found(folder, needles()) == []
     metrics = json.loads((folder / "results.json").read_text())["metrics"]
     assert metrics == pytest.approx(run.metrics)
+    words = ["--unlearn_method", "erase_hold", "--backbone", "clip", "--task", "pairs_retrieval"]
+    with pytest.raises((ConfigError, DataError)):
+        unlearn.main([*words, "--cfg-path", str(folder / "config.yaml"), "--options", "run.num_workers=0"])
     with pytest.raises(DataError, match="can no longer be read"):
         multidelete(["purge", str(folder)])
 
