@@ -54,6 +54,7 @@ BACKENDS = {"compiled": {"dynamic": False}, "reduced overhead": {"dynamic": Fals
 WAYS = ("plain", "MLPs stored", "graph", "compiled", "compiled graph", "reduced overhead")
 WARM_UP = 3
 MOST_STEPS = 40
+MOST_CALLS = 12  # rows of the profile
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,14 @@ def main() -> None:
     result: dict[str, Any] = {"what": __doc__.splitlines()[0], "model": args.model, "part": args.part}
     result |= {"device": _device_name(args.device), "rates": rates(args.device), "cases": []} | where()
     bench = Bench(args, result["rates"])
-    for case in cases(args.part, args.sizes):
+    for case in cases(args.part, args.sizes, args.ways):
         result["cases"].append({**asdict(case), **bench.tried(case)})
         say(str(result["cases"][-1]))
         store(result, args.out)
     finish(result, args.out)
 
 
-def cases(part: str, sizes: list[int]) -> list[Case]:
+def cases(part: str, sizes: list[int], ways: list[str]) -> list[Case]:
     """The measurements of a part, the most useful first."""
     few = sizes[:3:2]
     if part == "sizes":
@@ -89,7 +90,7 @@ def cases(part: str, sizes: list[int]) -> list[Case]:
         return [Case(half, precision, *kind) for precision in PRECISIONS[:2] for half in few for kind in kinds]
     return [
         Case(half, precision, way=way)
-        for way in WAYS
+        for way in ways
         for half in few
         for precision in PRECISIONS[: 1 + (way in WAYS[:3])]
     ]
@@ -107,17 +108,21 @@ class Bench:
 
     def tried(self, case: Case) -> dict[str, Any]:
         """The measurement, or why there is none."""
-        torch._dynamo.reset()
-        gc.collect()  # what the previous case left
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
         torch.set_float32_matmul_precision("high" if case.precision == "tf32" else "highest")
         try:
+            self._release()
             return self.measured(case)
         except torch.OutOfMemoryError:
             return {"error": "out of memory"}
         except Exception as error:  # whatever fails here is a result, and the next case goes on
             return {"error": f"{type(error).__name__}: {str(error)[:600]}"}
+
+    def _release(self) -> None:
+        """Free what the previous case left."""
+        torch._dynamo.reset()
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def measured(self, case: Case) -> dict[str, Any]:
         step = self.step(case)
@@ -193,11 +198,12 @@ def captured(loop: TrainingLoop, batch: Any) -> Callable[[], Any]:
         total.backward()
     gradients = [(p, p.grad) for p in loop.model.parameters() if p.grad is not None]
 
-    def step() -> None:
+    def step() -> Any:
         graph.replay()
         for parameter, gradient in gradients:  # the graph writes into them, the loop drops them after its step
             parameter.grad = gradient
         loop._update()
+        return total, batch  # which keeps the batch: the graph reads it where it lay when it was captured
 
     return step
 
@@ -219,7 +225,7 @@ def timed(step: Callable[[], Any], device: torch.device, seconds: float) -> dict
     wall = time.perf_counter() - began
     found = {"steps": steps, "wall_ms": 1e3 * wall / steps, "host_ms": 1e3 * issued / steps}
     found |= {"event_ms": _between(marks), "peak_mib": unlearn_step._peak(device.type)}
-    return found | {"busy_ms": busy(step) if device.type == "cuda" else None, "process_mib": peak_mib()}
+    return found | profiled(step, device) | {"process_mib": peak_mib()}
 
 
 def _mark(device: torch.device) -> torch.cuda.Event | None:
@@ -237,12 +243,17 @@ def _between(marks: list[Any]) -> float | None:
     return statistics.median(one.elapsed_time(other) for one, other in pairs) if marks[0] else None
 
 
-def busy(step: Callable[[], Any]) -> float:
-    """Milliseconds of all kernels and copies of one step."""
-    with profile(activities=[ProfilerActivity.CUDA]) as record:
+def profiled(step: Callable[[], Any], device: torch.device) -> dict[str, Any]:
+    """Of one step: milliseconds of all kernels and copies, their number, and what the host spends most time on."""
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    with profile(activities=kinds, acc_events=True) as record:
         step()
-        torch.cuda.synchronize()
-    return sum(e.self_device_time_total for e in record.events() if e.device_type == DeviceType.CUDA) / 1e3
+        unlearn_step._wait(device.type)
+    events = list(record.events())
+    kernels = [event.self_device_time_total for event in events if event.device_type == DeviceType.CUDA]
+    host = sorted(record.key_averages(), key=lambda row: -row.self_cpu_time_total)[:MOST_CALLS]
+    calls = {row.key: [row.count, row.self_cpu_time_total / 1e3] for row in host}
+    return {"busy_ms": sum(kernels) / 1e3 if kernels else None, "kernels": len(kernels), "host_calls_and_ms": calls}
 
 
 def rates(device: str) -> dict[str, float]:
@@ -272,6 +283,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--part", choices=("sizes", "methods", "ways"), default="sizes")
     parser.add_argument("--model", default="ViT-B-16")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="pairs of Df, and of Dr, in a step")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS, help="of the part of that name")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, about")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a model of one layer and small batches, for a proof")

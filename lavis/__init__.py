@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lavis.api.auditing import AuditResult, audit
     from lavis.api.loading import load_dataset, load_model, load_model_and_preprocess
     from lavis.api.running import Result, evaluate, export, unlearn
     from lavis.api.zoo import dataset_zoo, model_zoo
 
 __version__ = "0.1.0"
 __all__ = [
+    "AuditResult",
     "Result",
+    "audit",
     "dataset_zoo",
     "evaluate",
     "export",
@@ -25,6 +28,7 @@ __all__ = [
     "unlearn",
 ]
 _HOMES = {
+    "auditing": ("AuditResult", "audit"),
     "loading": ("load_dataset", "load_model", "load_model_and_preprocess"),
     "running": ("Result", "evaluate", "export", "unlearn"),
     "zoo": ("dataset_zoo", "model_zoo"),

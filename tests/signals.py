@@ -184,7 +184,7 @@ def wrong_end(code: int, number: int, error: str) -> Iterator[str]:
     importing = "KeyboardInterrupt" in error  # ctrl-C while Python itself starts: it shows where, and ends with 1
     if code not in (0, -number, 128 + number, *([1] if importing else [])):
         yield f"exit code {code}: {error[-600:]}"
-    elif "Traceback" in error and not importing:
+    elif "Traceback" in error and not importing and number != signal.SIGKILL:  # after that only workers can print
         yield error[-600:]
 
 

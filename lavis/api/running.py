@@ -128,7 +128,7 @@ def evaluated(
 ) -> Result:
     """As `evaluate`, with the folder, the counts and the table."""
     model = at_home(str(model))
-    checkpoint = _checkpoint(model)
+    checkpoint = checkpoint_of(model)
     content = checkpoint_config(checkpoint) if checkpoint is not None else {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -147,7 +147,7 @@ def evaluated(
     return _as_result(table.results[0])
 
 
-def _checkpoint(model: str | Path) -> Path | None:
+def checkpoint_of(model: str | Path) -> Path | None:
     """The checkpoint of a run folder, or the file itself; None for other models. Raises MissingFile."""
     path = Path(model)
     if (path / BEST).is_file():

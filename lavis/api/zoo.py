@@ -1,4 +1,4 @@
-"""Tables of what is registered: models and their types, data sets, methods, metrics."""
+"""Tables of what is registered: models and their types, data sets, methods, metrics, attacks."""
 
 from __future__ import annotations
 
@@ -48,8 +48,19 @@ def _metrics() -> list[tuple[str, str]]:
     return [(name, ", ".join(column.title for column in metric.columns)) for name, metric in items]
 
 
+def _attacks() -> list[tuple[str, str]]:
+    return [(name, registry.get_attack_class(name).about) for name in registry.names("attack")]
+
+
 model_zoo = Zoo(("model", "types"), _models)
 dataset_zoo = Zoo(("data set", "what it is"), lambda: _first_lines("builder"))
 method_zoo = Zoo(("method", "what it is"), lambda: _first_lines("trainer"))
 metric_zoo = Zoo(("metric", "columns"), _metrics)
-ZOOS = {"models": model_zoo, "datasets": dataset_zoo, "methods": method_zoo, "metrics": metric_zoo}
+attack_zoo = Zoo(("attack", "what it is"), _attacks)
+ZOOS = {
+    "models": model_zoo,
+    "datasets": dataset_zoo,
+    "methods": method_zoo,
+    "metrics": metric_zoo,
+    "attacks": attack_zoo,
+}

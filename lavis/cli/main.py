@@ -1,4 +1,4 @@
-"""`multidelete train|unlearn|evaluate|export|purge|record|verify|import|sweep|report|zoo|show-config`."""
+"""`multidelete train|unlearn|evaluate|audit|export|purge|record|verify|import|sweep|report|zoo|show-config`."""
 
 from __future__ import annotations
 
@@ -116,6 +116,41 @@ def evaluate(words: Sequence[str]) -> int:
     return code
 
 
+def audit_parser() -> argparse.ArgumentParser:
+    parser = _parser("audit", "Attack an unlearned model, and compare what comes back with models that never saw it.")
+    parser.add_argument("run", metavar="RUN", help="the run folder of an unlearning, or its checkpoint")
+    parser.add_argument("--budget", default="quick", choices=("quick", "standard", "full"))
+    parser.add_argument(
+        "--attacks", default="", help="names, by commas (multidelete zoo attacks); default: the budget's"
+    )
+    parser.add_argument("--original", help="the model that unlearning started from")
+    parser.add_argument("--clean", help="a model that saw nobody of the sensitive data")
+    parser.add_argument("--retrained", help="a model trained on everything except what was to be forgotten")
+    parser.add_argument("--shadows", nargs="+", default=[], metavar="MODEL", help="more retrained models, other seeds")
+    parser.add_argument("--control", default="", metavar="SPLIT", help="pairs that no model saw")
+    parser.add_argument("--out", help="folder of results (default: audit, in the run folder)")
+    _options(parser)
+    return parser
+
+
+def audit(words: Sequence[str]) -> int:
+    args = audit_parser().parse_args(words)
+    result = lavis.audit(
+        args.run,
+        budget=args.budget,
+        attacks=[name for name in args.attacks.split(",") if name],
+        original=args.original,
+        clean=args.clean,
+        retrained=args.retrained,
+        shadows=args.shadows,
+        control=args.control,
+        output_dir=args.out,
+        options=args.options,
+    )
+    show(str(result))
+    return 0
+
+
 def export(words: Sequence[str]) -> int:
     parser = _parser("export", "Write a model in open_clip's or transformers' form: weights, tokenizer, model card.")
     parser.add_argument("source", help="a run folder, a checkpoint, or any model with weights")
@@ -208,6 +243,7 @@ COMMANDS = {
     "train": Command("train an original (reference) model from a configuration", train),
     "unlearn": Command("make a model forget some of its data", unlearn),
     "evaluate": Command("measure models, on any data or on benchmarks", evaluate),
+    "audit": Command("attack an unlearned model: does what was forgotten come back?", audit),
     "export": Command("write a model in open_clip's or transformers' form", export),
     "purge": Command("remove what is left of the forgotten rows in a run's output folder", purge),
     "record": Command("write a run's deletion record again", record),
@@ -215,7 +251,7 @@ COMMANDS = {
     "import": Command("convert SALMU's published parquet files", import_salmu),
     "sweep": Command("run the jobs of a sweep, and write its report", sweep),
     "report": Command("write the report of finished runs", report),
-    "zoo": Command("list models, data sets, methods or metrics", zoo),
+    "zoo": Command("list models, data sets, methods, metrics or attacks", zoo),
     "show-config": Command("print the whole configuration, and where each value comes from", show_config),
 }
 

@@ -13,12 +13,13 @@ import pickle
 import re
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lavis.common.errors import CheckpointError, dead_worker
+from lavis.common.errors import CheckpointError, dead_worker, first_few
 from lavis.common.files import check_file, replacing
 from lavis.common.logger import get_logger
 from lavis.common.torchscript import is_archive, read_archive
@@ -164,6 +165,16 @@ def order(path: Path) -> tuple[int, float]:
 def all_checkpoints(folder: Path) -> list[Path]:
     """Numbered checkpoints of a run folder, oldest first."""
     return sorted((p for p in folder.glob("checkpoint_*.pth") if NAME.fullmatch(p.name)), key=order)
+
+
+def refuse_broken(state: Mapping[str, torch.Tensor], source: object) -> None:
+    """Raise CheckpointError for weights that are not finite, or all zero: no model to start from or to hand on."""
+    numbers = {name: values for name, values in state.items() if values.is_floating_point()}
+    bad = [name for name, values in numbers.items() if not bool(torch.isfinite(values).all())]
+    if bad:
+        raise CheckpointError(f"the weights of {source} are not finite, the first: {first_few(bad)}; use another copy")
+    if not any(bool(values.any()) for values in numbers.values()):
+        raise CheckpointError(f"the weights of {source} are all zero; use another copy")
 
 
 def newest(folder: Path) -> Path | None:

@@ -22,6 +22,8 @@ DISK_ERRORS = {
     errno.EACCES: "choose a folder that you may read and write (run.output_dir)",
     errno.ENAMETOOLONG: "shorten the path",
     errno.ELOOP: "remove the link that leads back to itself",
+    errno.EEXIST: "choose a path that is no file and no dangling link",
+    errno.EISDIR: "remove the folder that lies in a file's place",
     errno.ENOTDIR: "choose a path that does not lead through a file",
     errno.EMFILE: "allow more open files (ulimit -n) or lower run.num_workers",
 }

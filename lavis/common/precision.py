@@ -22,6 +22,9 @@ class Arithmetic(Protocol):
     def amp_dtype(self) -> str: ...
 
     @property
+    def tf32(self) -> bool: ...
+
+    @property
     def attention(self) -> str: ...
 
 
@@ -47,6 +50,20 @@ def computing(run: Arithmetic, device: torch.device) -> Iterator[None]:
     on = run.amp and kind is not None
     with torch.autocast(device.type, dtype=kind or torch.bfloat16, enabled=on), attention(run.attention):
         yield
+
+
+@contextlib.contextmanager
+def short_products(run: Arithmetic, device: torch.device) -> Iterator[None]:
+    """With run.tf32, CUDA multiplies matrices of single precision in TF32 in here, forward and backward."""
+    if not (run.tf32 and device.type == "cuda"):
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def attention(name: str) -> contextlib.AbstractContextManager:

@@ -16,8 +16,11 @@ from typing import Any, TypeVar
 from lavis.common.errors import ConfigError, suggest
 
 T = TypeVar("T")
-ROOMS = (*("common", "processors", "models", "datasets", "trainers", "runners", "evaluation", "salmubench", "tasks"),)
-KINDS = ("model", "builder", "task", "processor", "runner", "lr_scheduler", "trainer", "metric")
+ROOMS = (
+    *("common", "processors", "models", "datasets", "trainers", "runners", "evaluation", "salmubench", "audits"),
+    *("attacks", "tasks"),
+)
+KINDS = ("model", "builder", "task", "processor", "runner", "lr_scheduler", "trainer", "metric", "attack")
 
 
 class Registry:
@@ -73,6 +76,7 @@ class Registry:
     register_lr_scheduler = partialmethod(register, "lr_scheduler")
     register_trainer = partialmethod(register, "trainer")
     register_metric = partialmethod(register, "metric")
+    register_attack = partialmethod(register, "attack")
     get_model_class = partialmethod(get, "model")
     get_builder_class = partialmethod(get, "builder")
     get_task_class = partialmethod(get, "task")
@@ -81,6 +85,7 @@ class Registry:
     get_lr_scheduler_class = partialmethod(get, "lr_scheduler")
     get_trainer_class = partialmethod(get, "trainer")
     get_metric_class = partialmethod(get, "metric")
+    get_attack_class = partialmethod(get, "attack")
 
 
 def _origin(item: Any) -> tuple[str, str]:

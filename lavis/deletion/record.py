@@ -23,6 +23,7 @@ from lavis.common.files import file_digest, read_json, write_json
 from lavis.common.results import FILE_NAME, read_results
 from lavis.common.secrets import secret_of
 from lavis.datasets.builder import PairBuilder
+from lavis.deletion.audited import audit_of, untested
 from lavis.deletion.forgotten import row_hashes
 from lavis.deletion.page import write_page
 from lavis.deletion.seal import seal
@@ -30,7 +31,7 @@ from lavis.deletion.signing import sign
 from lavis.settings.declaration import NOTHING, declared
 from lavis.settings.schema import RunConfig
 
-RECORD, PAGE, AUDIT = "deletion-record.json", "deletion-record.html", "audit.json"
+RECORD, PAGE = "deletion-record.json", "deletion-record.html"
 OWN = (RECORD, PAGE, f"{RECORD}.sig", ".lock", "log.txt")  # these change after the record is written
 SCHEMA, KIND = 1, "deletion record"
 CACHES = {
@@ -45,10 +46,6 @@ ELSEWHERE = (
     "models exported from this run, and copies of its files",
     "caches that run.feature_cache or image_cache_folder put outside the output folder",
     "backups and snapshots of any of these",
-)
-UNTESTED = (
-    "no audit was run: whether what was forgotten comes back by fine-tuning, by changing the weights, by reading out, "
-    "or by asking differently, and whether membership shows, was tested only as far as the metrics here go"
 )
 
 
@@ -76,7 +73,7 @@ def _done(folder: Path) -> dict[str, Any]:
     results, content = read_results(folder / FILE_NAME), load_checkpoint(folder / BEST)
     run = results["config"]["run"]
     original, unlearned = content.get("origin", {}).get("starting weights"), weights_digest(content["model"])
-    audit = read_json(folder / AUDIT, "audit") if (folder / AUDIT).is_file() else None
+    audit = audit_of(folder)
     return {
         "weights": {"original": original, "unlearned": unlearned, "changed": original != unlearned},
         "method": results["method"],
@@ -88,7 +85,7 @@ def _done(folder: Path) -> dict[str, Any]:
         "metrics": results["metrics"],
         "problem": results.get("problem", ""),
         "audit": audit,
-        "not_tested": [] if audit is not None else [UNTESTED],
+        "not_tested": untested(audit, unlearned),
         "read": results.get("data", {}).get("files", {}),
     }
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from lavis.common import distributed
+from lavis.common.transfer import to_device
 from lavis.datasets.loaders import chunk_count, eval_loader
 from lavis.datasets.pairs import PairDataset
 
@@ -139,7 +140,7 @@ def _pixel_chunks(
             assert upcoming is not None
             pixels = upcoming.result()
             upcoming = pool.submit(fetch, parts[number + 1]) if number + 1 < len(parts) else None
-            yield int(chunk), model.encode_image(pixels.to(device))
+            yield int(chunk), model.encode_image(to_device(pixels, device))
 
 
 def image_chunks(
@@ -149,7 +150,7 @@ def image_chunks(
     chunks = _own_chunks(len(dataset), batch_size)
     loader = eval_loader(dataset, batch_size, num_workers, chunks, pin_memory=device.type == "cuda")
     for batch in progress_bar(loader, len(chunks), f"{name} images".strip()):
-        yield int(batch["chunk"]), model.encode_image(batch["images"].to(device, non_blocking=True))
+        yield int(batch["chunk"]), model.encode_image(to_device(batch["images"], device))
 
 
 def text_chunks(
@@ -159,7 +160,7 @@ def text_chunks(
     chunks = _own_chunks(len(captions), batch_size)
     for chunk in progress_bar(chunks, len(chunks), f"{name} captions".strip()):
         tokens = model.tokenize(captions[chunk * batch_size : (chunk + 1) * batch_size])
-        yield chunk, model.encode_text(tokens.to(device))
+        yield chunk, model.encode_text(to_device(tokens, device))
 
 
 def _gathered(chunks: Iterable[tuple[int, torch.Tensor]]) -> torch.Tensor:

@@ -14,6 +14,7 @@ import torch
 
 from lavis.common.errors import DataError, first_few
 
+PIECE = 4096  # rows multiplied at a time
 COLLAPSED = 1e-5  # unit rows count as equal if no coordinate varies by more
 TIE = 1e-9  # cosines closer than this are tied: summing in another order changes them by less
 
@@ -111,8 +112,20 @@ def paired_rows(image: Any, text: Any, name: str) -> tuple[np.ndarray, np.ndarra
 
 def paired_cosines(image: Any, text: Any, name: str) -> np.ndarray:
     """Cosine of each image with its text, (n,) float64. Raises as `paired_rows`."""
-    images, texts = paired_rows(image, text, name)
-    return (images * texts).sum(axis=1)
+    return row_products(*paired_rows(image, text, name))
+
+
+def row_products(one: np.ndarray, other: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """The product of each row of `other` (n, D) with its partner: row i, or rows[i], of `one`; (n,).
+
+    A piece at a time, so that there is never a third array of that size.
+    """
+    found = np.empty(len(other), dtype=np.result_type(one, other))
+    for start in range(0, len(other), PIECE):
+        part = slice(start, start + PIECE)
+        partners = one[part] if rows is None else one[rows[part]]
+        found[part] = (partners * other[part]).sum(axis=1)
+    return found
 
 
 def row_numbers(values: Any, n: int, name: str) -> np.ndarray:

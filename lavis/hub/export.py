@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lavis.common.checkpoint import load_file, save_tensors, weights_digest
+from lavis.common.checkpoint import load_file, refuse_broken, save_tensors, weights_digest
 from lavis.common.errors import ConfigError, UserFault, suggest
 from lavis.common.home import at_home
 from lavis.hub import clip_names, siglip_names, transformers_form
@@ -45,6 +45,7 @@ def export(source: str | Path, out: str | Path, to: str = OPEN_CLIP, *, push_to:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"export: {out} exists already; choose another folder, or delete it")
     recipe, state, content, folder = _read(at_home(str(source)))
+    refuse_broken(state, source)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as partial:
         written = Path(partial) / "model"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
+from lavis.common.transfer import move
 from lavis.datasets.annotations import row_facts
 from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight, steps_per_epoch, training_loader
 from lavis.datasets.pairs import PairDataset
@@ -62,7 +63,7 @@ class Feed:
         options["pin_memory"] = self.device.type == "cuda"
         for item in training_loader(self.datasets, self.plan, *where, **options):
             number = item.pop("micro")
-            sets = {name: self._move(rows) for name, rows in item.items()}
+            sets = {name: move({**rows, **self.model.prepare(rows)}, self.device) for name, rows in item.items()}
             progress = TrainingStep(epoch, number // self._parts, self.steps)
             together = number - number % world  # the micro-batches that the processes compute at the same time
             rows = tuple(self._sizes[together : together + world])
@@ -70,13 +71,6 @@ class Feed:
             yield Batch(
                 sets, self.run.seed, epoch, number, self.device, progress, self.run.gather_similarity, rows, weight
             )
-
-    def _move(self, rows: dict[str, Any]) -> dict[str, Any]:
-        """The rows together with the model's inputs, tensors on the device."""
-        return {
-            key: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-            for key, value in {**rows, **self.model.prepare(rows)}.items()
-        }
 
     @property
     def rows(self) -> dict[str, int]:

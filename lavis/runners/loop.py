@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lavis.common import distributed
 from lavis.common.errors import TrainingError
-from lavis.common.precision import amp_dtype
+from lavis.common.precision import amp_dtype, short_products
 from lavis.runners import fsdp
 from lavis.runners.meters import Finite, Meter
 from lavis.runners.optim import build_optimizer
@@ -70,7 +70,7 @@ class TrainingLoop:
             group["lr"] = rate
         accumulated = self.run.accum_grad_iters
         for part in range(accumulated):
-            with self._no_sync(last=part == accumulated - 1):
+            with self._no_sync(last=part == accumulated - 1), short_products(self.run, self.device):
                 batch = next(batches)
                 total, terms = self.network(batch)
                 self.scaler.scale(total / (accumulated / batch.weight)).backward()
@@ -80,7 +80,12 @@ class TrainingLoop:
         return rate
 
     def check_finite(self, where: str) -> None:
-        """Raises TrainingError if any loss or gradient so far was not finite; `where` says how far the run is."""
+        """Raises TrainingError if any loss or gradient so far was not finite; `where` says how far the run is.
+
+        Where gradients are not looked at in every step, the weights show it: a step that is not finite spoils them.
+        """
+        if not self.trainer.reads_each_loss:
+            self._finite.see(fsdp.total_norm([p.detach() for p in self.model.parameters() if p.requires_grad]))
         if not self._finite:
             raise TrainingError(
                 f"loss or gradient of '{self.trainer.method}' became not finite by {where}; the same command continues "
@@ -116,18 +121,24 @@ class TrainingLoop:
             return fsdp.without_reduction(self._fsdp)
         return self.network.no_sync() if isinstance(self.network, DistributedDataParallel) else contextlib.nullcontext()
 
+    @property
+    def _checks_gradient(self) -> bool:
+        """In every step; not for the scaler, which itself skips steps that are not finite and lowers its scale."""
+        return self.trainer.reads_each_loss and not self.scaler.is_enabled()
+
     def _update(self) -> None:
         self.scaler.unscale_(self.optimizer)
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         if self._fsdp is not None:
             fsdp.average_whole(parameters)
-        norm = fsdp.total_norm([p.grad for p in parameters if p.grad is not None])
-        if not self.scaler.is_enabled():  # the scaler itself skips steps that are not finite and lowers its scale
-            self._finite.see(norm)
-            if self.trainer.reads_each_loss and not self._finite:
-                raise TrainingError("the gradient is not finite; the optimiser has not stepped. Lower run.init_lr")
-        if self.run.max_grad_norm:
-            fsdp.clip(parameters, self.run.max_grad_norm, norm)
+        if self.run.max_grad_norm or self._checks_gradient:
+            norm = fsdp.total_norm([p.grad for p in parameters if p.grad is not None])
+            if self._checks_gradient:
+                self._finite.see(norm)
+                if not self._finite:
+                    raise TrainingError("the gradient is not finite; the optimiser has not stepped. Lower run.init_lr")
+            if self.run.max_grad_norm:
+                fsdp.clip(parameters, self.run.max_grad_norm, norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

@@ -10,7 +10,7 @@ from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.common.registry import registry
 from lavis.common.seed import derived_seed
 from lavis.datasets.builder import HOLDOUTS
-from lavis.evaluation.inputs import paired_rows
+from lavis.evaluation.inputs import paired_rows, row_products
 from lavis.evaluation.metric import DISTANCE, HEADLINE, Column
 from lavis.salmubench.data import BenchmarkData
 from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, ten_column
@@ -86,8 +86,10 @@ def acs(image: Any, text: Any, *, features: str = "cosine", seed: int = 42, fold
     if len(images) < FOLDS:
         raise DataError(f"ACS needs at least {FOLDS} forget pairs for its {FOLDS} folds, there are {len(images)}")
     order = np.random.default_rng(derived_seed(seed, "salmubench", "acs")).permutation(len(images))
-    products = np.concatenate([images * texts, images * texts[order]])
-    inputs = products.sum(axis=1, keepdims=True) if features == "cosine" else products
+    if features == "cosine":
+        inputs = np.concatenate([row_products(images, texts), row_products(texts, images, order)])[:, None]
+    else:
+        inputs = np.concatenate([images * texts, images * texts[order]])
     from sklearn.linear_model import LogisticRegression
 
     probe, labels = LogisticRegression(max_iter=MOST_STEPS), np.repeat([1, 0], len(images))

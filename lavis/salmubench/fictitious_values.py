@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -27,16 +28,17 @@ FIELDS = {
     "credit_card_number": ("creditcard", "creditcardnumber"),
     "blood": ("blood", "bloodtype", "bloodgroup"),
 }
-Values = Callable[[str, str | None], list[str]]
+Values = Callable[[str, str | None], list[str]]  # (field, locale) → its distinct values, sorted
 
 
 def persona_values(personas: Mapping[str, Mapping[str, Any]]) -> Values:
     """Values of a field among the data set's unseen personas, for any locale."""
 
-    def values(field: str, locale: str | None) -> list[str]:
-        return [str(persona[field]) for persona in personas.values() if field in persona]
+    @functools.cache
+    def of_field(field: str) -> list[str]:
+        return sorted({str(persona[field]) for persona in personas.values() if field in persona})
 
-    return values
+    return lambda field, locale: of_field(field)
 
 
 class FakerValues:
@@ -66,7 +68,7 @@ class FakerValues:
         if provider is None:
             return []
         if provider == "blood":
-            return list(BLOOD)
+            return sorted(BLOOD)
         try:
             fake = self._faker.Faker(locale)
             fake.seed_instance(derived_seed(self.seed, "salmubench", "faker", field, locale))
@@ -74,4 +76,4 @@ class FakerValues:
         except (AttributeError, ImportError, ValueError):
             return []
         drawn = {str(make()).replace("\n", ", "): None for _ in range(COUNT)}
-        return [value for value in drawn if value not in self.real]
+        return sorted(value for value in drawn if value not in self.real)

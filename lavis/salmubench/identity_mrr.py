@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,9 @@ class IdentityMrr(SalmuMetric):
         suffix = "" if self.split == PEOPLE[0] else f"_{self.split}"
         part, pool = data.part(self.split), data.context.shared(caption_pool)
         rows, people = data.texts(pool.texts, "caption pool"), people_of(part, self.split)
-        metrics: Numbers = {}
-        for name, own in (("x_mrr", False), ("pool_mrr", True)):
-            ranks = pool_ranks(part.image, part.text, part.captions, people, pool, rows, own=own)
-            metrics |= summarised(data, part, name + suffix, 1 / ranks)
-        return metrics
+        ranks = pool_ranks(part.image, part.text, part.captions, people, pool, rows)
+        apart = summarised(data, part, f"x_mrr{suffix}", 1 / ranks.apart)
+        return apart | summarised(data, part, f"pool_mrr{suffix}", 1 / ranks.among)
 
 
 def _pool_column(name: str = "", title: str = "") -> Column:
@@ -112,32 +111,46 @@ class CaptionPool:
         return mask
 
 
+@dataclass(frozen=True, slots=True)
+class PoolRanks:
+    """Ranks of n true captions, (n,) float64, 1 is first: among all others of the pool, and apart from their people's.
+
+    In `apart`, no caption of the query's identity competes (our own study: if a person's captions compete, the usual
+    MRR saturates).
+    """
+
+    among: np.ndarray
+    apart: np.ndarray
+
+
 def pool_ranks(
-    image: Any, text: Any, captions: Sequence[str], owners: Sequence[str], pool: CaptionPool, rows: Any, *, own: bool
-) -> np.ndarray:
-    """Rank (1 is first) of each true caption among a pool of distinct captions, (n,) float64, by cosine.
+    image: Any, text: Any, captions: Sequence[str], owners: Sequence[str], pool: CaptionPool, rows: Any
+) -> PoolRanks:
+    """Rank each true caption among a pool of distinct captions by cosine; a tie is lost.
 
     image (n, D), text (n, D), captions and owners (n each) are the paired queries; rows (m, D) those of the pool. The
-    caption itself never competes; with own=False, no caption of the query's identity does (our own study: if a
-    person's captions compete, the usual MRR saturates). A tie is lost.
+    caption itself never competes.
 
-    Raises DataError if embeddings are collapsed or not finite, or if nothing competes; ValueError on shapes.
+    Raises DataError if embeddings are collapsed or not finite, or if a query has no other person's caption to compete
+    with; ValueError on shapes.
     """
     images, texts = paired_rows(image, text, "caption pool")
     others = unit_rows(rows, "caption pool texts")
     if len(others) != len(pool.number):
         raise ValueError(f"the pool has {len(pool.number)} captions, got {len(others)} rows")
-    ranks = np.empty(len(images))
+    ranks = PoolRanks(np.empty(len(images)), np.empty(len(images)))
     for start in range(0, len(images), BLOCK):
         part = slice(start, start + BLOCK)
         score = (images[part] * texts[part]).sum(axis=1, keepdims=True)
-        rivals = np.ones((len(score), len(others)), dtype=bool) if own else ~pool.mask(owners[part])
+        strangers = ~pool.mask(owners[part])
+        above = images[part] @ others.T >= score - TIE
         for row, caption in enumerate(captions[part]):
             if caption in pool.number:
-                rivals[row, pool.number[caption]] = False
-        if not rivals.any(axis=1).all():
+                strangers[row, pool.number[caption]] = above[row, pool.number[caption]] = False
+        if not strangers.any(axis=1).all():
             raise DataError("caption pool: a caption has no other person's caption to compete with")
-        ranks[part] = 1 + ((images[part] @ others.T >= score - TIE) & rivals).sum(axis=1)
+        ranks.among[part] = 1 + above.sum(axis=1)
+        ranks.apart[part] = 1 + (above & strangers).sum(axis=1)
     return ranks
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lavis.common.registry import registry
 from lavis.evaluation.metric import DOWN
 from lavis.evaluation.zero_shot import top1
@@ -29,8 +31,14 @@ class IdZsc(SalmuMetric):
     def values(self, data: BenchmarkData) -> Numbers:
         part = data.part("forget_identity")
         need_people(data, part)
-        own = [name_of(entry, data.people) for entry in part.entries]
-        known = sorted(set(own))
+        known, own = numbered([name_of(entry, data.people) for entry in part.entries])
         prompt = PROMPTS[data.choices.idzsc_prompt]
         texts = data.texts([prompt.format(name=name) for name in known], "IdZSC")
-        return {"idzsc": top1(part.image, texts, [known.index(name) for name in own], "IdZSC")}
+        return {"idzsc": top1(part.image, texts, own, "IdZSC")}
+
+
+def numbered(names: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The distinct names, sorted, and the place of each name among them."""
+    known = sorted(set(names))
+    places = {name: place for place, name in enumerate(known)}
+    return known, [places[name] for name in names]

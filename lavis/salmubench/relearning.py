@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from lavis.common.files import dispensable, write_json
 from lavis.common.precision import attention
 from lavis.common.registry import registry
 from lavis.common.seed import derived_seed, generator
+from lavis.common.transfer import move
 from lavis.datasets.annotations import Entry
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import embed_captions, embed_entries
@@ -123,7 +124,7 @@ class Exam:
         part = embed_entries(model, self.dataset, size, self.device, num_workers=workers, name=NAME)
         rows = embed_captions(model, self.pool.texts, size, self.device, name=NAME)
         image, captions = part.image[part.txt2img], self.dataset.captions
-        ranks = pool_ranks(image, part.text, captions, self.people, self.pool, rows, own=False)
+        ranks = pool_ranks(image, part.text, captions, self.people, self.pool, rows).apart
         values = {"x": 1 / ranks, "r1": ranks == 1}
         return {f"{v}{g}": float(values[v][rows].mean()) for g, rows in self.groups.items() for v in values}
 
@@ -146,11 +147,19 @@ def _points(student: BaseModel, exam: Exam, dataset: PairDataset, settings: Rele
 
 
 def relearn(
-    student: BaseModel, dataset: PairDataset, settings: RelearnConfig, device: torch.device, kernel: str = "auto"
+    student: BaseModel,
+    dataset: PairDataset,
+    settings: RelearnConfig,
+    device: torch.device,
+    kernel: str = "auto",
+    choose: Callable[[BaseModel], object] = lambda model: model.requires_grad_(True),
 ) -> Iterator[int]:
-    """Train the model, the same on each process; yields the number of steps taken, from 0. Raises TrainingError."""
+    """Train the model, the same on each process; yields the number of steps taken, from 0. Raises TrainingError.
+
+    choose: says which parameters are trained.
+    """
     run = RunConfig(init_lr=settings.lr, weight_decay=0.0, seed=settings.seed, attention=kernel)
-    student.requires_grad_(True)
+    choose(student)
     loop = TrainingLoop(Original("original", student, run, device), lambda epoch, step: settings.lr, alone=True)
     done = 0
     while True:
@@ -166,8 +175,7 @@ def _batch(model: BaseModel, dataset: PairDataset, settings: RelearnConfig, step
     rows = order[: settings.batch_size].tolist()
     captions = [dataset.captions[dataset.caption_ids(row)[0]] for row in rows]
     inputs = model.prepare({"images": dataset.images(rows), "captions": captions})
-    moved = {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in inputs.items()}
-    return Batch({"dr": moved}, settings.seed, 0, step, device)
+    return Batch({"dr": move(inputs, device)}, settings.seed, 0, step, device)
 
 
 def _flat(steps: list[int], curves: dict[str, list[float]]) -> dict[str, float]:

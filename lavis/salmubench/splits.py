@@ -36,7 +36,8 @@ def derive_splits(
     people = {identity_of(entry, "forget") for entry in forget}
     held = {identity_of(entry, "holdout_association") for entry in association}
     nobody = [entry for entry in retain if entry.extra.get("identity_id") is None]
-    rare = [entry for entry in nobody if file_name(entry) in set(fragile)]
+    named = frozenset(fragile)
+    rare = [entry for entry in nobody if file_name(entry) in named]
     if fragile and nobody and not rare:
         raise DataError(
             f"{FRAGILE}: none of its {len(fragile)} file names is an image of retain_synth without identity; "

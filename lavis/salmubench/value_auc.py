@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from lavis.common.errors import DataError
 from lavis.common.registry import registry
 from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry
-from lavis.evaluation.inputs import TIE, paired_rows, row_numbers, unit_rows
+from lavis.evaluation.inputs import TIE, paired_rows, row_numbers, row_products, unit_rows
 from lavis.evaluation.metric import Column, NotMeasured
 from lavis.salmubench.data import UNSEEN, BenchmarkData
 from lavis.salmubench.fictitious_values import HINT, FakerValues, Values, persona_values
@@ -64,16 +65,18 @@ def fictitious_captions(
 ) -> list[str]:
     """At most `count` versions of the entry's caption with another value in place of the true one.
 
-    values: field → values to draw from, apart from the true one. Empty if the caption does not contain the value
-    literally (a paraphrase) or the field has no other value. The draw depends only on the seed and the image's name.
+    values: field → distinct values to draw from, sorted; the true one is left out. Empty if the caption does not have
+    the value in it literally (a paraphrase) or the field has no other value. The draw depends only on the seed and the
+    image's name.
     """
-    value, pool = entry.extra.get("value"), values.get(str(entry.extra.get("field")), ())
-    if not value or caption.count(str(value)) != 1:
+    value, pool = str(entry.extra.get("value") or ""), values.get(str(entry.extra.get("field")), ())
+    if not value or caption.count(value) != 1:
         return []
-    others = sorted({str(other) for other in pool} - {str(value)})
+    own = bisect_left(pool, value)
+    known = own < len(pool) and pool[own] == value
     rng = np.random.default_rng(derived_seed(seed, "salmubench", "value", entry.image))
-    drawn = rng.permutation(len(others))[:count]
-    return [caption.replace(str(value), others[i]) for i in drawn]
+    drawn = rng.permutation(len(pool) - known)[:count]
+    return [caption.replace(value, pool[i + (known and i >= own)]) for i in drawn]
 
 
 def value_aucs(image: Any, text: Any, other: Any, owner: Any) -> np.ndarray:
@@ -93,6 +96,6 @@ def value_aucs(image: Any, text: Any, other: Any, owner: Any) -> np.ndarray:
     count = np.bincount(owner, minlength=len(images))
     if not count.all():
         raise DataError(f"value AUC: {int((count == 0).sum())} pairs have no fictitious caption; leave them out")
-    lead = (images * texts).sum(axis=1)[owner] - (images[owner] * others).sum(axis=1)
+    lead = row_products(images, texts)[owner] - row_products(images, others, owner)
     won = np.where(np.abs(lead) <= TIE, 0.5, lead > 0)
     return np.bincount(owner, weights=won, minlength=len(images)) / count

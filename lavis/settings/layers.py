@@ -52,7 +52,7 @@ def _read_options(options: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--options takes key=value pairs such as run.max_epoch=1, got '{option}'")
     try:
         content: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(options)), resolve=True)
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeEncodeError) as error:
         raise ConfigError(f"--options cannot be read: {error}") from error
     return content
 

@@ -1,4 +1,4 @@
-"""Settings of metrics: the sections `salmubench` and `relearn` of `run`."""
+"""Settings of metrics: the sections `salmubench`, `relearn` and `audit` of `run`."""
 
 from __future__ import annotations
 
@@ -40,3 +40,26 @@ class RelearnConfig(Section):
         super().__post_init__()
         if not self.steps or any(a >= b for a, b in zip(self.steps, self.steps[1:], strict=False)):
             raise ConfigError(f"run.relearn.steps must rise from 0 or more, found {self.steps}")
+
+
+@dataclass(frozen=True)
+class AuditConfig(Section):
+    """`run.audit:` — the metric `audit` and the command `multidelete audit`, which attack the unlearned model."""
+
+    budget: str = setting(
+        "quick", "how much time the attacks may take", choices=("quick", "standard", "full"), affects=RESULTS
+    )
+    attacks: list[str] = setting([], "attacks to run; empty: all that the budget has", affects=RESULTS)
+    control: str = setting(
+        "",
+        "split with pairs from Df's source that no model saw; empty: fresh people are drawn, or test",
+        affects=RESULTS,
+    )
+    shadows: list[str] = setting(
+        [], "checkpoints of models retrained without Df, for the two-sample test", affects=RESULTS
+    )
+    siblings: list[str] = setting([], "checkpoints of the same unlearning with other seeds", affects=RESULTS)
+    threshold: float = setting(
+        0.1, "share of the original's knowledge that counts as having come back", above=0, most=1, affects=RESULTS
+    )
+    seed: int = setting(42, "seed of every draw; the same for all models that are attacked", **SEED, affects=RESULTS)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from lavis.common.errors import ConfigError
 from lavis.settings.conditions import ORIGINAL, chooses_epoch, read_by_method, trained_or_chosen_on
 from lavis.settings.declaration import NOTHING, RESULTS, SEED, Section, setting
-from lavis.settings.metric_schema import RelearnConfig, SalmubenchConfig
+from lavis.settings.metric_schema import AuditConfig, RelearnConfig, SalmubenchConfig
 from lavis.settings.parts_schema import LoraConfig
 
 REFERENCES = ("compromised", "clean", "retrained")
@@ -187,6 +187,9 @@ class RunConfig(Section):
     max_grad_norm: float | None = setting(None, "clip gradients to this norm; null: never", above=0)
     amp: bool = setting(False, "train in half precision")
     amp_dtype: str = setting("auto", "half-precision type", choices=("auto", "bf16", "fp16"))
+    tf32: bool = setting(
+        False, "on CUDA, train with matrix products of ten bits of mantissa (TF32); evaluation stays exact"
+    )
     attention: str = setting(
         "auto",
         "kernel of attention: auto (torch chooses), math (fastest for tiny towers on a CPU), flash, efficient",
@@ -280,6 +283,7 @@ class RunConfig(Section):
     )
     salmubench: SalmubenchConfig = setting(SalmubenchConfig(), "what SALMUBench leaves open")
     relearn: RelearnConfig = setting(RelearnConfig(), "how relearning is measured")
+    audit: AuditConfig = setting(AuditConfig(), "how the unlearned model is attacked")
     jobs: dict[str, Any] = setting({}, "settings per job: original, compromised, …, or a method", affects=NOTHING)
 
     def __post_init__(self) -> None:

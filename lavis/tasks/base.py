@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 
 from lavis.common import distributed
-from lavis.common.checkpoint import BEST, weights_digest
+from lavis.common.checkpoint import BEST, refuse_broken, weights_digest
 from lavis.common.errors import ConfigError
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
@@ -127,6 +127,7 @@ class BaseTask:
             if start:
                 log_start(self.config, start)
                 model.load_weights(start)
+                refuse_broken(model.checkpoint_state(), start)
             else:
                 get_logger().info("'%s' trains from scratch; the original model is not read", self.run.method)
                 model.load_initial(self.config.model)
@@ -145,6 +146,7 @@ class BaseTask:
             model = self._model(load_pretrained=not self.run.resume_ckpt_path)
             if self.run.resume_ckpt_path:
                 model.load_weights(self.run.resume_ckpt_path)
+            refuse_broken(model.checkpoint_state(), self.run.resume_ckpt_path or self.config.model.pretrained)
             rows = self.builder.reference_entries(self.run.reference)
             feed = Feed({"dr": self._training_set(rows, model)}, model, self.run, self.device)
             trainer = registry.get_trainer_class(ORIGINAL_TRAINER)(ORIGINAL_TRAINER, model, self.run, self.device)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lavis.common import distributed
+from lavis.common.transfer import move
 from lavis.datasets.annotations import Entry
 from lavis.datasets.loaders import chunk_count, eval_loader
 from lavis.embedding.embed import evaluating, progress_bar
@@ -38,10 +39,7 @@ class RowwiseTask(BaseTask):
         measured: dict[int, torch.Tensor] = {}
         with evaluating(model), torch.no_grad():
             for batch in progress_bar(loader, len(chunks), split):
-                inputs = {key: self._moved(value) for key, value in model.prepare(batch).items()}
+                inputs = move(model.prepare(batch), self.device)
                 rows = [dataset.entries[i] for i in batch["index"].tolist()]
                 measured[int(batch["chunk"])] = self.measure(model, inputs, rows).double().cpu()
         return distributed.gather_chunks(measured)
-
-    def _moved(self, value: Any) -> Any:
-        return value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value

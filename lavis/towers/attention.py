@@ -26,6 +26,8 @@ class SelfAttention(nn.MultiheadAttention):
     Parameters and their names are the parent's, which also handles all other uses.
     """
 
+    causal = False  # whether every `attn_mask` hides what follows a token; kernels are faster if they know
+
     def forward(  # type: ignore[override]
         self,
         query: torch.Tensor,
@@ -51,7 +53,8 @@ class SelfAttention(nn.MultiheadAttention):
             return self._of_part(query, key), None
         packed = F.linear(query, self.in_proj_weight, self.in_proj_bias)
         packed = packed.unflatten(-1, (3, self.num_heads, self.head_dim))
-        mixed = attend(packed, attn_mask).flatten(2)
+        causal = self.causal and attn_mask is not None
+        mixed = attend(packed, None if causal else attn_mask, causal).flatten(2)
         return F.linear(mixed, self.out_proj.weight, self.out_proj.bias), None
 
     def _of_part(self, part: torch.Tensor, sequence: torch.Tensor) -> torch.Tensor:
@@ -59,7 +62,7 @@ class SelfAttention(nn.MultiheadAttention):
         first, rest = (None, None) if bias is None else (bias[:width], bias[width:])
         query = F.linear(part, self.in_proj_weight[:width], first).unflatten(-1, (self.num_heads, self.head_dim))
         both = F.linear(sequence, self.in_proj_weight[width:], rest).unflatten(-1, (2, self.num_heads, self.head_dim))
-        key, value = both.permute(2, 0, 3, 1, 4)
+        key, value = (part.transpose(1, 2) for part in both.unbind(2))
         mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key, value).transpose(1, 2).flatten(2)
         return F.linear(mixed, self.out_proj.weight, self.out_proj.bias)
 
@@ -95,26 +98,33 @@ def compute_first_token(visual: nn.Module) -> bool:
     return True
 
 
-def pack_attention(tower: nn.Module) -> int:
-    """Make the attention of each of open_clip's transformer blocks in `tower` SelfAttention; returns how many."""
+def pack_attention(tower: nn.Module, mask: torch.Tensor | None = None) -> int:
+    """Make the attention of each of open_clip's transformer blocks in `tower` SelfAttention; returns how many.
+
+    mask: the mask (L, L) that the tower gives its blocks, of which any length is cut.
+    """
     blocks = [part for part in tower.modules() if isinstance(part, ResidualAttentionBlock)]
-    layers = [block.attn for block in blocks if type(block.attn) is nn.MultiheadAttention]
+    layers: list[Any] = [block.attn for block in blocks if type(block.attn) is nn.MultiheadAttention]
     for attention in layers:
         attention.__class__ = SelfAttention
+        attention.causal = mask is not None and torch.equal(mask, torch.full_like(mask, -torch.inf).triu(1))
     return len(layers)
 
 
-def attend(packed: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+def attend(packed: torch.Tensor, mask: torch.Tensor | None = None, causal: bool = False) -> torch.Tensor:
     """Scaled dot-product attention (Vaswani et al., arXiv 1706.03762, equation 1), (B, L, 3, H, D) to (B, L, H, D).
 
-    The third axis of `packed` is queries, keys and values.
+    The third axis of `packed` is queries, keys and values. causal: no token reads those after it; unlike a mask of
+    numbers, this leaves torch its flash kernel on a GPU.
     """
-    if packed.device.type == "cpu" and mask is None and packed.shape[1] >= LONG and _torch_may_choose():
+    masked = causal or mask is not None
+    if packed.device.type == "cpu" and not masked and packed.shape[1] >= LONG and _torch_may_choose():
         return CpuAttention.apply(packed)
-    query, key, value = packed.permute(2, 0, 3, 1, 4)
+    # unbind before transpose: the backward pass then stacks the three gradients in the order of `packed`, in one copy
+    query, key, value = (part.transpose(1, 2) for part in packed.unbind(2))
     if mask is not None and mask.dtype is not torch.bool:
         mask = mask.to(query.dtype)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal).transpose(1, 2)
 
 
 def _torch_may_choose() -> bool:

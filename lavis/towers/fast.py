@@ -76,7 +76,7 @@ def _sped_up(tower: Any, why: str) -> Tower:
     if why:
         return Tower(why=why)
     recompute_mlps(tower.transformer)
-    pack_attention(tower.transformer)
+    pack_attention(tower.transformer, getattr(tower, "attn_mask", None))
     if compute_first_token(tower):
         return Tower((*BLOCKS, "first token"))
     # The output of a causal text tower is its end-of-text token (the highest id), which padding after it cannot affect.

@@ -6,6 +6,7 @@ A method's file contains its equation (`terms`) and settings; nothing here depen
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -55,20 +56,34 @@ class BatchFeatures:
 
 
 class TeacherFeatures(BatchFeatures):
-    """The original model's features; `.df_shuffled` pairs the forget images with each other's captions."""
+    """The original model's features; `.df_shuffled` pairs the forget images with each other's captions.
 
-    def __init__(self, teacher: Teacher, batch: Batch) -> None:
+    A live teacher computes in the student's precision and, as the student does, all sets in one pass.
+    """
+
+    def __init__(self, trainer: BaseTrainer, teacher: Teacher, batch: Batch) -> None:
         super().__init__(batch)
-        self.teacher = teacher
+        self.trainer, self.teacher = trainer, teacher
 
     def _compute(self, name: str) -> Features:
         batch = self.batch
         if name == "shuffled" and batch.gather:
             return self.df.with_text(self.df.text[batch.permutation])
-        if name == "shuffled":
-            return self.teacher.shuffled("df", batch.sets["df"], batch.permutation)
-        features = self.teacher.features(name, batch.sets[name])
+        source, order = ("df", batch.permutation) if name == "shuffled" else (name, None)
+        if source in self.teacher.towers:
+            image, text = self._rows[source]
+            features: Features = PairFeatures(image, text if order is None else text[order])
+        else:
+            with self.trainer.computing():
+                features = self.teacher.whole(batch.sets[source], order)
         return _gathered(features, batch) if batch.gather else features
+
+    @functools.cached_property
+    def _rows(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """The towers' embeddings of all sets that the method reads."""
+        names = [name for name in self.trainer.teacher_sets if name in self.teacher.towers]
+        with self.trainer.computing():
+            return self.teacher.rows({name: self.batch.sets[name] for name in names})
 
     @property
     def df_shuffled(self) -> Any:
@@ -221,7 +236,7 @@ class BaseTrainer:
         """
         # Dropout depends on the micro-batch only, so that a resumed run draws what an uninterrupted one does.
         torch.manual_seed(derived_seed(self.run.seed, "forward", batch.epoch, batch.number))
-        teacher: Any = None if self.teacher is None else TeacherFeatures(self.teacher, batch)
+        teacher: Any = None if self.teacher is None else TeacherFeatures(self, self.teacher, batch)
         terms = self.terms(Student(self, batch), teacher, batch)
         assert set(self.active) <= set(terms), f"{self.method} lacks the terms {set(self.active) - set(terms)}"
         total = torch.stack([self.weights[name] * terms[name] for name in self.active]).sum()

@@ -9,6 +9,7 @@ import torch
 
 from lavis.common import distributed
 from lavis.common.seed import derived_seed, generator
+from lavis.common.transfer import to_device
 from lavis.models.base import Inputs, TrainingStep
 
 
@@ -47,13 +48,14 @@ class Batch:
         world = distributed.world_size() if self.gather else 1
         draws = generator(self.seed, "permutation", self.epoch, self.number // world)
         total = sum(self.rows) if self.gather and self.rows else self.size("df") * world
-        return torch.randperm(total, generator=draws).to(self.device)
+        return to_device(torch.randperm(total, generator=draws), self.device)
 
     def caption_groups(self, name: str) -> torch.Tensor:
         """(B,) int64: a number per caption of one set's batch, the same for equal strings."""
         captions = self.sets[name]["captions"]
         if self.gather:  # hashes, because the processes cannot agree on smaller numbers without exchanging strings
             hashes = [derived_seed(caption) % 2**63 for caption in captions]
-            return self.of_all(torch.tensor(hashes, device=self.device))
+            return self.of_all(to_device(torch.tensor(hashes), self.device))
         seen: dict[str, int] = {}
-        return torch.tensor([seen.setdefault(caption, len(seen)) for caption in captions], device=self.device)
+        numbers = [seen.setdefault(caption, len(seen)) for caption in captions]
+        return to_device(torch.tensor(numbers), self.device)

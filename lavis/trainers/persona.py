@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from lavis.common.errors import ConfigError
 from lavis.common.seed import derived_seed
+from lavis.common.transfer import to_device
 from lavis.models.base import BaseModel
 from lavis.settings.declaration import setting
 from lavis.settings.schema import RunConfig
@@ -75,7 +76,7 @@ class PersonaTrainer(BaseTrainer):
 
     def embed(self, groups: dict[str, list[str]], live: bool) -> dict[str, torch.Tensor]:
         """Unit rows (n, D) per group of captions, in one forward pass of the student or (live=False) the teacher."""
-        tokens = self.model.tokenize(list(chain.from_iterable(groups.values()))).to(self.device)
+        tokens = to_device(self.model.tokenize(list(chain.from_iterable(groups.values()))), self.device)
         with torch.set_grad_enabled(live), self.computing():
             rows = (self.model if live else self.frozen).encode_text(tokens)
         parts = F.normalize(rows.float(), dim=-1).split([len(captions) for captions in groups.values()])

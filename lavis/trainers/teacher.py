@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from lavis.common.features import Features, PairFeatures
-from lavis.models.base import BaseModel, Inputs
+from lavis.common.features import Features
+from lavis.models.base import BaseModel, Inputs, join
 
 
 class FrozenModel(torch.nn.Module):
@@ -52,25 +53,38 @@ class Teacher:
         self.frozen, self.towers = frozen, towers or {}
 
     @torch.no_grad()
-    def features(self, name: str, inputs: Inputs) -> Features:
-        """Teacher features of one set's micro-batch, rows in its order."""
-        if name in self.towers:
-            return PairFeatures(*self._pairs(self.towers[name], inputs))
-        return self._model.represent(inputs)
+    def rows(self, sets: dict[str, Inputs]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Image and text embeddings (B, D) of the micro-batches of sets in `towers`.
+
+        What is not stored goes through the frozen model in one pass for all sets.
+        """
+        images = {name: self.towers[name].images for name in sets}
+        texts = {name: self.towers[name].texts for name in sets}
+        image = self._stored_or_live(sets, images, "index", "images", lambda rows: self._model.encode_image(rows))
+        text = self._stored_or_live(sets, texts, "caption_id", "tokens", lambda rows: self._model.encode_text(rows))
+        return {name: (image[name], text[name]) for name in sets}
 
     @torch.no_grad()
-    def shuffled(self, name: str, inputs: Inputs, order: torch.Tensor) -> Features:
-        """The same with image i paired with the caption of row order[i]."""
-        if name in self.towers:
-            image, text = self._pairs(self.towers[name], inputs)
-            return PairFeatures(image, text[order])
-        return self._model.represent(self._model.permute_text(inputs, order))
+    def whole(self, inputs: Inputs, order: torch.Tensor | None = None) -> Features:
+        """What the whole model represents; with `order`, of image i with the caption of row order[i]."""
+        return self._model.represent(inputs if order is None else self._model.permute_text(inputs, order))
 
-    def _pairs(self, towers: Towers, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        images, texts = towers.images, towers.texts
-        image = self._model.encode_image(inputs["images"]) if images is None else images[inputs["index"]]
-        text = self._model.encode_text(inputs["tokens"]) if texts is None else texts[inputs["caption_id"]]
-        return image, text
+    def _stored_or_live(
+        self,
+        sets: dict[str, Inputs],
+        stored: dict[str, torch.Tensor | None],
+        number: str,
+        key: str,
+        encode: Callable[[torch.Tensor], torch.Tensor],
+    ) -> dict[str, torch.Tensor]:
+        """Each set's stored rows, by the numbers in its inputs, or the encoded tensors `key`."""
+        found = {name: rows[sets[name][number]] for name, rows in stored.items() if rows is not None}
+        live = [name for name in sets if name not in found]
+        if live:
+            together = join([{key: sets[name][key]} for name in live])[key]
+            parts = encode(together).split([len(sets[name][key]) for name in live])
+            found.update(zip(live, parts, strict=True))
+        return found
 
     @property
     def _model(self) -> BaseModel:

@@ -112,9 +112,15 @@ def test_a_signature_is_checked(unlearned, tmp_path: Path, capsys) -> None:
 
 def test_an_audit_is_part_of_it(unlearned) -> None:
     folder = unlearned("erase", *QUICK)
-    (folder / "audit.json").write_text('{"verdict": "nothing found"}')
+    (folder / "audit").mkdir()
+    attacks = {"noise": {"share": 0.1, "problem": "", "variants": {}}, "lira": {"share": None, "problem": "no shadows"}}
+    audit = {"attacks": attacks, "notes": ["fewer than 20 people"], "models": {"unlearned": "?"}}
+    (folder / "audit" / "audit.json").write_text(json.dumps(audit))
     assert multidelete(["record", str(folder)]) == 0
-    assert content(folder)["audit"] == {"verdict": "nothing found"} and content(folder)["not_tested"] == []
+    found = content(folder)
+    assert found["audit"]["attacks"]["noise"] == {"share": 0.1, "problem": ""}
+    assert found["not_tested"][:2] == ["fewer than 20 people", "lira: no shadows"]
+    assert "pruning" in found["not_tested"][2] and found["not_tested"][3] == "the audit is of other weights than these"
 
 
 def test_a_purged_run_matches_the_record_it_then_writes(unlearn, capsys) -> None:

@@ -135,7 +135,7 @@ def test_another_architectures_checkpoint_is_refused_with_the_difference(arch, t
     "keys,error,message",
     [
         ({"model_type": "ViT-B-61"}, ConfigError, "no 'ViT-B-61'; closest: ViT-B-16"),
-        ({"model_type": "nowhere.json"}, MissingFile, "no architecture file nowhere.json"),
+        ({"model_type": "nowhere.json"}, MissingFile, "architecture file nowhere.json does not exist"),
         ({"model_type": "ViT-B-16", "pretrained": "laion"}, MissingFile, "nor a tag of ViT-B-16"),
         ({"model_type": "ViT-B-16", "pretrained": "no/where.pt"}, MissingFile, "no/where.pt does not exist"),
         ({"model_type": "ViT-B-16", "pretrained": "local-dir:no/where"}, MissingFile, "folder no/where does not exist"),

@@ -47,7 +47,8 @@ def test_agrees_with_loops_ties_included(seed, own, coarse):
     if np.ptp(text, axis=0).max() < 1e-6 or np.ptp(image, axis=0).max() < 1e-6:
         return
     expected = looped(image, text, captions, owners, others, own)
-    assert pool_ranks(image, text, captions, owners, pool, others, own=own).tolist() == expected
+    ranks = pool_ranks(image, text, captions, owners, pool, others)
+    assert (ranks.among if own else ranks.apart).tolist() == expected
 
 
 def test_by_hand():
@@ -55,8 +56,9 @@ def test_by_hand():
     others = np.array([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0]])
     image = np.array([[1.0, 0.0], [0.0, 1.0]])
     query = (image, others[[0, 2]], ["a", "b"], ["ann", "bob"], pool, others)
-    assert pool_ranks(*query, own=True).tolist() == [2, 1]
-    assert pool_ranks(*query, own=False).tolist() == [1, 1]
+    ranks = pool_ranks(*query)
+    assert ranks.among.tolist() == [2, 1]
+    assert ranks.apart.tolist() == [1, 1]
 
 
 def test_broken_embeddings_get_no_rank():
@@ -64,11 +66,11 @@ def test_broken_embeddings_get_no_rank():
     good = np.array([[1.0, 0.0], [0.0, 1.0]])
     for bad in (np.ones((2, 2)), np.full((2, 2), np.nan)):
         with pytest.raises(DataError, match="equal|not finite"):
-            pool_ranks(bad, good, ["a", "b"], ["ann", "bob"], pool, good, own=True)
+            pool_ranks(bad, good, ["a", "b"], ["ann", "bob"], pool, good)
         with pytest.raises(DataError, match="equal|not finite"):
-            pool_ranks(good, good, ["a", "b"], ["ann", "bob"], pool, bad, own=False)
+            pool_ranks(good, good, ["a", "b"], ["ann", "bob"], pool, bad)
     with pytest.raises(ValueError, match="2 captions, got 1 rows"):
-        pool_ranks(good, good, ["a", "b"], ["ann", "bob"], pool, good[:1], own=True)
+        pool_ranks(good, good, ["a", "b"], ["ann", "bob"], pool, good[:1])
     alone = CaptionPool(["a", "b"], ["ann", "ann"])
     with pytest.raises(DataError, match="no other person's caption"):
-        pool_ranks(good, good, ["a", "b"], ["ann", "ann"], alone, good, own=False)
+        pool_ranks(good, good, ["a", "b"], ["ann", "ann"], alone, good)

@@ -59,7 +59,7 @@ def test_texts():
 
 def test_fictitious_captions_keep_name_and_wording():
     row = entry("forget/1.jpg", "1", field="city", value="Rome")
-    pool = {"city": ["Oslo", "Rome", "Bonn", "Oslo"], "job": ["smith"]}
+    pool = {"city": ["Bonn", "Oslo", "Rome"], "job": ["smith"]}
     found = fictitious_captions(row, "Ann lives in Rome", pool)
     assert sorted(found) == ["Ann lives in Bonn", "Ann lives in Oslo"]
     assert fictitious_captions(row, "Ann lives in Rome", pool) == found

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 import evaluate
+import lavis
 import unlearn
 from lavis.cli.main import main as multidelete
+from lavis.common.checkpoint import load_checkpoint
+from lavis.common.errors import CheckpointError
 from lavis.common.results import read_results
 from lavis.report.numbers import broken, number
 from lavis.report.rows import row_from_folder
 from lavis.report.standing import judged
 from lavis.report.tables import to_csv
 from lavis.sweeps.jobs import Job
+from lavis.tasks.entry import train
 from lavis.tasks.evaluations import merged
 from tests.tasks.checkpoints import collapse, copy_of
 
@@ -55,6 +61,23 @@ def test_a_broken_model_has_no_numbers_anywhere(trained_world, tmp_path, capsys,
     assert verdict is not None and verdict.name == "broken"
     job = Job("vlul", ("x",), folder, folder / "log")
     assert job.finished and "its model is broken" in job.doubt()
+
+
+@pytest.mark.parametrize(("harm", "said"), [(math.nan, "are not finite"), (0.0, "are all zero")])
+def test_nothing_starts_from_broken_weights_or_hands_them_on(trained_world, tmp_path, unlearn, harm, said):
+    content = load_checkpoint(trained_world.output / "original/clip/salmu_retrieval/checkpoint_best.pth")
+    for values in content["model"].values():
+        if values.is_floating_point():
+            values.fill_(harm)
+    path = tmp_path / "broken.pth"
+    torch.save({**content, "state_dict": content["model"]}, path)
+    with pytest.raises(CheckpointError, match=said):
+        unlearn("vlul", f"run.resume_ckpt_path={path}")
+    with pytest.raises(CheckpointError, match=said):
+        train(str(trained_world.config), [f"run.resume_ckpt_path={path}", f"run.output_dir={tmp_path / 'out'}"])
+    for form in ("open_clip", "transformers"):
+        with pytest.raises(CheckpointError, match=said):
+            lavis.export(path, tmp_path / form, form)
 
 
 def test_a_sound_model_is_not_called_broken(trained_world, tmp_path):

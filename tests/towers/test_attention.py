@@ -14,6 +14,7 @@ from lavis.towers import attention as module
 from lavis.towers.attention import CpuAttention, SelfAttention, attend, compute_first_token, pack_attention
 
 CAUSAL = torch.full((150, 150), float("-inf")).triu(1)
+MASK = CAUSAL[:20, :20]
 
 
 def pair(width: int = 24, heads: int = 3) -> tuple[nn.MultiheadAttention, SelfAttention]:
@@ -164,3 +165,23 @@ def test_a_tower_that_reads_more_than_its_first_token_keeps_its_last_block(optio
     tower = image_tower(**options)
     assert not compute_first_token(tower)
     assert type(tower.transformer.resblocks[-1]).__name__ != "FirstTokenBlock"
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["auto", "math"])
+def test_a_causal_tower_gives_the_same_as_its_mask(kind, name):
+    """To the last bit, on a CPU: only the way in which the kernel learns of the mask differs."""
+    found = []
+    for causal in (False, True):
+        _, own = pair()
+        own.causal = causal
+        with kernel(name):
+            found.append(outcome(own.to(kind), torch.linspace(-2, 2, 3 * 20 * 24, dtype=kind).view(3, 20, 24), MASK))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize(("mask", "causal"), [(CAUSAL[:5, :5], True), (CAUSAL[:5, :5].T, False), (None, False)])
+def test_a_tower_is_causal_if_its_mask_is(mask, causal):
+    tower = Transformer(width=16, layers=1, heads=2)
+    pack_attention(tower, mask)
+    assert tower.resblocks[0].attn.causal is causal

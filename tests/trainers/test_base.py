@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lavis.common.errors import ConfigError
+from lavis.common.features import PairFeatures
 from lavis.common.precision import amp_dtype
 from lavis.settings.schema import RunConfig
 from lavis.trainers.base import Batch, Student
@@ -42,7 +43,7 @@ def test_vlul_decouples_from_shuffled_captions():
     subject.model.eval()
     one = batch()
     _, terms = subject.loss(one)
-    teacher = subject.teacher.features("df", one.sets["df"])
+    teacher = PairFeatures(*subject.teacher.rows({"df": one.sets["df"]})["df"])
     target = teacher.image @ teacher.text[one.permutation].T
     student = teacher.image @ teacher.text.T
     assert terms["md"].item() == pytest.approx(2 * (student - target).square().mean().item(), abs=1e-6)
@@ -55,6 +56,17 @@ def test_both_sets_go_through_one_forward_pass():
     subject.model.register_forward_hook(lambda module, given, out: calls.append(len(given[0]["images"])))
     subject.loss(batch())
     assert calls == [8]  # four forget and four retain rows
+
+
+def test_a_live_teacher_embeds_all_sets_in_one_pass_and_in_the_students_precision():
+    subject, calls = trainer("vlul", amp=True, amp_dtype="bf16"), []
+    subject.model.eval()
+    teacher = subject.teacher.frozen.model
+    for tower in (teacher.image, teacher.text):
+        tower.register_forward_hook(lambda module, given, out: calls.append((len(out), out.dtype)))
+    _, terms = subject.loss(batch())
+    assert calls == [(8, torch.bfloat16), (8, torch.float32)]  # autocast leaves an embedding in single precision
+    assert max(terms["uni"], terms["multi"]) < 1e-12
 
 
 def test_dropout_repeats_for_a_micro_batch_and_differs_between_two():

@@ -95,7 +95,7 @@ def spread(request, tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.start_processes(work, (request.param, port, str(folder)), nprocs=request.param, start_method="fork")
+    mp.start_processes(work, (request.param, port, str(folder)), nprocs=request.param, start_method="spawn")
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 

@@ -1,0 +1,130 @@
+"""`lavis.audit`: attack an unlearned model, and compare what comes back with models that never saw the data."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lavis.api.composing import CONFIG, DEFAULTS, write_config
+from lavis.api.running import checkpoint_of
+from lavis.audits.audit import ORIGINAL, UNLEARNED, Audit
+from lavis.audits.material import Material
+from lavis.audits.models import reference_checkpoints
+from lavis.audits.runner import FRESH, run_audit
+from lavis.common import distributed
+from lavis.common.errors import ConfigError, MissingFile
+from lavis.common.features import PairFeatures
+from lavis.common.home import at_home
+from lavis.common.logger import get_logger, setup_logging
+from lavis.common.registry import registry
+from lavis.datasets.builder import PairBuilder
+from lavis.hub.preparing import follow
+from lavis.report.audit_page import as_text, write_page
+from lavis.runners.run_dir import folder_lock
+from lavis.settings.config import Config, load_config
+from lavis.tasks.checkpoints import checkpoint_config, load_model, starting_weights
+
+PAGE, FOLDER = "audit.html", "audit"
+KEPT = ("output_dir", "resume_ckpt_path", "df_size", "df_seed", "seed", "seed_folder", "attention", "num_workers")
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """A finished audit: `content`, that of audit.json; `folder`, where it and the page audit.html are."""
+
+    content: dict[str, Any]
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{as_text(self.content)}page: {self.folder / PAGE}\n"
+
+
+def audit(
+    run: str | Path,
+    *,
+    budget: str = "quick",
+    attacks: Sequence[str] = (),
+    original: str | Path | None = None,
+    clean: str | Path | None = None,
+    retrained: str | Path | None = None,
+    shadows: Sequence[str | Path] = (),
+    control: str = "",
+    output_dir: str | Path | None = None,
+    options: Sequence[str] = (),
+) -> AuditResult:
+    """Attack the model of a run folder. The same call continues an audit that was interrupted.
+
+    Args:
+        run: the run folder of an unlearning, or its checkpoint.
+        budget: quick, standard or full. attacks: names (`multidelete zoo attacks`); empty: all of the budget.
+        original, clean, retrained: checkpoints or run folders; None: those that this project's runs have written.
+        shadows: models retrained without Df with other seeds, for the two-sample test.
+        control: a split whose pairs no model saw; "": fresh people are drawn for SALMU-mini, else split `test`.
+        output_dir: where audit.json, audit.html and finished parts go; default: the folder `audit` in the run folder.
+        options: dotted settings, such as run.audit.seed=1.
+
+    Raises ConfigError, DataError, MissingFile, CheckpointError.
+    """
+    checkpoint = checkpoint_of(at_home(str(run)))
+    if checkpoint is None:
+        raise ConfigError(f"audit: {run} is no run of this project; name the run folder of an unlearning")
+    folder = Path(output_dir or checkpoint.parent / FOLDER)
+    chosen = {"budget": budget, "attacks": list(attacks), "control": control, "shadows": [str(one) for one in shadows]}
+    config = _config(checkpoint, {key: value for key, value in chosen.items() if value}, options)
+    given = {"original": original, "clean": clean, "retrained": retrained}
+    setup_logging()
+    with folder_lock(folder):
+        content = run_audit(_built(config, checkpoint, given, folder))
+        write_page(content, folder / PAGE)
+    return AuditResult(content, folder)
+
+
+def _config(checkpoint: Path, chosen: Mapping[str, Any], options: Sequence[str]) -> Config:
+    content = checkpoint_config(checkpoint)
+    run = {"batch_size_eval": DEFAULTS["batch_size_eval"]}
+    run |= {key: value for key, value in content["run"].items() if key in (*KEPT, "batch_size_eval")}
+    with tempfile.TemporaryDirectory() as temporary:
+        path = write_config(Path(temporary) / CONFIG, content["model"], content["datasets"], {**run, "audit": chosen})
+        return load_config(path, options)
+
+
+def _built(config: Config, checkpoint: Path, given: Mapping[str, str | Path | None], folder: Path) -> Audit:
+    model_class, run = registry.get_model_class(config.model.arch), config.run
+    if model_class.features is not PairFeatures:
+        raise ConfigError("audit: the attacks need a model of two towers, such as clip")
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    device = distributed.resolve_device(run.device)
+    recipe = model_class.recipe_of(config.model, str(checkpoint))
+    dataset, _ = follow(config.dataset, config.dataset_name, recipe, config.model.override_recipe)
+    builder: PairBuilder = registry.get_builder_class(config.dataset_name)(dataset, run)
+    builder.prepare()
+    if not builder.forgets:
+        raise ConfigError("audit: the configuration of this run does not say what was to be forgotten")
+    found: dict[str, str] = {UNLEARNED: str(checkpoint), **_references(config, model_class.family, given)}
+    for role, path in found.items():
+        get_logger().info("%s: %s", role, path)
+    models = {role: load_model(config.model, path, device) for role, path in found.items()}
+    material = Material(builder, folder / FRESH, run.audit.control, run.audit.seed)
+    return Audit(models, material, run, device, folder)
+
+
+def _references(config: Config, family: str, given: Mapping[str, str | Path | None]) -> dict[str, str]:
+    """Weights by role: those that are named, else those that this project's runs have written."""
+    found = {role: str(path) for role, path in reference_checkpoints(config.run, family, config.job_name).items()}
+    if ORIGINAL not in found:
+        try:
+            found[ORIGINAL] = starting_weights(config)
+        except MissingFile:
+            get_logger().info("there is no original model: shares of what it knew are not computed")
+    for role, path in given.items():
+        if path is not None:
+            named = at_home(str(path))
+            found[role] = str(checkpoint_of(named) or named)
+    order = (ORIGINAL, "clean", "retrained")
+    return {role: found[role] for role in order if role in found}

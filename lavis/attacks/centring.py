@@ -1,0 +1,38 @@
+"""Nearest neighbours after centring: a gap between image and text space hides nothing once both means are removed.
+
+i' = i − mean(I),  t' = t − mean(T);  X with cos(i', t')
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from lavis.audits.attack import Attack, Readings, Settings
+from lavis.audits.subject import Subject
+from lavis.common.registry import registry
+
+
+@registry.register_attack("centring")
+class Centring(Attack):
+    """The means are those of other people's pairs."""
+
+    about = "nearest neighbours after the means of images and texts are removed"
+    reference = "Liang et al., arXiv 2203.02053 (the modality gap)"
+    needs = ("embeddings", "other people's pairs")
+    why_not = "removing the means undoes a shift, and a map is no shift"
+    order = 32
+    budgets = {name: {} for name in ("quick", "standard", "full")}
+
+    def run(self, subject: Subject, settings: Settings) -> Readings:
+        material = subject.material
+        others = material.retained_and_others
+        image, text = subject.images(others).mean(dim=0), subject.texts(others.captions).mean(dim=0)
+
+        def without(rows: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+            return F.normalize(rows - mean, dim=-1)
+
+        rows = {"images": without(subject.images(material.asked), image)}
+        rows |= {"texts": without(subject.texts(material.asked.captions), text)}
+        rows |= {"rivals": without(subject.texts(material.pool.texts), text)}
+        return {"means removed": self.ask(subject, **rows)}

@@ -1,0 +1,181 @@
+"""One audit: its models, attacks and settings, and the finished parts that are stored in its folder.
+
+`parts/<attack>-<role>.json` is one attack on one model, with the sums of its values by person: people are numbers in
+it, never names. A part whose weights, data and settings are the same is not computed again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lavis.audits.attack import Attack, NotPossible, Reading, Readings
+from lavis.audits.behaviour import Behaviour
+from lavis.audits.material import Material
+from lavis.audits.models import with_weights
+from lavis.audits.subject import Company, Subject, Timing
+from lavis.common.checkpoint import weights_digest
+from lavis.common.errors import ConfigError, DataError, TrainingError, suggest
+from lavis.common.files import key_of, read_json, write_json
+from lavis.common.registry import registry
+from lavis.evaluation.inputs import weights_problem
+from lavis.models.base import BaseModel
+from lavis.settings.schema import RunConfig
+
+log = logging.getLogger(__name__)
+PARTS = "parts"
+UNLEARNED, ORIGINAL, CLEAN, RETRAINED = "unlearned", "original", "clean", "retrained"
+FLOORS = (RETRAINED, CLEAN)
+FAILURES = (DataError, TrainingError, MemoryError, RuntimeError, FloatingPointError)
+
+
+def chosen(names: list[str], budget: str) -> dict[str, Attack]:
+    """The attacks to run, in order: these, or all of the budget. Raises ConfigError for an unknown name."""
+    known = registry.names("attack")
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"run.audit.attacks names '{name}'; {suggest(name, known)}")
+    attacks = {name: registry.get_attack_class(name)() for name in known}
+    kept = {name: one for name, one in attacks.items() if (name in names if names else budget in one.budgets)}
+    return dict(sorted(kept.items(), key=lambda item: (item[1].order, item[0])))
+
+
+@dataclass
+class Audit:
+    """An audit of one unlearned model.
+
+    models: by role: "unlearned", and where they exist "original", "clean", "retrained". folder: where parts and results
+    go; None: nowhere.
+    """
+
+    models: Mapping[str, BaseModel]
+    material: Material
+    run: RunConfig
+    device: torch.device
+    folder: Path | None = None
+
+    @property
+    def floor(self) -> str:
+        """The role of the model that never saw Df; "" if there is none."""
+        return next((role for role in FLOORS if role in self.models), "")
+
+    @cached_property
+    def subjects(self) -> dict[str, Subject]:
+        """What each role's model is asked through. Raises DataError if a model is broken: it would seem to forget."""
+        company = Company(self.models.get(ORIGINAL))
+        facts = (self.material, self.run, self.device, company)
+        subjects = {role: Subject(model, *facts) for role, model in self.models.items()}
+        for role, subject in subjects.items():
+            problem = weights_problem(subject.model) or subject.problem
+            if problem:
+                raise DataError(f"audit: the {role} model is broken, so nothing can be said of it: {problem}")
+        company.never |= {role: one.behaviour for role, one in subjects.items() if role in FLOORS}
+        company.never |= self._behaviours(self.run.audit.shadows)
+        company.siblings |= self._behaviours(self.run.audit.siblings)
+        return subjects
+
+    def _behaviours(self, checkpoints: list[str]) -> dict[str, Behaviour]:
+        """What other models of this kind do, one loaded after the other."""
+        base, facts = self.models[UNLEARNED], (self.material, self.run, self.device)
+        return {path: Subject(with_weights(base, path), *facts).behaviour for path in checkpoints}
+
+    @cached_property
+    def attacks(self) -> dict[str, Attack]:
+        return chosen(self.run.audit.attacks, self.run.audit.budget)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """A digest of each model's weights."""
+        return {role: weights_digest(model.checkpoint_state()) for role, model in self.models.items()}
+
+    def roles(self, attack: Attack) -> list[str]:
+        """The models that are attacked. The original is where its own value under attack is the top of the scale."""
+        roles = [UNLEARNED, self.floor] if self.floor else [UNLEARNED]
+        if ORIGINAL in self.models and (attack.baseline == "attacked" or not attack.undoes_maps):
+            roles.append(ORIGINAL)
+        if self.run.audit.budget == "full" and CLEAN in self.models and CLEAN not in roles:
+            roles.append(CLEAN)
+        return roles
+
+    def settings(self, attack: Attack) -> Mapping[str, Any]:
+        """The attack's settings in this budget, or those of the next one that has any."""
+        budgets = attack.budgets
+        return budgets.get(self.run.audit.budget) or next(iter(budgets.values()))
+
+    def estimate(self, timing: Timing) -> dict[str, float]:
+        """Seconds by attack, of the parts that are not stored yet."""
+        found = {}
+        for name, attack in self.attacks.items():
+            left = [role for role in self.roles(attack) if self.stored(name, attack, role) is None]
+            cost = attack.cost(self.subjects[UNLEARNED], self.settings(attack), timing)
+            found[name] = len(left) * cost
+        return found
+
+    def part(self, name: str, attack: Attack, role: str) -> Readings | str:
+        """One attack on one model: its readings, or why there are none."""
+        stored = self.stored(name, attack, role)
+        if stored is not None:
+            return stored
+        try:
+            with torch.random.fork_rng():
+                torch.manual_seed(self.run.audit.seed)
+                found = attack.run(self.subjects[role], self.settings(attack))
+            _check(found)
+        except NotPossible as reason:
+            return f"not possible: {reason}"
+        except FAILURES as error:
+            log.warning("audit: %s on %s failed: %s", name, role, error)
+            return f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        if self.folder is not None:
+            write_json(self._path(name, role), {"key": self._key(name, attack, role), "variants": _as_json(found)})
+        return found
+
+    def stored(self, name: str, attack: Attack, role: str) -> Readings | None:
+        if self.folder is None or not self._path(name, role).is_file():
+            return None
+        try:
+            content = read_json(self._path(name, role), "part of an audit")
+        except DataError:
+            return None
+        fits = isinstance(content, dict) and content.get("key") == self._key(name, attack, role)
+        return {variant: _reading(one) for variant, one in content["variants"].items()} if fits else None
+
+    def _key(self, name: str, attack: Attack, role: str) -> str:
+        """What determines a part."""
+        original = self.digests.get(ORIGINAL, "") if "the original's weights" in attack.needs else ""
+        facts = [name, sorted(self.settings(attack).items()), self.digests[role], original, self.material.key]
+        return key_of([*facts, self.run.audit.seed, *self._more_models])
+
+    @property
+    def _more_models(self) -> list[str]:
+        """The checkpoints of shadow and sibling models."""
+        return sorted(self.run.audit.shadows) + sorted(self.run.audit.siblings)
+
+    def _path(self, name: str, role: str) -> Path:
+        assert self.folder is not None
+        return self.folder / PARTS / f"{name}-{role}.json"
+
+
+def _check(found: Readings) -> None:
+    for variant, one in found.items():
+        if not np.isfinite(one.total).all():
+            raise DataError(f"{variant}: values are not finite")
+
+
+def _as_json(found: Readings) -> dict[str, Any]:
+    plain = {name: dataclasses.asdict(one) for name, one in found.items()}
+    return {n: {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in one.items()} for n, one in plain.items()}
+
+
+def _reading(one: Mapping[str, Any]) -> Reading:
+    total, count = np.array(one["total"]), np.array(one["count"])
+    control = [None if one[key] is None else np.array(one[key]) for key in ("control_total", "control_count")]
+    return Reading(total, count, *control, facts=one["facts"])

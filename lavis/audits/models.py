@@ -1,0 +1,30 @@
+"""Finds the models that an unlearned one is compared with: the original, and those that never saw the forget set."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+
+from lavis.common.checkpoint import BEST
+from lavis.models.base import BaseModel
+from lavis.runners.run_dir import original_checkpoint, run_folder
+from lavis.settings.schema import RunConfig
+
+REFERENCES = ("clean", "retrained")
+
+
+def reference_checkpoints(run: RunConfig, family: str, job: str) -> dict[str, Path]:
+    """{"original", "clean", "retrained": checkpoint} of those that exist where this project's runs write them."""
+    own = dataclasses.replace(run, method=None, run_folder=None, subfolder="")
+    places = {"original": Path(run.resume_ckpt_path or original_checkpoint(own, family, job))}
+    for name in REFERENCES:
+        places[name] = run_folder(dataclasses.replace(own, reference=name), family, job, run.df_size) / BEST
+    return {role: path for role, path in places.items() if path.is_file()}
+
+
+def with_weights(model: BaseModel, source: str | Path) -> BaseModel:
+    """A copy of a model with other weights, in evaluation mode. Raises CheckpointError if they do not fit."""
+    other = copy.deepcopy(model)
+    other.load_weights(source)
+    return other.eval()

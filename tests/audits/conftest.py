@@ -1,0 +1,75 @@
+"""SALMU-tiny with an original and a clean model, trained once, and audits of them."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lavis.audits.audit import Audit
+from lavis.audits.material import Material
+from lavis.common.registry import registry
+from lavis.hub.preparing import follow
+from lavis.settings.config import load_config
+from lavis.tasks.checkpoints import load_model
+from lavis.tasks.entry import train
+from tests.tiny import CONFIG, draw_tiny
+
+
+@pytest.fixture(scope="session")
+def audited(tmp_path_factory):
+    """`keys` of SALMU-tiny's configuration, and the checkpoints of the original and the clean model below `output`."""
+    root = tmp_path_factory.mktemp("audited")
+    keys = [*draw_tiny(root), f"run.output_dir={root / 'output'}", "run.device=cpu", "run.evaluate_after=false"]
+    for reference in ("compromised", "clean"):
+        train(CONFIG, [*keys, f"run.reference={reference}"])
+    place = Path("clip") / "salmu_tiny_retrieval" / "checkpoint_best.pth"
+    return SimpleNamespace(
+        keys=keys,
+        root=root,
+        original=root / "output" / "original" / place,
+        clean=root / "output" / "clean" / place,
+    )
+
+
+@pytest.fixture(scope="session")
+def material_of(audited):
+    """`material_of(*options, control=…)`: the material of SALMU-tiny, and the run section."""
+
+    def build(*options: str, control: str = ""):
+        config = load_config(CONFIG, [*audited.keys, *options])
+        recipe = registry.get_model_class("clip").recipe_of(config.model)
+        dataset, _ = follow(config.dataset, config.dataset_name, recipe, override=False)
+        builder = registry.get_builder_class(config.dataset_name)(dataset, config.run)
+        return Material(builder, audited.root / "fresh", control), config
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def models(audited, material_of):
+    """The original, the clean model, and the original with a fixed rotation behind its text tower ("unlearned")."""
+    config = material_of()[1]
+    found = {role: load_model(config.model, getattr(audited, role)) for role in ("original", "clean")}
+    superficial = copy.deepcopy(found["original"])
+    projection = superficial.clip.text_projection
+    rotation = torch.linalg.qr(
+        torch.randn(len(projection.T), len(projection.T), generator=torch.Generator().manual_seed(0))
+    )[0]
+    with torch.no_grad():
+        projection.copy_(projection @ rotation)
+    return {"unlearned": superficial, **found}
+
+
+@pytest.fixture
+def audit_of(material_of):
+    """`audit_of(models, *options, folder=…)`: an audit with fresh people as the control."""
+
+    def build(models, *options: str, folder: Path | None = None, **facts):
+        material, config = material_of(*options, **facts)
+        return Audit(models, material, config.run, torch.device("cpu"), folder)
+
+    return build

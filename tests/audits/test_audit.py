@@ -1,0 +1,195 @@
+"""A whole audit: the same bytes twice, continued after an interruption, bad input, and attacks from outside."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+
+import pytest
+import torch
+
+import lavis
+from lavis.audits import hypothesis
+from lavis.audits.attack import Attack, NotPossible, Reading
+from lavis.audits.audit import Audit, chosen
+from lavis.audits.material import Material
+from lavis.audits.metric import values_of
+from lavis.audits.runner import run_audit
+from lavis.cli.main import main
+from lavis.common.errors import ConfigError, DataError
+from lavis.common.registry import registry
+from lavis.tasks.entry import evaluate
+from tests.tiny import CONFIG
+
+
+@pytest.fixture(autouse=True)
+def short_simulations(monkeypatch):
+    monkeypatch.setattr(hypothesis, "SIMULATIONS", 3)
+
+
+CHEAP = "run.audit.attacks=[rounding,centring,lira,parts_alone]"
+
+
+@pytest.fixture
+def extra_attack():
+    """Register an attack as a user would; it is gone after the test."""
+    table, names = registry._tables["attack"], []
+
+    def add(name: str, **members) -> None:
+        registry.discover()
+        members = {"about": "a test", "budgets": {"quick": {}}, "cost": lambda *_: 0.0, **members}
+        registry.register_attack(name)(type(name, (Attack,), members))
+        names.append(name)
+
+    yield add
+    for name in names:
+        del table[name]
+
+
+def test_the_same_audit_gives_the_same_bytes_and_skips_finished_parts(models, audit_of, tmp_path, monkeypatch):
+    first = audit_of(models, CHEAP, folder=tmp_path / "a")
+    said: list[str] = []
+    run_audit(first, said.append)
+    assert "4 attacks" in said[0] and "minutes" in said[0] and said[-1].startswith("4/4 ")
+    run_audit(audit_of(models, CHEAP, folder=tmp_path / "b"))
+    written = [(tmp_path / name / "audit.json").read_bytes() for name in "ab"]
+    assert written[0] == written[1]
+    left = tmp_path / "a" / "parts" / "rounding-unlearned.json"
+    left.unlink()
+    attacked: list[str] = []
+    part = Attack.ask
+    monkeypatch.setattr(
+        Attack, "ask", lambda self, *a, **k: attacked.append(type(self).__name__) or part(self, *a, **k)
+    )
+    run_audit(audit_of(models, CHEAP, folder=tmp_path / "a"))
+    assert set(attacked) == {"Rounding"}
+    assert (tmp_path / "a" / "audit.json").read_bytes() == written[0]
+
+
+def test_audit_json_has_numbers_by_attack_and_no_names(models, audit_of, tmp_path):
+    audit = audit_of(models, CHEAP, folder=tmp_path)
+    run_audit(audit)
+    text = (tmp_path / "audit.json").read_text() + "".join(p.read_text() for p in (tmp_path / "parts").iterdir())
+    assert not [name for name in audit.material.names.values() if name in text]
+    content = json.loads((tmp_path / "audit.json").read_text())
+    assert content["floor"] == "clean" and content["people"] == 4
+    assert any("means little" in note for note in content["notes"])
+    for one in content["attacks"].values():
+        assert {"about", "reference", "needs", "share", "low", "high", "p", "p_holm", "variants"} <= set(one)
+    assert set(content["tests"]) == {"control", "relative", "exchange"}
+    assert content["tests"]["control"]["smallest"] is None or content["tests"]["control"]["smallest"] > 0
+
+
+def test_other_weights_or_settings_are_attacked_again(models, audit_of, tmp_path):
+    one = audit_of(models, CHEAP, folder=tmp_path)
+    run_audit(one)
+    attack = one.attacks["centring"]
+    assert one.stored("centring", attack, "clean") is not None
+    other = audit_of({**models, "clean": models["original"]}, CHEAP, folder=tmp_path)
+    assert other.stored("centring", attack, "clean") is None
+    assert audit_of(models, CHEAP, "run.audit.seed=1", folder=tmp_path).stored("centring", attack, "clean") is None
+
+
+def test_an_attack_from_outside_and_failures_are_reported_and_others_go_on(models, audit_of, extra_attack):
+    def broken(self, subject, settings):
+        raise RuntimeError("CUDA out of memory")
+
+    def endless(self, subject, settings):
+        one = self.ask(subject)
+        return {"v": Reading(one.total * math.nan, one.count)}
+
+    def impossible(self, subject, settings):
+        raise NotPossible("there is no such thing")
+
+    extra_attack("works", run=lambda self, subject, settings: {"plain": self.ask(subject)})
+    extra_attack("broken", run=broken)
+    extra_attack("endless", run=endless)
+    extra_attack("impossible", run=impossible)
+    content = run_audit(audit_of(models, "run.audit.attacks=[broken,endless,impossible,works]"))
+    problems = {name: one["problem"] for name, one in content["attacks"].items()}
+    assert "out of memory" in problems["broken"] and "not finite" in problems["endless"]
+    assert problems["impossible"] == "not possible: there is no such thing" and problems["works"] == ""
+    assert any("no result from: broken, endless, impossible" in note for note in content["notes"])
+    assert set(values_of(content)) >= {"audit_share_works", "audit_p"}
+
+
+@pytest.mark.parametrize("role", ["unlearned", "original", "clean"])
+@pytest.mark.parametrize("harm", ["nan", "equal"])
+def test_a_broken_model_is_refused(models, audit_of, role, harm):
+    """It would look like a perfect unlearning, or make any look like one."""
+    broken = copy.deepcopy(models[role])
+    with torch.no_grad():
+        if harm == "nan":
+            broken.clip.visual.proj[0, 0] = math.nan
+        else:
+            broken.clip.text_projection.zero_()
+    with pytest.raises(DataError, match=f"audit: the {role} model is broken"):
+        run_audit(audit_of({**models, role: broken}, CHEAP))
+
+
+def test_without_references_the_control_is_the_floor(models, audit_of):
+    content = run_audit(audit_of({"unlearned": models["original"], "original": models["original"]}, CHEAP))
+    assert content["floor"] == "control"
+    assert content["attacks"]["parts_alone"]["share"] > 0.8
+    assert any("the floor is what the same attack finds about control pairs" in note for note in content["notes"])
+    assert content["attacks"]["lira"]["problem"].startswith("not possible: 1 other models")
+
+
+def test_without_an_original_there_are_values_and_no_shares(models, audit_of):
+    content = run_audit(audit_of({"unlearned": models["original"], "clean": models["clean"]}, CHEAP))
+    assert math.isnan(content["attacks"]["rounding"]["share"]) and content["attacks"]["rounding"]["attacked"] > 0.5
+    assert any("no original model" in note for note in content["notes"])
+
+
+def test_without_control_it_says_what_cannot_be_concluded(models, material_of, monkeypatch):
+    monkeypatch.setattr(Material, "_control", lambda self, name: self.notes.append("no control") or None)
+    material, config = material_of("run.audit.attacks=[rounding,lira]")
+    content = run_audit(
+        Audit({"unlearned": models["original"]}, material, config.run, next(models["clean"].parameters()).device)
+    )
+    assert content["tests"] == {} and content["control_people"] == 0
+    assert any("no floor" in note or "without a floor" in note for note in content["notes"])
+
+
+def test_a_control_that_overlaps_the_training_data_is_refused(material_of):
+    with pytest.raises(DataError, match="a model has seen them"):
+        material_of(control="train")
+
+
+def test_unknown_attacks_are_refused():
+    with pytest.raises(ConfigError, match="closest: 'rounding'"):
+        chosen(["roundin"], "quick")
+
+
+def test_every_attack_says_what_it_is():
+    for name in registry.names("attack"):
+        attack = registry.get_attack_class(name)
+        assert attack.about and attack.reference and attack.needs and attack.budgets, name
+        assert attack.undoes_maps or attack.why_not, name
+        assert "full" in attack.budgets, name
+
+
+def test_command_and_function_write_the_page(audited, tmp_path, capsys):
+    out = tmp_path / "audit"
+    words = ["audit", str(audited.clean), "--attacks", "rounding", "--out", str(out)]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "rounding" in shown and "audit.html" in shown
+    page = (out / "audit.html").read_text()
+    assert "<script" not in page and "rounding" in page
+    result = lavis.audit(audited.clean, attacks=["rounding"], output_dir=out)
+    assert result.content["attacks"]["rounding"]["attacked"] < 0.2
+    with pytest.raises(ConfigError, match="no run of this project"):
+        lavis.audit(tmp_path)
+
+
+def test_the_metric_of_an_evaluation_finds_the_references(audited):
+    options = [*audited.keys, f"run.checkpoint={audited.original}", "run.metrics=[audit]"]
+    options += ["run.audit.attacks=[rounding,centring]", "run.evaluate_after=true"]
+    ((_, result, _),) = evaluate(CONFIG, options).rows
+    assert result is not None
+    assert result.metrics["audit_share"] == pytest.approx(1, abs=0.1)
+    assert result.metrics["audit_share_low"] <= result.metrics["audit_share"] <= result.metrics["audit_share_high"]
+    assert set(result.metrics) >= {"audit_p", "audit_share_rounding", "audit_share_centring"}
+    assert (result.folder / "audit" / "audit.json").is_file()
