@@ -27,8 +27,7 @@ from lavis.audits.audit import Audit  # noqa: E402
 from lavis.audits.material import Material  # noqa: E402
 from lavis.audits.runner import FRESH, run_audit  # noqa: E402
 from lavis.common.files import write_json  # noqa: E402
-from lavis.common.registry import registry  # noqa: E402
-from lavis.hub.preparing import follow  # noqa: E402
+from lavis.hub.preparing import builder_of  # noqa: E402
 from lavis.models.base import BaseModel  # noqa: E402
 from lavis.settings.config import Config, load_config  # noqa: E402
 from lavis.tasks.checkpoints import load_model  # noqa: E402
@@ -48,9 +47,7 @@ def superficial(original: BaseModel) -> BaseModel:
 
 def audited(config: Config, models: Mapping[str, BaseModel], folder: Path) -> dict[str, Any]:
     """The numbers of one audit."""
-    recipe = registry.get_model_class(config.model.arch).recipe_of(config.model)
-    dataset, _ = follow(config.dataset, config.dataset_name, recipe, override=False)
-    builder = registry.get_builder_class(config.dataset_name)(dataset, config.run)
+    builder, _ = builder_of(config)
     builder.prepare()
     material = Material(builder, folder / FRESH, config.run.audit.control, config.run.audit.seed)
     content = run_audit(Audit(models, material, config.run, torch.device("cpu"), folder), say)

@@ -30,8 +30,7 @@ from lavis.audits.kernel import People, exchange_test, joined, label_test, perso
 from lavis.audits.material import Material  # noqa: E402
 from lavis.audits.subject import Subject  # noqa: E402
 from lavis.common.files import write_json  # noqa: E402
-from lavis.common.registry import registry  # noqa: E402
-from lavis.hub.preparing import follow  # noqa: E402
+from lavis.hub.preparing import builder_of  # noqa: E402
 from lavis.settings.config import Config, load_config  # noqa: E402
 from lavis.tasks.checkpoints import load_model  # noqa: E402
 
@@ -75,9 +74,7 @@ def synthetic(repetitions: int = REPETITIONS) -> dict[str, Any]:
 
 def on_models(config: Config, paths: dict[str, str], shadows: Sequence[str]) -> dict[str, Any]:
     """False alarms and power on these models."""
-    model_class = registry.get_model_class(config.model.arch)
-    dataset, _ = follow(config.dataset, config.dataset_name, model_class.recipe_of(config.model), override=False)
-    builder = registry.get_builder_class(config.dataset_name)(dataset, config.run)
+    builder, _ = builder_of(config)
     builder.prepare()
     with tempfile.TemporaryDirectory() as folder:
         material = Material(builder, Path(folder), fresh=FRESH)

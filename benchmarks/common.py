@@ -48,6 +48,40 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def wait(device: str) -> None:
+    """Wait until a GPU has done what was asked of it."""
+    if device.startswith("cuda"):
+        _cuda().synchronize()
+
+
+def reset_peak(device: str) -> None:
+    """Restart the measurement of peak memory from what is allocated now."""
+    if device.startswith("cuda"):
+        _cuda().reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_of(device: str) -> float:
+    """Peak memory since the last reset, in MiB: of a GPU, or of this process on the CPU."""
+    return _cuda().max_memory_allocated() / 2**20 if device.startswith("cuda") else _peak_since_reset()
+
+
+def _cuda() -> Any:
+    import torch  # not needed by benchmarks that start others
+
+    return torch.cuda
+
+
+def _peak_since_reset() -> float:
+    """Peak resident memory, in MiB; since the start of the process if there is no /proc."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return peak_mib()
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
 def where() -> dict[str, Any]:
     """Command, commit, machine and versions of a measurement."""
     return {

@@ -33,7 +33,7 @@ from torchvision import transforms  # noqa: E402
 
 from benchmarks import unlearn_step  # noqa: E402
 from benchmarks.common import alternate, child, finish, say, spread, where  # noqa: E402
-from benchmarks.world import options, write_world  # noqa: E402
+from benchmarks.world import options, save_original, write_world  # noqa: E402
 
 WAYS = ("plain", "ours", "ours-bf16")
 HALF = 16
@@ -46,7 +46,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         write_world(Path(folder), args.rows, args.rows, test=args.rows)
-        unlearn_step._save_original(Path(folder), args.model)
+        save_original(Path(folder), args.model)
         runs = alternate(WAYS, args.repeats, lambda way: _child(args, folder, way))
     result: dict[str, Any] = {"what": __doc__.splitlines()[0], "model": args.model, "pairs_of_df": args.rows}
     result |= {"epochs": args.epochs, "repeats": args.repeats, "device": args.device}
@@ -136,7 +136,7 @@ def _recall(model: Any, folder: Path, rows: list[dict[str, Any]], args: argparse
     """Text recall@1 in percent, by sorting the whole matrix."""
     import open_clip
 
-    embed = unlearn_step._plain_embedder(model, open_clip.get_tokenizer(args.model))
+    embed = unlearn_step.plain_embedder(model, open_clip.get_tokenizer(args.model))
     size = 2 * HALF
     parts = [
         embed(model.clip.eval(), _loaded(folder, rows[i : i + size], args.device)) for i in range(0, len(rows), size)

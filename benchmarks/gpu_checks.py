@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 
-from benchmarks.common import finish, say, where  # noqa: E402
+from benchmarks.common import finish, say, wait, where  # noqa: E402
 
 SIZES = (2**10, 2**20, 2**26)  # numbers in a reduced tensor: 4 KiB to 256 MiB
 TIMES = 20
@@ -94,17 +94,12 @@ def reduce_here(device: str) -> None:
 
 def _milliseconds(tensor: torch.Tensor) -> float:
     dist.all_reduce(tensor)
-    _wait(tensor)
+    wait(tensor.device.type)
     began = time.perf_counter()
     for _ in range(TIMES):
         dist.all_reduce(tensor)
-    _wait(tensor)
+    wait(tensor.device.type)
     return 1e3 * (time.perf_counter() - began) / TIMES
-
-
-def _wait(tensor: torch.Tensor) -> None:
-    if tensor.is_cuda:
-        torch.cuda.synchronize()
 
 
 def _arguments() -> argparse.Namespace:

@@ -31,8 +31,8 @@ sys.path.insert(0, str(ROOT))
 
 
 from benchmarks import drawn, unlearn_step  # noqa: E402
-from benchmarks.common import finish, store, where  # noqa: E402
-from benchmarks.world import options, write_world  # noqa: E402
+from benchmarks.common import finish, store, wait, where  # noqa: E402
+from benchmarks.world import options, save_original, write_world  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
 from lavis.runners.feed import Feed  # noqa: E402
 from lavis.settings.config import load_config  # noqa: E402
@@ -51,7 +51,7 @@ def main() -> None:
         write_world(args.folder, args.rows, args.rows, args.test, drawn=args.distinct, processes=_cpus())
         (args.folder / "drawn.txt").write_text(f"{time.monotonic() - began:.1f} s", encoding="utf-8")
         return
-    unlearn_step._save_original(args.folder, args.model)
+    save_original(args.folder, args.model)
     result: dict[str, Any] = {"what": __doc__.splitlines()[0], "model": args.model, "device": args.device}
     result |= {"pairs_of_df": args.rows, "pairs_of_dr": args.rows, "cpus": _cpus()} | where()
     steps = ["run.evaluate_after=false", f"run.max_steps_per_epoch={args.steps}"]
@@ -111,7 +111,7 @@ def feed(processor: str, workers: int, args: argparse.Namespace) -> dict[str, An
         began, images = time.perf_counter(), 0
         while time.perf_counter() - began < args.seconds and (batch := next(source, None)) is not None:
             images += batch.size("df") + batch.size("dr")
-        unlearn_step._wait(args.device)
+        wait(args.device)
         seconds = time.perf_counter() - began
         source.close()
     return {"processor": processor, "workers": workers, "images": images, "images_per_second": images / seconds}

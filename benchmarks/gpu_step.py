@@ -39,7 +39,7 @@ from torch.autograd import DeviceType  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
 from benchmarks import drawn, unlearn_step  # noqa: E402
-from benchmarks.common import finish, peak_mib, say, store, where  # noqa: E402
+from benchmarks.common import finish, peak_mib, peak_of, reset_peak, say, store, wait, where  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
 from lavis.runners.loop import TrainingLoop  # noqa: E402
 from lavis.settings.config import load_config  # noqa: E402
@@ -214,17 +214,17 @@ def timed(step: Callable[[], Any], device: torch.device, seconds: float) -> dict
         step()
     one = _seconds(step, device)
     steps = max(3, min(MOST_STEPS, round(seconds / one)))
-    unlearn_step._reset_peak(device.type)
+    reset_peak(device.type)
     marks = [_mark(device)]
     began = time.perf_counter()
     for _ in range(steps):
         step()
         marks.append(_mark(device))
     issued = time.perf_counter() - began
-    unlearn_step._wait(device.type)
+    wait(device.type)
     wall = time.perf_counter() - began
     found = {"steps": steps, "wall_ms": 1e3 * wall / steps, "host_ms": 1e3 * issued / steps}
-    found |= {"event_ms": _between(marks), "peak_mib": unlearn_step._peak(device.type)}
+    found |= {"event_ms": _between(marks), "peak_mib": peak_of(device.type)}
     return found | profiled(step, device) | {"process_mib": peak_mib()}
 
 
@@ -248,7 +248,7 @@ def profiled(step: Callable[[], Any], device: torch.device) -> dict[str, Any]:
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     with profile(activities=kinds, acc_events=True) as record:
         step()
-        unlearn_step._wait(device.type)
+        wait(device.type)
     events = list(record.events())
     kernels = [event.self_device_time_total for event in events if event.device_type == DeviceType.CUDA]
     host = sorted(record.key_averages(), key=lambda row: -row.self_cpu_time_total)[:MOST_CALLS]
@@ -267,10 +267,10 @@ def rates(device: str) -> dict[str, float]:
 
 
 def _seconds(step: Callable[[], Any], device: torch.device) -> float:
-    unlearn_step._wait(device.type)
+    wait(device.type)
     began = time.perf_counter()
     step()
-    unlearn_step._wait(device.type)
+    wait(device.type)
     return time.perf_counter() - began
 
 

@@ -31,8 +31,8 @@ import torch.nn.functional as F  # noqa: E402
 from open_clip.transformer import ResidualAttentionBlock  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from benchmarks.common import alternate, child, finish, peak_mib, say, spread, where  # noqa: E402
-from benchmarks.world import options, write_world  # noqa: E402
+from benchmarks.common import alternate, child, finish, peak_of, reset_peak, say, spread, wait, where  # noqa: E402
+from benchmarks.world import options, save_original, write_world  # noqa: E402
 from lavis.common.memory import own_large_blocks  # noqa: E402
 from lavis.towers.attention import FirstTokenBlock, SelfAttention  # noqa: E402
 from lavis.towers.recompute import RecomputedMlp  # noqa: E402
@@ -50,7 +50,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         write_world(Path(folder), args.rows, args.rows)
-        _save_original(Path(folder), args.model)
+        save_original(Path(folder), args.model)
         result: dict[str, Any] = {"what": __doc__.splitlines()[0], "half_batch": args.half, "model": args.model}
         result |= {"device": args.device, "steps_each": args.steps, "repeats": args.repeats, "methods": {}}
         if args.flops:
@@ -73,16 +73,16 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.flops:
         return counted(lambda: step(batches[0]))
     first = step(batches[0])
-    _reset_peak(args.device)
+    reset_peak(args.device)
     wall, cpu = [], []
     for batch in batches[1:]:
         began, spent = time.perf_counter(), time.process_time()
         step(batch)
-        _wait(args.device)
+        wait(args.device)
         wall.append(time.perf_counter() - began)
         cpu.append(time.process_time() - spent)
     found = {"wall": statistics.median(wall), "cpu": statistics.median(cpu), "loss": first}
-    return found | {"peak_mib": _peak(args.device), "teacher_seconds": teacher_seconds}
+    return found | {"peak_mib": peak_of(args.device), "teacher_seconds": teacher_seconds}
 
 
 def counted(step: Callable[[], float]) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def plain_step(runner: Any, args: argparse.Namespace) -> Callable[[Any], float]:
     teacher = copy.deepcopy(student).requires_grad_(False).eval()
     tokenizer = open_clip.get_tokenizer(args.model)
     optimizer = torch.optim.AdamW(student.parameters(), lr=runner.run.init_lr, weight_decay=runner.run.weight_decay)
-    embed = _plain_embedder(runner.model, tokenizer)
+    embed = plain_embedder(runner.model, tokenizer)
 
     def step(batch: Any) -> float:
         forget, retain = (embed(student, batch.sets[side]) for side in ("df", "dr"))
@@ -142,7 +142,9 @@ def plain_step(runner: Any, args: argparse.Namespace) -> Callable[[Any], float]:
     return step
 
 
-def _plain_embedder(model: Any, tokenizer: Any) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+def plain_embedder(model: Any, tokenizer: Any) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    """Gives the embeddings of a set, (open_clip model, batch) to (image, text); captions have 77 positions."""
+
     def embed(clip: Any, side: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         images = model.normalise(side["images"])
         tokens = tokenizer(side["captions"]).to(images.device)
@@ -221,15 +223,6 @@ def _options(args: argparse.Namespace, folder: Path) -> list[str]:
     ]
 
 
-def _save_original(folder: Path, name: str) -> None:
-    from lavis.models.clip import ClipModel
-    from lavis.settings.schema import ModelConfig
-
-    torch.manual_seed(0)
-    weights = ClipModel.from_config(ModelConfig(model_type=name)).checkpoint_state()
-    torch.save({"state_dict": weights}, folder / "original.pth")
-
-
 def product_rate(device: str) -> dict[str, Any]:
     """The machine's limits: matrix products of 1024 × 3072 by 3072 × 1024 (GPU: 8192²), in GFLOP/s, and a copy."""
     found: dict[str, Any] = {}
@@ -248,10 +241,10 @@ def product_rate(device: str) -> dict[str, Any]:
 def _fastest(work: Callable[[], Any], device: str, times: int = 20) -> float:
     found = []
     for _ in range(times):
-        _wait(device)
+        wait(device)
         began = time.perf_counter()
         work()
-        _wait(device)
+        wait(device)
         found.append(time.perf_counter() - began)
     return min(found)
 
@@ -276,31 +269,6 @@ def _child(args: argparse.Namespace, folder: str, method: str, way: str) -> dict
     given |= {"half": args.half, "device": args.device, "model": args.model}
     words = [part for key, value in given.items() for part in (f"--{key}", value)]
     return child(__file__, *words, *(["--flops"] if args.flops else []))
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
-def _reset_peak(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        Path("/proc/self/clear_refs").write_text("5")  # resets the peak to what is allocated now
-
-
-def _peak(device: str) -> float:
-    return torch.cuda.max_memory_allocated() / 2**20 if device.startswith("cuda") else peak_mib_now()
-
-
-def peak_mib_now() -> float:
-    """Peak resident memory since the last reset, in MiB; since the start if there is no /proc."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return peak_mib()
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 def _arguments() -> argparse.Namespace:

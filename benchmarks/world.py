@@ -46,6 +46,18 @@ def write_world(
     _draw_all(root / "images", counts, size, drawn, processes)
 
 
+def save_original(folder: Path, name: str) -> None:
+    """Write random weights of an architecture to original.pth in `folder`."""
+    import torch
+
+    from lavis.models.clip import ClipModel
+    from lavis.settings.schema import ModelConfig
+
+    torch.manual_seed(0)
+    weights = ClipModel.from_config(ModelConfig(model_type=name)).checkpoint_state()
+    torch.save({"state_dict": weights}, folder / "original.pth")
+
+
 def options(root: Path) -> list[str]:
     """The overrides that make configs/clip/retrieval_salmu.yaml read this data set."""
     build = "datasets.salmu.build_info"

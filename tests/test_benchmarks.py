@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import drawn, end_to_end, gpu_checks, gpu_run, gpu_step, unlearn_step
-from benchmarks.world import write_world
+from benchmarks.world import save_original, write_world
 from tests.processes import ROOT, environment
 
 GPU_PARTS = ("tests", "sizes", "methods", "ways", "nccl", "run")
@@ -22,7 +22,7 @@ WAYS = unlearn_step.WAYS[:2]
 def test_the_plain_run_trains_and_ends_with_recall(tmp_path: Path) -> None:
     arch = drawn.tiny_model(tmp_path)
     write_world(tmp_path, forget=16, retain=16, test=4, size=32)
-    unlearn_step._save_original(tmp_path, arch.stem)
+    save_original(tmp_path, arch.stem)
     recall = end_to_end.plain(SimpleNamespace(folder=tmp_path, model=arch.stem, device="cpu", rows=16, epochs=1))
     assert recall.keys() == {"test_txt_r1", "df_txt_r1", "dr_txt_r1"}
     assert (tmp_path / "plain-0.pth").is_file()
@@ -31,7 +31,7 @@ def test_the_plain_run_trains_and_ends_with_recall(tmp_path: Path) -> None:
 def test_our_steps_run_in_this_process(tmp_path: Path) -> None:
     arch = drawn.tiny_model(tmp_path)
     write_world(tmp_path, forget=4, retain=4, test=4, size=32)
-    unlearn_step._save_original(tmp_path, arch.stem)
+    save_original(tmp_path, arch.stem)
     words = {"folder": str(tmp_path), "model": arch.stem, "device": "cpu", "rows": 4, "half": 2, "flops": False}
     found = {way: unlearn_step.measure(SimpleNamespace(child=way, method="vlul", steps=1, **words)) for way in WAYS}
     assert found["ours"]["loss"] == pytest.approx(found["plain"]["loss"], abs=1e-5)
@@ -64,7 +64,7 @@ def test_copies_of_an_image_differ_in_a_comment_alone(tmp_path: Path) -> None:
 def test_the_feed_is_measured(tmp_path: Path) -> None:
     args = SimpleNamespace(folder=tmp_path, rows=96, device="cpu", seconds=0.1, model=str(drawn.tiny_model(tmp_path)))
     write_world(tmp_path, forget=96, retain=96, test=4, size=32, drawn=4)
-    unlearn_step._save_original(tmp_path, args.model)
+    save_original(tmp_path, args.model)
     assert gpu_run.feed("clip_image_train", 0, args)["images"] > 0
 
 

@@ -267,5 +267,6 @@ def test_a_read_only_file_in_a_read_only_folder_is_read(name: str, tmp_path: Pat
     path.parent.chmod(0o555)
     try:
         reader.read(path)
+        assert path.read_bytes() == reader.good and list(path.parent.iterdir()) == [path], "reading writes nothing"
     finally:
         path.parent.chmod(0o755)

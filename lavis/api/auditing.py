@@ -12,18 +12,17 @@ import torch
 
 from lavis.api.composing import CONFIG, DEFAULTS, write_config
 from lavis.api.running import checkpoint_of
-from lavis.audits.audit import ORIGINAL, UNLEARNED, Audit
+from lavis.audits.audit import Audit
 from lavis.audits.material import Material
-from lavis.audits.models import reference_checkpoints
+from lavis.audits.models import CLEAN, ORIGINAL, RETRAINED, UNLEARNED, reference_checkpoints
 from lavis.audits.runner import FRESH, run_audit
 from lavis.common import distributed
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.features import PairFeatures
-from lavis.common.home import at_home
+from lavis.common.home import at_home, home_path
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
-from lavis.datasets.builder import PairBuilder
-from lavis.hub.preparing import follow
+from lavis.hub.preparing import builder_of
 from lavis.report.audit_page import as_text, write_page
 from lavis.runners.run_dir import folder_lock
 from lavis.settings.config import Config, load_config
@@ -73,10 +72,10 @@ def audit(
     checkpoint = checkpoint_of(at_home(str(run)))
     if checkpoint is None:
         raise ConfigError(f"audit: {run} is no run of this project; name the run folder of an unlearning")
-    folder = Path(output_dir or checkpoint.parent / FOLDER)
+    folder = home_path(output_dir or checkpoint.parent / FOLDER)
     chosen = {"budget": budget, "attacks": list(attacks), "control": control, "shadows": [str(one) for one in shadows]}
     config = _config(checkpoint, {key: value for key, value in chosen.items() if value}, options)
-    given = {"original": original, "clean": clean, "retrained": retrained}
+    given = {ORIGINAL: original, CLEAN: clean, RETRAINED: retrained}
     setup_logging()
     with folder_lock(folder):
         content = run_audit(_built(config, checkpoint, given, folder))
@@ -100,9 +99,7 @@ def _built(config: Config, checkpoint: Path, given: Mapping[str, str | Path | No
     if run.threads:
         torch.set_num_threads(run.threads)
     device = distributed.resolve_device(run.device)
-    recipe = model_class.recipe_of(config.model, str(checkpoint))
-    dataset, _ = follow(config.dataset, config.dataset_name, recipe, config.model.override_recipe)
-    builder: PairBuilder = registry.get_builder_class(config.dataset_name)(dataset, run)
+    builder, _ = builder_of(config, str(checkpoint))
     builder.prepare()
     if not builder.forgets:
         raise ConfigError("audit: the configuration of this run does not say what was to be forgotten")
@@ -126,5 +123,4 @@ def _references(config: Config, family: str, given: Mapping[str, str | Path | No
         if path is not None:
             named = at_home(str(path))
             found[role] = str(checkpoint_of(named) or named)
-    order = (ORIGINAL, "clean", "retrained")
-    return {role: found[role] for role in order if role in found}
+    return {role: found[role] for role in (ORIGINAL, CLEAN, RETRAINED) if role in found}

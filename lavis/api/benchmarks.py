@@ -13,7 +13,7 @@ import pandas as pd
 from lavis.api.running import Result, evaluated
 from lavis.common.errors import ConfigError, UserFault, suggest
 from lavis.common.files import write_json, write_text
-from lavis.common.home import at_home
+from lavis.common.home import home_path
 from lavis.common.logger import get_logger
 from lavis.common.registry import registry
 from lavis.evaluation.measure import columns_used
@@ -77,7 +77,7 @@ def compare(
     """
     for name in names:
         _check(name)
-    table = Benchmarks(folder=Path(at_home(str(output_dir or "output"))))
+    table = Benchmarks(folder=home_path(output_dir or "output"))
     for model in models:
         row = table.rows.setdefault(model, {})
         for name in names:

@@ -11,7 +11,7 @@ from typing import Any
 from lavis.api.composing import CONFIG, DEFAULTS, LARGEST_BATCH, as_model, data_section, write_config
 from lavis.common.checkpoint import BEST
 from lavis.common.errors import ConfigError, MissingFile
-from lavis.common.home import at_home
+from lavis.common.home import at_home, home_path
 from lavis.common.registry import registry
 from lavis.hub.export import export as export_model
 from lavis.models.base import BaseModel
@@ -75,7 +75,7 @@ def unlearn(
 
     Raises ConfigError, DataError, MissingFile, CheckpointError, TrainingError.
     """
-    folder = Path(at_home(str(output_dir)))
+    folder = home_path(output_dir)
     datasets = data_section(data, forget, folder)
     settings = {**DEFAULTS, **run, "output_dir": str(folder), "run_folder": str(folder)}
     if "batch_size_train" not in settings:

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.transforms import functional
 from torchvision.transforms.v2 import functional as functional_v2
 
-from lavis.audits.attack import Attack, Readings, Settings, reading
+from lavis.audits.attack import NOT_QUICK, Attack, Readings, Settings, reading
 from lavis.audits.subject import Subject, Timing
 from lavis.common.registry import registry
 
@@ -28,7 +28,7 @@ class AlteredImages(Attack):
     needs = ("questions",)
     why_not = "the image differs, and the text still goes through the map"
     order = 44
-    budgets = {name: {} for name in ("standard", "full")}
+    budgets = NOT_QUICK
 
     def cost(self, subject: Subject, settings: Settings, timing: Timing) -> float:
         return len(CHANGES) * timing.image * len(subject.material.asked) + timing.exam(subject.material)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from lavis.audits.attack import Attack, Readings, Settings
+from lavis.audits.attack import ALWAYS, Attack, Readings, Settings
 from lavis.audits.subject import Subject
 from lavis.common.registry import registry
 
@@ -22,7 +22,7 @@ class Centring(Attack):
     needs = ("embeddings", "other people's pairs")
     why_not = "removing the means undoes a shift, and a map is no shift"
     order = 32
-    budgets = {name: {} for name in ("quick", "standard", "full")}
+    budgets = ALWAYS
 
     def run(self, subject: Subject, settings: Settings) -> Readings:
         material = subject.material

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lavis.attacks.finetune_retained import BUDGETS
 from lavis.audits.material import Material
 from lavis.audits.tuning import FineTuning, Lesson
@@ -24,4 +22,4 @@ class FinetunePeople(FineTuning):
     budgets = BUDGETS
 
     def lesson(self, material: Material, number: int) -> Lesson:
-        return material.others, np.arange(len(material.asked))
+        return material.others, None

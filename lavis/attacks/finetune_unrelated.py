@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lavis.attacks.finetune_retained import BUDGETS
 from lavis.audits.material import Material
 from lavis.audits.tuning import FineTuning, Lesson
@@ -24,4 +22,4 @@ class FinetuneUnrelated(FineTuning):
     budgets = {name: {**one, "rates": one["rates"][:2]} for name, one in BUDGETS.items() if name != "quick"}
 
     def lesson(self, material: Material, number: int) -> Lesson:
-        return material.unrelated, np.arange(len(material.asked))
+        return material.unrelated, None

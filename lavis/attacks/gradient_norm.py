@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lavis.audits.attack import NotPossible, Readings, Settings
+from lavis.audits.attack import Readings, Settings
 from lavis.audits.material import Sample
-from lavis.audits.membership import Membership
+from lavis.audits.membership import Membership, control_of
 from lavis.audits.subject import Subject, Timing
 from lavis.common.registry import registry
 from lavis.common.seed import derived_seed
@@ -36,11 +36,9 @@ class GradientNorm(Membership):
         return 2 * settings["pairs"] * FIXED_COST * timing.step
 
     def run(self, subject: Subject, settings: Settings) -> Readings:
-        material = subject.material
-        if material.control is None:
-            raise NotPossible("there are no control pairs to compare with (run.audit.control)")
-        rows, others = (_drawn(one, settings["pairs"], material.seed) for one in (material.asked, material.control))
-        member, other = _scores(subject, material.asked, rows), _scores(subject, material.control, others)
+        material, control = subject.material, control_of(subject)
+        rows, others = (_drawn(one, settings["pairs"], material.seed) for one in (material.asked, control))
+        member, other = _scores(subject, material.asked, rows), _scores(subject, control, others)
         return {"all weights": self.read(subject, member, other, rows)}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from lavis.audits.attack import Attack, Readings, Settings
+from lavis.audits.attack import ALWAYS, Attack, Readings, Settings
 from lavis.audits.reading_out import STEP_SECONDS, fitted, mapped, procrustes
 from lavis.audits.subject import Subject, Timing
 from lavis.common.registry import registry
@@ -25,7 +25,7 @@ class LinearMap(Attack):
     needs = ("embeddings", "other people's pairs")
     undoes_maps = True
     order = 30
-    budgets = {name: {"steps": 200} for name in ("quick", "standard", "full")}
+    budgets = {name: {"steps": 200} for name in ALWAYS}
 
     def cost(self, subject: Subject, settings: Settings, timing: Timing) -> float:
         return settings["steps"] * STEP_SECONDS + timing.exam(subject.material)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from lavis.audits.attack import Readings, Settings
-from lavis.audits.membership import Membership, references
+from lavis.audits.membership import Membership, against_references
 from lavis.audits.subject import Subject
 from lavis.common.registry import registry
 
@@ -26,10 +26,7 @@ class Lira(Membership):
     order = 50
 
     def run(self, subject: Subject, settings: Settings) -> Readings:
-        never, own = references(subject), subject.behaviour
-        member = scores(own.margin, np.stack([one.margin for one in never]))
-        other = scores(own.control_margin, np.stack([one.control_margin for one in never]))
-        return {"offline": self.read(subject, member, other)}
+        return {"offline": self.read(subject, *against_references(subject, scores))}
 
 
 def scores(margin: np.ndarray, never: np.ndarray) -> np.ndarray:

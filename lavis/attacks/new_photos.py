@@ -2,7 +2,7 @@
 
     X with i' = another photograph of the person on i
 
-SALMU-mini draws them. For other data they are the person's images outside Df, if there are any.
+SALMU-mini draws them; for other data the attack is not possible.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lavis.audits.attack import Attack, NotPossible, Readings, Settings, reading
+from lavis.audits.attack import NOT_QUICK, Attack, NotPossible, Readings, Settings, reading
 from lavis.audits.material import Sample
 from lavis.audits.subject import Subject, Timing
 from lavis.common.registry import registry
@@ -25,7 +25,7 @@ class NewPhotos(Attack):
     needs = ("questions", "other photographs of the people")
     why_not = "the image differs, and the text still goes through the map"
     order = 45
-    budgets = {name: {} for name in ("standard", "full")}
+    budgets = NOT_QUICK
 
     def cost(self, subject: Subject, settings: Settings, timing: Timing) -> float:
         return timing.exam(subject.material) + timing.image * len(subject.material.asked)

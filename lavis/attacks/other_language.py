@@ -5,7 +5,7 @@ X with c' = a template in German, Spanish or French, filled with name and value
 
 from __future__ import annotations
 
-from lavis.audits.rewording import Reword, Rewording
+from lavis.audits.rewording import Reword, Rewording, filled
 from lavis.common.registry import registry
 
 TEMPLATES = {
@@ -24,7 +24,4 @@ class OtherLanguage(Rewording):
     order = 42
 
     def wordings(self) -> dict[str, Reword]:
-        def filled(template: str) -> Reword:
-            return lambda one: template.format(name=one.name, value=one.value) if one.name and one.value else ""
-
         return {language: filled(template) for language, template in TEMPLATES.items()}

@@ -5,7 +5,7 @@ X with c' = w(name, value) for wordings w that training never had
 
 from __future__ import annotations
 
-from lavis.audits.rewording import Reword, Rewording, Said
+from lavis.audits.rewording import Reword, Rewording, Said, filled
 from lavis.common.registry import registry
 
 WORDINGS = ("about {name}: {value}", "{value} belongs to {name}", "what do we know of {name}? {value}")
@@ -20,9 +20,6 @@ class Paraphrases(Rewording):
     order = 40
 
     def wordings(self) -> dict[str, Reword]:
-        def filled(wording: str) -> Reword:
-            return lambda one: wording.format(name=one.name, value=one.value) if one.name and one.value else ""
-
         def quoted(one: Said) -> str:
             return f"it is said that {one.caption}"
 

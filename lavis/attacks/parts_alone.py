@@ -5,7 +5,7 @@ X with c' = name;  c' = value;  c' = value + name
 
 from __future__ import annotations
 
-from lavis.audits.rewording import Reword, Rewording
+from lavis.audits.rewording import Reword, Rewording, filled
 from lavis.common.registry import registry
 
 
@@ -21,5 +21,5 @@ class PartsAlone(Rewording):
         return {
             "name": lambda one: one.name,
             "value": lambda one: one.value,
-            "value name": lambda one: f"{one.value} {one.name}" if one.name and one.value else "",
+            "value name": filled("{value} {name}"),
         }

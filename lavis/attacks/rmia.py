@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from lavis.audits.attack import Readings, Settings
-from lavis.audits.membership import Membership, references
+from lavis.audits.membership import Membership, against_references
 from lavis.audits.subject import Subject
 from lavis.common.registry import registry
 
@@ -27,9 +27,7 @@ class Rmia(Membership):
     order = 51
 
     def run(self, subject: Subject, settings: Settings) -> Readings:
-        never, own = references(subject), subject.behaviour
-        member = ratios(own.margin, np.stack([one.margin for one in never]))
-        other = ratios(own.control_margin, np.stack([one.control_margin for one in never]))
+        member, other = against_references(subject, ratios)
         return {"offline": self.read(subject, dominance(member, other), dominance(other, other))}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lavis.attacks.new_photos import rows_of
-from lavis.audits.attack import Attack, NotPossible, Reading, Readings, Settings
+from lavis.audits.attack import NOT_QUICK, Attack, NotPossible, Reading, Readings, Settings
 from lavis.audits.material import Sample
 from lavis.audits.subject import Subject, Timing
 from lavis.common.registry import registry
@@ -30,7 +30,7 @@ class Voting(Attack):
     quantity = "share of votes for the true name"
     why_not = "the votes differ, and every text still goes through the map"
     order = 46
-    budgets = {name: {} for name in ("standard", "full")}
+    budgets = NOT_QUICK
 
     def cost(self, subject: Subject, settings: Settings, timing: Timing) -> float:
         return len(PROMPTS) * timing.caption * len(subject.material.names) + timing.image * len(subject.material.asked)

@@ -26,9 +26,12 @@ import numpy as np
 
 from lavis.audits.material import Sample
 from lavis.audits.subject import Subject, Timing
+from lavis.settings.metric_schema import AUDIT_BUDGETS
 
-BUDGETS = ("quick", "standard", "full")
 Settings = Mapping[str, Any]
+ALWAYS: dict[str, Settings] = {name: {} for name in AUDIT_BUDGETS}  # budgets of attacks that need no settings
+NOT_QUICK: dict[str, Settings] = {name: {} for name in AUDIT_BUDGETS[1:]}
+Sums = tuple[np.ndarray, np.ndarray]  # sum and number of the values of each person
 
 
 class NotPossible(Exception):  # noqa: N818 - not an error: the data or the models lack what an attack needs
@@ -50,22 +53,37 @@ class Reading:
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def sums(self) -> Sums:
+        """Of Df's people."""
+        return self.total, self.count
+
+    @property
+    def control_sums(self) -> Sums | None:
+        """Of the control's people, if the attack has them."""
+        if self.control_total is None or self.control_count is None:
+            return None
+        return self.control_total, self.control_count
+
+    @property
     def mean(self) -> float:
         """Mean over Df's pairs."""
-        return float(self.total.sum() / self.count.sum())
+        return mean_of(self.sums)
 
     @property
     def control_mean(self) -> float | None:
         """Mean over the control's pairs."""
-        if self.control_total is None or self.control_count is None:
-            return None
-        return float(self.control_total.sum() / self.control_count.sum())
+        return None if self.control_sums is None else mean_of(self.control_sums)
 
     def plus(self, other: Reading) -> Reading:
         """Both together, as of several draws."""
         control = None if self.control_total is None else self.control_total + other.control_total
         counts = None if self.control_count is None else self.control_count + other.control_count
         return Reading(self.total + other.total, self.count + other.count, control, counts, self.facts | other.facts)
+
+
+def mean_of(sums: Sums) -> float:
+    """The mean over all pairs."""
+    return float(sums[0].sum() / sums[1].sum())
 
 
 Readings = dict[str, Reading]  # by variant of the attack
@@ -113,7 +131,7 @@ def reading(sample: Sample, values: np.ndarray, rows: np.ndarray | None = None, 
     return Reading(total, count) if control is None else Reading(total, count, *by_person(*control))
 
 
-def by_person(sample: Sample, values: np.ndarray, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def by_person(sample: Sample, values: np.ndarray, rows: np.ndarray | None = None) -> Sums:
     """Sum and number of a sample's values (n,) per person, (P,) each; `rows`: of these pairs alone."""
     who, values, people = sample.who, np.asarray(values, dtype=float), len(sample.everyone)
     if rows is not None:

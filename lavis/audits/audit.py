@@ -20,7 +20,7 @@ import torch
 from lavis.audits.attack import Attack, NotPossible, Reading, Readings
 from lavis.audits.behaviour import Behaviour
 from lavis.audits.material import Material
-from lavis.audits.models import with_weights
+from lavis.audits.models import CLEAN, ORIGINAL, RETRAINED, UNLEARNED, with_weights
 from lavis.audits.subject import Company, Subject, Timing
 from lavis.common.checkpoint import weights_digest
 from lavis.common.errors import ConfigError, DataError, TrainingError, suggest
@@ -32,7 +32,6 @@ from lavis.settings.schema import RunConfig
 
 log = logging.getLogger(__name__)
 PARTS = "parts"
-UNLEARNED, ORIGINAL, CLEAN, RETRAINED = "unlearned", "original", "clean", "retrained"
 FLOORS = (RETRAINED, CLEAN)
 FAILURES = (DataError, TrainingError, MemoryError, RuntimeError, FloatingPointError)
 

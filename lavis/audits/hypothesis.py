@@ -164,17 +164,22 @@ def verdict(one: Test) -> str:
 
 def _scaled(base: People, *samples: People | None) -> list[Any]:
     """Samples in units of the base's mean and deviation."""
-    mean, deviation = base.rows.mean(axis=0), np.maximum(base.rows.std(axis=0), 1e-9)
-    return [None if one is None else one.of((one.rows - mean) / deviation) for one in samples]
+    return [None if one is None else one.of(_in_units(base.rows, one.rows)) for one in samples]
 
 
 def _own_scale(one: Behaviour) -> np.ndarray:
     """Profiles in units of the model's own control."""
-    base = one.control_profile
-    return (one.profile - base.mean(axis=0)) / np.maximum(base.std(axis=0), 1e-9)
+    return _in_units(one.control_profile, one.profile)
+
+
+def _in_units(base: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows (n, F) less the mean of the base (m, F), in its standard deviations."""
+    return (rows - base.mean(axis=0)) / np.maximum(base.std(axis=0), 1e-9)
 
 
 def _few_each(who: np.ndarray) -> np.ndarray:
     """The first PER_PERSON rows of each person."""
-    places = np.array([np.sum(who[:row] == person) for row, person in enumerate(who)])
+    counts, places = np.bincount(who), np.empty(len(who), dtype=int)
+    first = np.cumsum(counts) - counts
+    places[np.argsort(who, kind="stable")] = np.arange(len(who)) - np.repeat(first, counts)
     return np.flatnonzero(places < PER_PERSON)

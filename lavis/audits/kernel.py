@@ -47,11 +47,9 @@ def joined(*samples: People) -> People:
 def person_kernel(sample: People, width: float | None = None) -> np.ndarray:
     """The mean kernel between each two people's pairs, (P, P). width: h; None: the median distance."""
     rows = sample.rows.astype(np.float64)
-    squares = (rows**2).sum(axis=1)
-    distance = np.maximum(squares[:, None] + squares[None] - 2 * rows @ rows.T, 0)
     if width is None:
         width = median_distance(rows)
-    kernel = np.exp(-distance / (2 * width**2))
+    kernel = np.exp(-_squared_distances(rows) / (2 * width**2))
     member = (sample.who[None] == np.arange(sample.count)[:, None]) / np.maximum(np.bincount(sample.who), 1)[:, None]
     return member @ kernel @ member.T
 
@@ -59,9 +57,15 @@ def person_kernel(sample: People, width: float | None = None) -> np.ndarray:
 def median_distance(rows: np.ndarray) -> float:
     """The median distance between rows (n, F), of an even selection of them; 1 if all are equal."""
     some = rows[:: max(1, len(rows) // MOST_ROWS + 1)] if len(rows) > MOST_ROWS else rows
-    squares = (some**2).sum(axis=1)
-    distance = np.maximum(squares[:, None] + squares[None] - 2 * some @ some.T, 0)
-    return float(np.sqrt(np.median(distance[np.triu_indices(len(some), 1)]))) or 1.0 if len(some) > 1 else 1.0
+    if len(some) < 2:
+        return 1.0
+    return float(np.sqrt(np.median(_squared_distances(some)[np.triu_indices(len(some), 1)]))) or 1.0
+
+
+def _squared_distances(rows: np.ndarray) -> np.ndarray:
+    """Between each two of rows (n, F), (n, n)."""
+    squares = (rows**2).sum(axis=1)
+    return np.maximum(squares[:, None] + squares[None] - 2 * rows @ rows.T, 0)
 
 
 def mmd(kernel: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -77,13 +81,18 @@ def mmd(kernel: np.ndarray, first: np.ndarray) -> np.ndarray:
     return within_a / (m * (m - 1)) + within_b / (n * (n - 1)) - 2 * across / (m * n)
 
 
+def by_chance(seen: float, drawn: np.ndarray) -> float:
+    """p: how often chance gives at least as much as was seen, which counts as one of the draws itself."""
+    return float((1 + (drawn >= seen - 1e-12).sum()) / (1 + len(drawn)))
+
+
 def label_test(kernel: np.ndarray, count: int, rng: np.random.Generator, permutations: int = PERMUTATIONS) -> float:
     """p of H0 "the first `count` people are from the same source as the others", by shuffling whole people."""
     labels = np.zeros((1 + permutations, len(kernel)), dtype=bool)
     labels[:, :count] = True
     labels[1:] = rng.permuted(labels[1:], axis=1)
     values = mmd(kernel, labels)
-    return float((1 + (values[1:] >= values[0] - 1e-12).sum()) / (1 + permutations))
+    return by_chance(values[0], values[1:])
 
 
 def exchange_test(kernel: np.ndarray, people: int, rng: np.random.Generator, permutations: int = PERMUTATIONS) -> float:
@@ -98,7 +107,7 @@ def exchange_test(kernel: np.ndarray, people: int, rng: np.random.Generator, per
     labels = np.zeros((1 + permutations, models, people), dtype=bool)
     np.put_along_axis(labels, picked[:, None, :], True, axis=1)
     values = mmd(kernel, labels.reshape(1 + permutations, -1))
-    return float((1 + (values[1:] >= values[0] - 1e-12).sum()) / (1 + permutations))
+    return by_chance(values[0], values[1:])
 
 
 def relative_test(near: np.ndarray, far: np.ndarray, count: int, rng: np.random.Generator) -> tuple[float, float]:

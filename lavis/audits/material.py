@@ -85,13 +85,7 @@ class Material:
     def others(self) -> Sample:
         """People outside Df who are named in captions, else retained pairs; at most MOST_OTHERS."""
         known = {person_of(entry) for entry in self.df}
-        held = [
-            labelled(entry)
-            for split in HOLDOUTS
-            if self.builder.has_split(split)
-            for entry in self.builder.entries(split)
-        ]
-        named = [entry for entry in held if person_of(entry) not in known]
+        named = [entry for entry in self._held() if person_of(entry) not in known]
         own = [entry for entry in self.dr if is_named(entry) and person_of(entry) not in known]
         return self._sample(self._thinned([*named, *own] or self.dr, MOST_OTHERS, "others"))
 

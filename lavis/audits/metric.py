@@ -6,17 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lavis.audits.audit import UNLEARNED, Audit
+from lavis.audits.audit import Audit
 from lavis.audits.material import Material
-from lavis.audits.models import reference_checkpoints, with_weights
+from lavis.audits.models import UNLEARNED, reference_checkpoints, with_weights
 from lavis.audits.runner import FRESH, run_audit
 from lavis.common import distributed
 from lavis.common.errors import ConfigError
-from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
 from lavis.evaluation.context import Context
-from lavis.evaluation.metric import DOWN, RESIDUE, UP, Column, Metric, NotMeasured
+from lavis.evaluation.metric import DOWN, RESIDUE, UP, Column, Metric, NotMeasured, need_two_towers
 from lavis.settings.schema import RunConfig
 
 NAME = "audit"
@@ -35,8 +34,7 @@ class AuditMetric(Metric):
     order = 200
 
     def check(self, run: RunConfig, features: type) -> None:
-        if features is not PairFeatures:
-            raise ConfigError(f"run.metrics={NAME} needs a model of two towers, such as clip")
+        need_two_towers(NAME, features)
         if distributed.world_size() > 1:
             raise ConfigError(f"run.metrics={NAME} runs in one process; evaluate without torch.distributed.run")
 

@@ -11,14 +11,14 @@ from lavis.models.base import BaseModel
 from lavis.runners.run_dir import original_checkpoint, run_folder
 from lavis.settings.schema import RunConfig
 
-REFERENCES = ("clean", "retrained")
+UNLEARNED, ORIGINAL, CLEAN, RETRAINED = "unlearned", "original", "clean", "retrained"  # roles in an audit
 
 
 def reference_checkpoints(run: RunConfig, family: str, job: str) -> dict[str, Path]:
     """{"original", "clean", "retrained": checkpoint} of those that exist where this project's runs write them."""
     own = dataclasses.replace(run, method=None, run_folder=None, subfolder="")
-    places = {"original": Path(run.resume_ckpt_path or original_checkpoint(own, family, job))}
-    for name in REFERENCES:
+    places = {ORIGINAL: Path(run.resume_ckpt_path or original_checkpoint(own, family, job))}
+    for name in (CLEAN, RETRAINED):
         places[name] = run_folder(dataclasses.replace(own, reference=name), family, job, run.df_size) / BEST
     return {role: path for role, path in places.items() if path.is_file()}
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lavis.audits.attack import Attack, NotPossible, Reading, Readings, Settings, reading
+from lavis.audits.attack import NOT_QUICK, Attack, NotPossible, Reading, Readings, Settings, reading
 from lavis.audits.material import Sample, person_of
 from lavis.audits.subject import Subject, Timing
 from lavis.datasets.annotations import Entry
@@ -27,12 +27,17 @@ class Said:
 Reword = Callable[[Said], str]  # gives "" where a caption lacks what it needs
 
 
+def filled(template: str) -> Reword:
+    """The template with the name and the value of a caption that has both."""
+    return lambda one: template.format(name=one.name, value=one.value) if one.name and one.value else ""
+
+
 class Rewording(Attack):
     """Base class: subclasses give `wordings`, a function from a caption to another for each variant."""
 
     needs = ("questions",)
     why_not = "the question is in other words, and the answer still goes through the map"
-    budgets: ClassVar = {name: {} for name in ("standard", "full")}
+    budgets: ClassVar = NOT_QUICK
 
     def wordings(self) -> dict[str, Reword]:
         """The variants by name."""
@@ -50,11 +55,13 @@ class Rewording(Attack):
 
     def _asked(self, subject: Subject, reword: Reword) -> Reading | None:
         material = subject.material
-        rivals = said(material.spoken, material.names)
-        pool = [(text, who) for one, who in rivals if (text := reword(one))]
+        pool = [(text, who) for one, who in said(material.spoken, material.names) if (text := reword(one))]
+        if not pool:
+            return None
+        rivals = CaptionPool([text for text, _ in pool], [who for _, who in pool])
         samples = [material.asked, *([material.control] if material.control else [])]
-        found = [_ranked(subject, sample, reword, pool) for sample in samples]
-        if not pool or found[0] is None:
+        found = [_ranked(subject, sample, reword, rivals) for sample in samples]
+        if found[0] is None:
             return None
         control = (samples[1], *found[1]) if len(found) > 1 and found[1] is not None else None
         return reading(samples[0], *found[0], control=control)
@@ -74,7 +81,7 @@ def _literal(caption: str, part: object) -> str:
 
 
 def _ranked(
-    subject: Subject, sample: Sample, reword: Reword, pool: list[tuple[str, str]]
+    subject: Subject, sample: Sample, reword: Reword, rivals: CaptionPool
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """1/rank of each pair (0 for those without the wording), and the rows that have it; None if no pair has."""
     own = said(sample.dataset.entries, subject.material.names)
@@ -83,7 +90,6 @@ def _ranked(
     if not len(rows):
         return None
     captions, people = [texts[row] for row in rows], [sample.people[row] for row in rows]
-    rivals = CaptionPool([text for text, _ in pool], [who for _, who in pool])
     image = subject.images(sample)[rows]
     ranks = pool_ranks(image, subject.texts(captions), captions, people, rivals, subject.texts(rivals.texts))
     values = np.zeros(len(sample))

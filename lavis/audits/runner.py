@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lavis.audits.attack import Readings
-from lavis.audits.audit import UNLEARNED, Audit
+from lavis.audits.audit import Audit
+from lavis.audits.models import UNLEARNED
 from lavis.audits.subject import timed
 from lavis.audits.summary import summarised
 from lavis.common.files import write_json

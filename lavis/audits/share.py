@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lavis.audits.attack import Reading, Readings
+from lavis.audits.attack import Reading, Readings, Sums, mean_of
+from lavis.audits.kernel import by_chance
 from lavis.common.seed import derived_seed
 from lavis.salmubench.bootstrap import DRAWS, LEVEL
 
@@ -42,9 +43,6 @@ class Share:
     gain_high: float = math.nan
 
 
-Sums = tuple[np.ndarray, np.ndarray]  # total and count by person
-
-
 def share_of(
     variant: str, attacked: Reading, floor: Sums | None, original: Sums | None, seed: int, paired: bool
 ) -> Share:
@@ -52,17 +50,16 @@ def share_of(
 
     paired: the floor is of the same people as the attacked values, not of others.
     """
-    own: Sums = (attacked.total, attacked.count)
+    own, control = attacked.sums, attacked.control_sums
     rng = np.random.default_rng(derived_seed(seed, "audit", "bootstrap"))
     times, others = _times(len(own[0]), rng), _times(len(floor[0]) if floor else 0, rng)
-    if attacked.control_total is None or attacked.control_count is None:
+    if control is None:
         gains = (math.nan,) * 3
     else:
-        control: Sums = (attacked.control_total, attacked.control_count)
         spread = _means(own, times) - _means(control, _times(len(control[0]), rng))
-        gains = (_mean(own) - _mean(control), *_interval(spread))
-    top = math.nan if original is None else _mean(original)
-    low = math.nan if floor is None else _mean(floor)
+        gains = (mean_of(own) - mean_of(control), *_interval(spread))
+    top = math.nan if original is None else mean_of(original)
+    low = math.nan if floor is None else mean_of(floor)
     if floor is None or original is None or not top - low >= LEAST:
         return Share(variant, math.nan, math.nan, math.nan, attacked.mean, low, top, *gains)
     floors = _means(floor, times if paired else others)
@@ -79,9 +76,10 @@ def p_value(attacked: Readings, floor: Readings | None, seed: int) -> float:
     """
     rng = np.random.default_rng(derived_seed(seed, "audit", "permutation"))
     if floor is not None:
-        rows = [_person_means(a) - _person_means(floor[name]) for name, a in attacked.items() if name in floor]
+        rows = [_by_person(a.sums) - _by_person(floor[name].sums) for name, a in attacked.items() if name in floor]
         return _by_signs(np.stack(rows), rng) if rows else math.nan
-    pairs = [(_person_means(a), _control_means(a)) for a in attacked.values() if a.control_total is not None]
+    both = [(one.sums, one.control_sums) for one in attacked.values()]
+    pairs = [(_by_person(own), _by_person(control)) for own, control in both if control is not None]
     return _by_labels(pairs, rng) if pairs else math.nan
 
 
@@ -104,7 +102,7 @@ def _by_signs(rows: np.ndarray, rng: np.random.Generator) -> float:
         return 1.0
     scaled = rows[usable] / size[usable, None]
     seen, drawn = scaled.sum(axis=1).max(), (signs @ scaled.T).max(axis=1)
-    return float((1 + (drawn >= seen - 1e-12).sum()) / (1 + PERMUTATIONS))
+    return by_chance(seen, drawn)
 
 
 def _by_labels(pairs: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator) -> float:
@@ -118,25 +116,18 @@ def _by_labels(pairs: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Ge
     seen = scaled[:, :count].sum(axis=1).max()
     orders = rng.permuted(np.tile(np.arange(pooled.shape[1]), (PERMUTATIONS, 1)), axis=1)[:, :count]
     drawn = scaled[:, orders].sum(axis=2).max(axis=0)
-    return float((1 + (drawn >= seen - 1e-12).sum()) / (1 + PERMUTATIONS))
+    return by_chance(seen, drawn)
 
 
-def _person_means(one: Reading) -> np.ndarray:
-    return one.total / np.where(one.count > 0, one.count, np.nan)
-
-
-def _control_means(one: Reading) -> np.ndarray:
-    assert one.control_total is not None and one.control_count is not None
-    return one.control_total / np.where(one.control_count > 0, one.control_count, np.nan)
+def _by_person(sums: Sums) -> np.ndarray:
+    """Each person's mean, nan for those without a value."""
+    total, count = sums
+    return total / np.where(count > 0, count, np.nan)
 
 
 def _times(people: int, rng: np.random.Generator) -> np.ndarray:
     """How often each bootstrap draw takes each person, (DRAWS, people)."""
     return rng.multinomial(people, np.full(people, 1 / people), size=DRAWS) if people else np.zeros((DRAWS, 0))
-
-
-def _mean(sums: Sums) -> float:
-    return float(sums[0].sum() / sums[1].sum())
 
 
 def _means(sums: Sums, times: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ from typing import Any
 from lavis.audits.attack import Attack, Reading, Readings, reading
 from lavis.audits.audit import Audit
 from lavis.audits.hypothesis import tests
-from lavis.audits.share import Share, Sums, holm, p_value, share_of
+from lavis.audits.models import ORIGINAL, UNLEARNED
+from lavis.audits.share import Share, holm, p_value, share_of
 from lavis.audits.tuning import FineTuning, curves
 
 SCHEMA = 1
@@ -47,9 +48,9 @@ def summarised(audit: Audit, found: Found) -> dict[str, Any]:
 
 
 def _tests(audit: Audit) -> dict[str, Any]:
-    own, company = audit.subjects["unlearned"], audit.subjects["unlearned"].company
-    original = audit.subjects["original"].behaviour if "original" in audit.subjects else None
-    return tests(audit.material, own.behaviour, original, company.never, audit.run.audit.seed)
+    own = audit.subjects[UNLEARNED]
+    original = audit.subjects[ORIGINAL].behaviour if ORIGINAL in audit.subjects else None
+    return tests(audit.material, own.behaviour, original, own.company.never, audit.run.audit.seed)
 
 
 def notes(audit: Audit, attacks: Mapping[str, Any]) -> list[str]:
@@ -61,7 +62,7 @@ def notes(audit: Audit, attacks: Mapping[str, Any]) -> list[str]:
             if audit.material.control
             else "there is no model that never saw Df and no control: without a floor there are no shares"
         )
-    if "original" not in audit.models:
+    if ORIGINAL not in audit.models:
         said.append("there is no original model: shares of what it knew cannot be computed")
     failed = [name for name, one in attacks.items() if not one["variants"]]
     return said + ([f"no result from: {', '.join(failed)}"] if failed else [])
@@ -83,7 +84,7 @@ def _attack(
     attack = audit.attacks[name]
     facts = {key: getattr(attack, key) for key in ("about", "reference", "quantity", "undoes_maps", "why_not")}
     facts |= {"needs": list(attack.needs), "settings": dict(audit.settings(attack))}
-    own = roles["unlearned"]
+    own = roles[UNLEARNED]
     if isinstance(own, str):
         nothing = dataclasses.asdict(Share("", *[math.nan] * 6))
         return {**facts, **nothing, "p": math.nan, "problem": own, "variants": {}}
@@ -91,14 +92,17 @@ def _attack(
     floor = below if isinstance(below, dict) else _by_chance(attack, own)
     lost = f"on {audit.floor}: {below}" if isinstance(below, str) else ""
     shares = [_share(audit, attack, variant, own, floor, roles, plain) for variant in own]
-    best = max(
-        shares, key=lambda one: (not math.isnan(one.share), one.share if one.share == one.share else one.attacked)
-    )
+    best = max(shares, key=_strength)
     content = {**facts, **dataclasses.asdict(best), "p": p_value(own, floor, audit.run.audit.seed), "problem": lost}
     content["variants"] = {one.variant: _variant(one, roles) for one in shares}
     if isinstance(attack, FineTuning) and not math.isnan(best.share):
         content["curves"] = curves(own, best.floor, best.original, audit.run.audit.threshold)
     return content
+
+
+def _strength(one: Share) -> tuple[bool, float]:
+    """By what variants are compared: their share, or what they find if there is none."""
+    return (False, one.attacked) if math.isnan(one.share) else (True, one.share)
 
 
 def _by_chance(attack: Attack, own: Readings) -> Readings | None:
@@ -112,17 +116,15 @@ def _share(
     audit: Audit, attack: Attack, variant: str, own: Readings, floor: Readings | None, roles: Mapping, plain: Mapping
 ) -> Share:
     one, seed = own[variant], audit.run.audit.seed
-    top = plain.get("original")
+    top = plain.get(ORIGINAL)
     if attack.baseline == "attacked":
-        attacked = roles.get("original")
+        attacked = roles.get(ORIGINAL)
         top = attacked.get(variant) if isinstance(attacked, dict) else None
-    original: Sums | None = None if top is None else (top.total, top.count)
+    original = None if top is None else top.sums
     if floor is not None and variant in floor:
-        below = floor[variant]
-        return share_of(variant, one, (below.total, below.count), original, seed, paired=True)
-    if one.control_total is None or one.control_count is None or audit.floor:
-        return share_of(variant, one, None, original, seed, paired=False)
-    return share_of(variant, one, (one.control_total, one.control_count), original, seed, paired=False)
+        return share_of(variant, one, floor[variant].sums, original, seed, paired=True)
+    below = None if audit.floor else one.control_sums
+    return share_of(variant, one, below, original, seed, paired=False)
 
 
 def _variant(one: Share, roles: Mapping[str, Readings | str]) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def _variant(one: Share, roles: Mapping[str, Readings | str]) -> dict[str, Any]:
         for role, found in roles.items()
         if isinstance(found, dict) and one.variant in found
     }
-    own = roles["unlearned"]
+    own = roles[UNLEARNED]
     assert isinstance(own, dict)
     return content | {"by_model": values, "facts": own[one.variant].facts}
 

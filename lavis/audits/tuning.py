@@ -23,7 +23,8 @@ from lavis.settings.schema import RelearnConfig
 
 EVERYTHING, TEXT, IMAGE, TOKENS, LORA = "all", "text tower", "image tower", "token embedding", "LoRA"
 BATCH, RANK = 32, 8
-Lesson = tuple[Sample, np.ndarray]  # pairs to teach, and the rows of those tested that are not among them
+# Pairs to teach, and the rows of those tested that are not among them (None: all)
+Lesson = tuple[Sample, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class FineTuning(Attack):
     needs: ClassVar[tuple[str, ...]] = ("weights", "gradients")
 
     def lesson(self, material: Material, number: int) -> Lesson:
-        """What the copy is taught in this draw, and the rows of `material.asked` to ask about."""
+        """What the copy is taught in this draw, and the rows of `material.asked` to ask about (None: all)."""
         raise NotImplementedError
 
     def control_lesson(self, material: Material, number: int) -> Lesson | None:

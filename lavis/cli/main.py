@@ -117,9 +117,11 @@ def evaluate(words: Sequence[str]) -> int:
 
 
 def audit_parser() -> argparse.ArgumentParser:
+    from lavis.settings.metric_schema import AUDIT_BUDGETS
+
     parser = _parser("audit", "Attack an unlearned model, and compare what comes back with models that never saw it.")
     parser.add_argument("run", metavar="RUN", help="the run folder of an unlearning, or its checkpoint")
-    parser.add_argument("--budget", default="quick", choices=("quick", "standard", "full"))
+    parser.add_argument("--budget", default=AUDIT_BUDGETS[0], choices=AUDIT_BUDGETS)
     parser.add_argument(
         "--attacks", default="", help="names, by commas (multidelete zoo attacks); default: the budget's"
     )

@@ -13,7 +13,7 @@ import pickle
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +167,15 @@ def all_checkpoints(folder: Path) -> list[Path]:
     return sorted((p for p in folder.glob("checkpoint_*.pth") if NAME.fullmatch(p.name)), key=order)
 
 
+def not_finite(tensors: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
+    """The names of the tensors with numbers that are not finite, in order."""
+    return [name for name, values in tensors if not bool(torch.isfinite(values).all())]
+
+
 def refuse_broken(state: Mapping[str, torch.Tensor], source: object) -> None:
     """Raise CheckpointError for weights that are not finite, or all zero: no model to start from or to hand on."""
     numbers = {name: values for name, values in state.items() if values.is_floating_point()}
-    bad = [name for name, values in numbers.items() if not bool(torch.isfinite(values).all())]
+    bad = not_finite(numbers.items())
     if bad:
         raise CheckpointError(f"the weights of {source} are not finite, the first: {first_few(bad)}; use another copy")
     if not any(bool(values.any()) for values in numbers.values()):

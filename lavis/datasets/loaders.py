@@ -183,12 +183,19 @@ class MicroBatchLoader:
         return len(self.items)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        with signals_blocked():
-            items = iter(self._loader)  # forks the workers
-        for item in items:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        items: Any = None
+        try:
+            with signals_blocked():
+                items = iter(self._loader)  # forks the workers
+            for item in items:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            with signals_blocked():  # a second ctrl-C in here would leave a worker, which the process waits for
+                end = getattr(items, "_shutdown_workers", None)
+                if end is not None:
+                    end()
 
 
 def training_loader(

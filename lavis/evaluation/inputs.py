@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lavis.common.checkpoint import not_finite
 from lavis.common.errors import DataError, first_few
 
 PIECE = 4096  # rows multiplied at a time
@@ -52,7 +53,7 @@ def weights_problem(model: Any) -> str:
     Embeddings do not show all of them: a temperature or a matching head that is NaN leaves the towers as they were.
     """
     named = model.named_parameters() if isinstance(model, torch.nn.Module) else ()
-    bad = [name for name, values in named if not bool(torch.isfinite(values).all())]
+    bad = not_finite(named)
     if not bad:
         return ""
     return f"{len(bad)} of the model's parameters are not finite, the first: {first_few(bad)}"

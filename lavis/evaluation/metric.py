@@ -19,6 +19,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lavis.common.errors import ConfigError
+from lavis.common.features import PairFeatures
 from lavis.datasets.annotations import Entry
 from lavis.evaluation.context import Context
 from lavis.settings.schema import RunConfig
@@ -130,3 +132,9 @@ class Metric:
         """NaN for every value that the tables show of a model: a broken one has none."""
         split_keys = [f"{split}_{column.key}" for split in context.splits for column in self.split_columns]
         return dict.fromkeys([*self.keys, *split_keys], float("nan"))
+
+
+def need_two_towers(name: str, features: type) -> None:
+    """Raise ConfigError for a metric whose model has not image and text embeddings of its own."""
+    if features is not PairFeatures:
+        raise ConfigError(f"run.metrics={name} needs a model of two towers, such as clip")

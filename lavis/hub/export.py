@@ -13,7 +13,7 @@ import torch
 
 from lavis.common.checkpoint import load_file, refuse_broken, save_tensors, weights_digest
 from lavis.common.errors import ConfigError, UserFault, suggest
-from lavis.common.home import at_home
+from lavis.common.home import at_home, home_path
 from lavis.hub import clip_names, siglip_names, transformers_form
 from lavis.hub.card import model_card
 from lavis.hub.open_clip_form import preprocess_of
@@ -39,7 +39,7 @@ def export(source: str | Path, out: str | Path, to: str = OPEN_CLIP, *, push_to:
 
     Raises ConfigError for a form that the model does not have and for a folder in use, MissingFile, CheckpointError.
     """
-    out = Path(at_home(str(out)))
+    out = home_path(out)
     if to not in FORMS:
         raise ConfigError(f"export: unknown form '{to}'; {suggest(to, FORMS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -6,10 +6,22 @@ import dataclasses
 from typing import Any
 
 from lavis.common.errors import ConfigError
+from lavis.common.registry import registry
 from lavis.hub.recipe import Recipe, differences, refuse_or_warn
 from lavis.processors.base import processor_class
+from lavis.settings.config import Config
 from lavis.settings.declaration import declared
 from lavis.settings.schema import DatasetConfig
+
+
+def builder_of(config: Config, weights: str | None = None) -> tuple[Any, Recipe]:
+    """The builder of a configuration's data set, which prepares images by the model's recipe, and the recipe.
+
+    weights: what the model will load, if not what `model:` names. Raises ConfigError as `follow` does.
+    """
+    recipe = registry.get_model_class(config.model.arch).recipe_of(config.model, weights)
+    dataset, recipe = follow(config.dataset, config.dataset_name, recipe, config.model.override_recipe)
+    return registry.get_builder_class(config.dataset_name)(dataset, config.run), recipe
 
 
 def follow(dataset: DatasetConfig, name: str, recipe: Recipe, override: bool) -> tuple[DatasetConfig, Recipe]:

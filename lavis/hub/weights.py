@@ -48,13 +48,12 @@ def fitted(clip: Any, state: State, path: Path) -> State:
         own, given = getattr(clip, name, None), state.get(name)
         if own is not None and given is not None and given.numel() == own.numel():
             state[name] = given.reshape(own.shape)
-    known = clip.state_dict().keys()  # transformers' text towers no longer store their positions' numbers
+    known = clip.state_dict()  # transformers' text towers no longer store their positions' numbers
     state = {name: value for name, value in state.items() if name in known or name.rsplit(".")[-1] != "position_ids"}
-    own = clip.state_dict()
     before = {name: len(state[name]) for name in POSITIONS if name in state and state[name].ndim}
     for name, count in before.items():
-        if name in own:
-            refuse_far_positions(name, count, len(own[name]), path)
+        if name in known:
+            refuse_far_positions(name, count, len(known[name]), path)
     with contextlib.suppress(RuntimeError, AssertionError, AttributeError):
         resize_pos_embed(state, clip)
         resize_text_pos_embed(state, clip)
@@ -73,8 +72,8 @@ def refuse_far_positions(name: str, before: int, after: int, path: object) -> No
 
 
 def report_resampling(names: Sequence[str], before: int, after: int, path: object) -> None:
-    """Log that tables were resampled, in one line; nothing if there are none, or their lengths are equal."""
-    if names and before != after:
+    """Log that tables were resampled, in one line; nothing if their lengths are equal."""
+    if before != after:
         text = "%s: %s resampled from %d to %d positions: the model takes other sizes"
         log.warning(text, path, ", ".join(names) + (" is" if len(names) == 1 else " are"), before, after)
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from lavis.common.files import file_digest
 from lavis.images.store import ImageStore
 
 SAMPLE = 4096  # bytes read at the beginning, in the middle and at the end of a file
@@ -49,9 +50,10 @@ def file_digests(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def _file(path: Path) -> str:
+    if path.suffix.lower() in TEXTS:
+        return file_digest(path)[:32]
     with path.open("rb") as stream:
-        whole = path.suffix.lower() in TEXTS
-        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32] if whole else sample_of(stream).hex()
+        return sample_of(stream).hex()
 
 
 def content_digest(content: Any) -> str:

@@ -110,7 +110,7 @@ class DiskCache:
         self._stamp_of = stamp or ImageStore(root).stamp
         self.row_bytes = 3 * size * size
         self.path = Path(folder) / cache_key(secret, self.root, self.images, processor, size)
-        self.capacity = min(len(self.images), max(0, max_bytes) // (self.row_bytes + 8 * FIELDS))
+        self.capacity = min(len(self.images), max(0, max_bytes) // (self.row_bytes + ROW.size))
         self.invalid = 0
         self._usable = True
         self._make_room(max_bytes)
@@ -141,7 +141,7 @@ class DiskCache:
 
     def _read(self, i: int) -> torch.Tensor | None:
         """A row on disk; None if it is empty or must not be used."""
-        facts = os.pread(self._rows, FIELDS * 8, i * FIELDS * 8)
+        facts = os.pread(self._rows, ROW.size, i * ROW.size)
         mark, length, changed = ROW.unpack(facts) if len(facts) == ROW.size else (0, 0, 0)
         if mark == 0:
             return None
@@ -156,9 +156,9 @@ class DiskCache:
 
     def _write(self, i: int, pixels: torch.Tensor) -> None:
         """Write a row. The checksum comes last, so that a half-written row is never valid."""
-        data, place = pixels.contiguous().numpy().tobytes(), i * FIELDS * 8
         if not self._usable:
             return
+        data, place = pixels.contiguous().numpy().tobytes(), i * ROW.size
         try:
             os.pwrite(self._rows, ROW.pack(0, 0, 0), place)
             os.pwrite(self._pixels, data, i * self.row_bytes)
@@ -174,7 +174,7 @@ class DiskCache:
         """Create the files at full length. A file of another length (an interrupted copy) is replaced."""
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            for name, length in ((PIXELS, self.capacity * self.row_bytes), (ROWS, self.capacity * FIELDS * 8)):
+            for name, length in ((PIXELS, self.capacity * self.row_bytes), (ROWS, self.capacity * ROW.size)):
                 file = self.path / name
                 if not file.exists() or file.stat().st_size != length:
                     (self.path / ROWS).unlink(missing_ok=True)  # old checksums must not outlive their pixels
@@ -195,7 +195,7 @@ class DiskCache:
         if not self.path.parent.is_dir():
             return
         others = [part for part in self.path.parent.iterdir() if part != self.path and (part / ABOUT).is_file()]
-        for part in beyond_limit(others, max_bytes - self.capacity * (self.row_bytes + 8 * FIELDS)):
+        for part in beyond_limit(others, max_bytes - self.capacity * (self.row_bytes + ROW.size)):
             log.info("deleting image cache %s: all caches together may take %.1f GiB", part, max_bytes / GIB)
             shutil.rmtree(part, ignore_errors=True)
 

@@ -13,9 +13,9 @@ import torch
 
 from lavis.common.distributed import resolve_device
 from lavis.common.files import write_json
-from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
 from lavis.embedding.embed import embed_captions, embed_images
+from lavis.hub.preparing import builder_of
 from lavis.settings.config import Config
 from lavis.settings.schema import ModelConfig
 
@@ -78,7 +78,7 @@ def build_gallery(config: Config, checkpoints: Mapping[str, str | Path], count: 
     The pool consists of distinct captions of the forget set, the holdouts, and test and retain samples, at most POOL.
     Raises the errors of builders and models.
     """
-    builder = registry.get_builder_class(config.dataset_name)(config.dataset, config.run)
+    builder, _ = builder_of(config, next(map(str, checkpoints.values()), None))
     forget = builder.partition().df
     portraits = builder.dataset(choose(forget, count), "eval")
     rivals = [entry for entries in builder.evaluation_entries().values() for entry in entries]

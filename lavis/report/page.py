@@ -31,9 +31,9 @@ Setting = tuple[str, str, int | None]  # backbone, task, df_size
 class Report:
     """Everything that the page shows.
 
-    `losses` and `relearning` are by run folder, `galleries` by setting; `problems` are sentences about failed jobs and
-    missing results, to which those about rows that were measured on
-    other data than the rest are added, and such rows left out; `rules` are the verdicts' thresholds.
+    `losses` and `relearning` are by run folder, `galleries` by setting; `rules` are the verdicts' thresholds;
+    `problems` are sentences about failed jobs and missing results. Rows that were measured on other data than the rest
+    are left out, and `problems` gets a sentence about each.
     """
 
     rows: list[Row]

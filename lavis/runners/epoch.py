@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from tqdm import tqdm
 
 from lavis.common import distributed
-from lavis.common.checkpoint import discard_all, weights_digest
+from lavis.common.checkpoint import discard_all
 from lavis.common.logger import RunLog, get_logger
 from lavis.common.registry import registry
 from lavis.models.base import BaseModel
@@ -22,6 +22,7 @@ from lavis.runners import fsdp
 from lavis.runners.feed import Feed
 from lavis.runners.loop import TrainingLoop
 from lavis.runners.meters import Timed
+from lavis.runners.ranks import starting_facts
 from lavis.runners.run_dir import RESULTS
 from lavis.runners.saving import Saver, TrainingState
 from lavis.runners.stop import StopFlag, Stopped
@@ -102,9 +103,7 @@ class EpochRunner:
     def _origin(self) -> dict[str, Any]:
         """What a resumed run must share with its beginning, in addition to the configuration."""
         batches = distributed.world_size() * self.run.accum_grad_iters
-        weights = weights_digest(fsdp.whole(self.model.checkpoint_state()))
-        facts = {"batches per step": batches, "starting weights": weights, **self.model.facts()}
-        return {**facts, **self.feed.facts, **self.trainer.sources}
+        return {"batches per step": batches, **starting_facts(self.trainer, self.feed)}
 
     def _epoch(self, epoch: int) -> None:
         steps, start = self.feed.steps, self.state.step

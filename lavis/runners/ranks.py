@@ -12,6 +12,7 @@ from lavis.common import distributed
 from lavis.common.checkpoint import weights_digest
 from lavis.common.errors import ConfigError, SharedFault
 from lavis.models.base import BaseModel
+from lavis.runners import fsdp
 from lavis.runners.feed import Feed
 from lavis.runners.run_dir import git_commit
 from lavis.settings.changes import changes
@@ -47,8 +48,16 @@ def agree_on_settings(config: Mapping[str, Any]) -> None:
 def agree_on_training(trainer: BaseTrainer, feed: Feed) -> None:
     """Raise an error on every process unless all would train the same weights on the same rows and images."""
     if distributed.world_size() > 1:
-        weights = weights_digest(trainer.model.checkpoint_state())
-        _agree({**feed.rows, "starting weights": weights, **trainer.model.facts(), **feed.facts, **trainer.sources})
+        _agree({**feed.rows, **starting_facts(trainer, feed)})
+
+
+def starting_facts(trainer: BaseTrainer, feed: Feed) -> dict[str, Any]:
+    """What the trained weights follow from, as digests: weights at the start, architecture, rows, images, other files.
+
+    All processes must call it.
+    """
+    weights = weights_digest(fsdp.whole(trainer.model.checkpoint_state()))
+    return {"starting weights": weights, **trainer.model.facts(), **feed.facts, **trainer.sources}
 
 
 def agree_on_evaluation(model: BaseModel, splits: Mapping[str, Sequence[Any]], data: Mapping[str, Any]) -> None:

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 
 from lavis.common import distributed
-from lavis.common.errors import ConfigError, DataError, TrainingError
-from lavis.common.features import PairFeatures
+from lavis.common.errors import DataError, TrainingError
 from lavis.common.files import dispensable, write_json
 from lavis.common.precision import attention
 from lavis.common.registry import registry
@@ -30,7 +29,7 @@ from lavis.datasets.annotations import Entry
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.embed import embed_captions, embed_entries
 from lavis.evaluation.context import Context
-from lavis.evaluation.metric import DECIMALS, RESIDUE, Column, Metric
+from lavis.evaluation.metric import DECIMALS, RESIDUE, Column, Metric, need_two_towers
 from lavis.models.base import BaseModel
 from lavis.runners.loop import TrainingLoop
 from lavis.salmubench.data import BenchmarkData
@@ -62,8 +61,7 @@ class Relearning(Metric):
     order = 130
 
     def check(self, run: RunConfig, features: type) -> None:
-        if features is not PairFeatures:
-            raise ConfigError(f"run.metrics={NAME} needs a model of two towers, such as clip")
+        need_two_towers(NAME, features)
 
     def images(self, context: Context) -> Iterable[Sequence[Entry]]:
         return ()

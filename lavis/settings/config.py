@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lavis.common.errors import ConfigError, suggest
-from lavis.common.home import at_home
+from lavis.common.home import home_path
 from lavis.common.registry import registry
 from lavis.settings.declaration import NOTHING, declared
 from lavis.settings.layers import (
@@ -97,7 +97,7 @@ def load_config(cfg_path: str | Path, options: Sequence[str] = (), job: Sequence
 
     Raises ConfigError (unknown key, wrong type or value) and MissingFile.
     """
-    path = Path(at_home(str(cfg_path)))
+    path = home_path(cfg_path)
     sources = read_sources(path, options)
     given = {key: value for key, value in flags.items() if value is not None}
     model, datasets, run = compose_model(sources), _compose_datasets(sources), _compose_run(sources, job, given)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from lavis.common.errors import ConfigError
 from lavis.settings.declaration import RESULTS, SEED, Section, setting
 
+AUDIT_BUDGETS = ("quick", "standard", "full")
+
 
 @dataclass(frozen=True)
 class SalmubenchConfig(Section):
@@ -46,9 +48,7 @@ class RelearnConfig(Section):
 class AuditConfig(Section):
     """`run.audit:` — the metric `audit` and the command `multidelete audit`, which attack the unlearned model."""
 
-    budget: str = setting(
-        "quick", "how much time the attacks may take", choices=("quick", "standard", "full"), affects=RESULTS
-    )
+    budget: str = setting("quick", "how much time the attacks may take", choices=AUDIT_BUDGETS, affects=RESULTS)
     attacks: list[str] = setting([], "attacks to run; empty: all that the budget has", affects=RESULTS)
     control: str = setting(
         "",

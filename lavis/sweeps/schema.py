@@ -11,7 +11,7 @@ import yaml
 
 from lavis.common.errors import ConfigError, one_line, suggest
 from lavis.common.files import SMALL, read_text
-from lavis.common.home import at_home
+from lavis.common.home import home_path
 from lavis.report.verdicts import VerdictRules
 from lavis.settings.schema import REFERENCES
 
@@ -68,7 +68,7 @@ REQUIRED = ("cfg_path", "methods")
 
 def load_sweep(path: str | Path) -> SweepConfig:
     """Read and validate a sweep file. Raises MissingFile and ConfigError (naming file, key and what is valid)."""
-    path = Path(at_home(str(path)))
+    path = home_path(path)
     text = read_text(path, "sweep file", "the project's own are in configs/sweep/", SMALL)
     try:
         content = yaml.safe_load(text)

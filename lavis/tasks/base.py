@@ -25,7 +25,7 @@ from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.context import Context
 from lavis.evaluation.inputs import weights_problem
 from lavis.evaluation.measure import all_metrics, measure, remove_files, selected, values_of
-from lavis.hub.preparing import follow
+from lavis.hub.preparing import builder_of
 from lavis.hub.recipe import Recipe
 from lavis.models.base import BaseModel
 from lavis.runners.captions import CaptionLimit
@@ -179,7 +179,8 @@ class BaseTask:
             get_logger().info("%s", message)
         try:
             agree_on_settings(self.config.to_dict())
-            self._follow(weights)
+            self.builder, self.recipe = builder_of(self.config, weights)
+            get_logger().info("Recipe: %s", self.recipe)
             seed_everything(self.run.seed)
             distributed.on_main(self.builder.prepare)
             if self.df_size is None and self.builder.forgets:
@@ -191,14 +192,6 @@ class BaseTask:
         finally:
             if not joined:
                 distributed.shutdown()
-
-    def _follow(self, weights: str | None) -> None:
-        """Read the model's recipe, and set up the data set to prepare images by it. Raises ConfigError."""
-        config, model_class = self.config, registry.get_model_class(self.config.model.arch)
-        recipe = model_class.recipe_of(config.model, weights)
-        dataset, self.recipe = follow(config.dataset, config.dataset_name, recipe, config.model.override_recipe)
-        self.builder = registry.get_builder_class(config.dataset_name)(dataset, config.run)
-        get_logger().info("Recipe: %s", self.recipe)
 
     def _folder(self, checkpoint: Path | None) -> Path:
         if checkpoint is None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from benchmarks.audit_attacks import superficial
 from lavis.audits.audit import Audit
 from lavis.audits.material import Material
-from lavis.common.registry import registry
-from lavis.hub.preparing import follow
+from lavis.hub.preparing import builder_of
 from lavis.settings.config import load_config
 from lavis.tasks.checkpoints import load_model
 from lavis.tasks.entry import train
@@ -41,9 +40,7 @@ def material_of(audited):
 
     def build(*options: str, control: str = ""):
         config = load_config(CONFIG, [*audited.keys, *options])
-        recipe = registry.get_model_class("clip").recipe_of(config.model)
-        dataset, _ = follow(config.dataset, config.dataset_name, recipe, override=False)
-        builder = registry.get_builder_class(config.dataset_name)(dataset, config.run)
+        builder, _ = builder_of(config)
         return Material(builder, audited.root / "fresh", control), config
 
     return build
@@ -54,14 +51,7 @@ def models(audited, material_of):
     """The original, the clean model, and the original with a fixed rotation behind its text tower ("unlearned")."""
     config = material_of()[1]
     found = {role: load_model(config.model, getattr(audited, role)) for role in ("original", "clean")}
-    superficial = copy.deepcopy(found["original"])
-    projection = superficial.clip.text_projection
-    rotation = torch.linalg.qr(
-        torch.randn(len(projection.T), len(projection.T), generator=torch.Generator().manual_seed(0))
-    )[0]
-    with torch.no_grad():
-        projection.copy_(projection @ rotation)
-    return {"unlearned": superficial, **found}
+    return {"unlearned": superficial(found["original"]), **found}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from lavis.datasets.loaders import MicroBatchLoader
 
@@ -67,6 +68,28 @@ def test_ctrl_c_that_reaches_another_thread_leaves_no_worker() -> None:
             list(MicroBatchLoader(Numbers(), list(range(8)), num_workers=2))  # type: ignore[arg-type]
     finally:
         done.set()
+    assert_no_worker_is_left()
+
+
+def test_a_second_ctrl_c_while_workers_end_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It arrives when all have ended."""
+    original, sent = _MultiProcessingDataLoaderIter._shutdown_workers, list[int]()
+
+    def impatient(items: _MultiProcessingDataLoaderIter) -> None:
+        if not sent:
+            sent.append(signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        original(items)
+
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter, "_shutdown_workers", impatient)
+    items = iter(MicroBatchLoader(Numbers(), list(range(8)), num_workers=2))  # type: ignore[arg-type]
+    next(items)
+    with pytest.raises(KeyboardInterrupt):
+        items.close()  # type: ignore[attr-defined]
+    assert_no_worker_is_left()
+
+
+def assert_no_worker_is_left() -> None:
     deadline = time.monotonic() + 20
     while multiprocessing.active_children() and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -7,7 +7,9 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 import torch
+import yaml
 from PIL import Image
 
 from lavis.datasets.annotations import Entry
@@ -98,8 +100,14 @@ def test_a_gallery_is_saved_as_json(tmp_path: Path) -> None:
     }
 
 
-def test_real_models_answer(trained_world) -> None:
-    config = load_config(trained_world.config, df_size=16)
+@pytest.mark.parametrize("stated", [True, False], ids=["size stated", "size of the model"])
+def test_real_models_answer(trained_world, tmp_path, stated: bool) -> None:
+    """Portraits are prepared as the model's recipe says, whether or not the configuration repeats it."""
+    content = yaml.safe_load(trained_world.config.read_text())
+    if not stated:
+        del content["datasets"]["salmu"]["vis_processor"]["eval"]["image_size"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    config = load_config(tmp_path / "config.yaml", df_size=16)
     weights = trained_world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
     made = build_gallery(config, {"compromised": weights, "again": weights}, 3, load_model)
     assert len(made.portraits) == 3 and made.real

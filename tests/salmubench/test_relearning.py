@@ -17,7 +17,7 @@ from lavis.common.results import read_results
 from lavis.datasets.annotations import Entry
 from lavis.evaluation.context import PairContext
 from lavis.evaluation.measure import measure as measured
-from lavis.hub.preparing import follow
+from lavis.hub.preparing import builder_of
 from lavis.salmubench.relearning import draw, mean_height
 from lavis.settings.config import load_config
 from lavis.settings.schema import RelearnConfig
@@ -39,9 +39,7 @@ def world(tmp_path_factory):
 
 def measure(world, folder, model=None, *options):
     config = load_config(CONFIG, [*world.keys, *options])
-    recipe = registry.get_model_class("clip").recipe_of(config.model)
-    dataset, _ = follow(config.dataset, config.dataset_name, recipe, override=False)
-    builder = registry.get_builder_class(config.dataset_name)(dataset, config.run)
+    builder, _ = builder_of(config)
     context = PairContext(model or world.model, builder, config.run, CPU, {}, folder=folder)
     return measured(context, ["relearning"]), builder
 

@@ -175,8 +175,9 @@ class FusedModel(BaseModel):
             refuse_far_positions(name, table.shape[1], own[name].shape[1], path)
             state[name] = resize_positions(table, own[name].shape[1])
         resized = [name for name, table in given.items() if state[name].shape != table.shape]
-        for name in resized[:1]:
-            report_resampling(resized, given[name].shape[1], own[name].shape[1], path)
+        if resized:
+            first = resized[0]
+            report_resampling(resized, given[first].shape[1], own[first].shape[1], path)
         return state
 
     def tie_groups(self) -> list[list[str]]:
