@@ -5,19 +5,20 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from lavis.common.aliases import Aliases
 from lavis.common.errors import ConfigError, DataError, MissingFile, first_few, missing_file, suggest
 from lavis.common.forget_list import first_of_list, read_forget_list
 from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry, Parse, pair_entry, read_annotations
 from lavis.datasets.metadata import read_identities
 from lavis.datasets.pairs import PairDataset
-from lavis.datasets.partition import evenly, in_folder, merged, split_forget
+from lavis.datasets.partition import Partition, evenly, in_folder, merged, split_forget
 from lavis.datasets.twins import Twin, describe, exact_twins, settle
 from lavis.images.pixel_cache import Caching
 from lavis.images.store import ImageStore
@@ -30,14 +31,6 @@ log = logging.getLogger(__name__)
 HOLDOUTS = ("holdout_identity", "holdout_association")
 STAGES = ("train", "eval")
 PROCESSORS = {"vis_processor": "image", "text_processor": "text"}  # configuration key -> kind of processor
-
-
-@dataclass(frozen=True)
-class Partition:
-    """Training entries in two parts: `df` to forget (in the list's order), `dr` to retain."""
-
-    df: list[Entry]
-    dr: list[Entry]
 
 
 class PairBuilder:
@@ -94,7 +87,13 @@ class PairBuilder:
             self._store = TarStore(self._shards, self.image_root, self.hint, index)
         elif self._store is None:
             self._store = ImageStore(self.image_root, self.hint, links=self.config.follow_links)
+        self._store.called = self.aliases
         return self._store
+
+    @cached_property
+    def aliases(self) -> Aliases:
+        """What messages call images: those that the forget list names by their rows in it."""
+        return Aliases.of(self.listed_images if self.forgets else list, Path(self.run.output_dir))
 
     @property
     def metadata_root(self) -> Path:
@@ -180,9 +179,10 @@ class PairBuilder:
         holdouts = {entry.image for entry in self._holdout_entries()}
         wrong = [entry.image for entry in entries if entry.image in holdouts or in_folder(entry.image, HOLDOUTS)]
         if wrong and not allow_holdout:
+            first = first_few([self.aliases(image) for image in wrong[:3]])
             raise DataError(
                 f"datasets.{self.name}: {len(wrong)} training images are in holdout folders or splits, the first: "
-                f"{first_few(wrong)}; holdouts must not be trained on: remove them from the annotations "
+                f"{first}; holdouts must not be trained on: remove them from the annotations "
                 f"of {', '.join(self.run.train_splits)}"
             )
         return entries
@@ -202,7 +202,7 @@ class PairBuilder:
         return self._partition
 
     def _split(self, entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
-        df, dr = split_forget(entries, self.forget_images(), self.forget_source)
+        df, dr = split_forget(entries, self.forget_images(), self.forget_source, self.aliases)
         self._twins = exact_twins(self.store, df, dr)
         return settle(self._twins, df, dr, self.run.twins or self.twins, self.twins_path)
 
