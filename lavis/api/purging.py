@@ -27,6 +27,8 @@ def purge(folder: Path, say: Callable[[str], None], everything: bool = False) ->
     """
     if not (folder / BEST).is_file():
         raise MissingFile(f"{folder} has no {BEST}: name the folder of a finished unlearning run")
+    if (folder / BEST).is_symlink():
+        raise DataError(f"{folder}: the run has not ended, and its states are all there is of it; let it end first")
     builder, output = run_data(folder)
     try:
         builder.prepare()

@@ -1,8 +1,8 @@
 """Removes from an output folder what is left of the forget rows, and looks whether anything remains.
 
-Caches and training states are deleted, since a later run computes them again. Embeddings stay only where they are known
-to belong to other rows. In texts, and in the configuration inside checkpoints, what identifies a forget row is replaced
-by a keyed hash. The weights stay as they are.
+Caches, training states and the parts of audits are deleted, since a later run computes them again. Embeddings stay only
+where they are known to belong to other rows; the queue of a fused model's checkpoint is emptied. In texts, and in the
+configuration inside checkpoints, what identifies a forget row is replaced by a keyed hash. No score of a model changes.
 """
 
 from __future__ import annotations
@@ -14,22 +14,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lavis.common.checkpoint import all_checkpoints, load_file, save_checkpoint
+import torch
+
+from lavis.audits.audit import PARTS
+from lavis.audits.runner import FRESH
+from lavis.common.aliases import HASH_BYTES
+from lavis.common.checkpoint import BEST, all_checkpoints, load_file, save_checkpoint, weights_digest
 from lavis.common.files import write_text
-from lavis.common.secrets import keyed_hash, secret_of
+from lavis.common.secrets import PURGED, keyed_hash, secret_of
 from lavis.datasets.builder import PairBuilder
+from lavis.deletion.digests import telling_digests
 from lavis.deletion.forgotten import Forgotten, forgotten_of, retained
+from lavis.deletion.record import RECORD
 from lavis.deletion.scan import Finder, as_text, parts
 from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
+from lavis.models.fused.momentum import FeatureQueue
 
 FOLDERS = ("pixels", "packed", "shards")  # decoded images, images of tables, indexes of archives
 LISTS = ("twins.json", "near_twins.json")  # pairs of a forgotten and a retained image
 GALLERY = "gallery-*.json"
+AUDIT = "audit"  # folders of this name; what people did under attack, and photographs drawn of them, is in these:
+AUDITED = (PARTS, FRESH)
 PORTRAIT = "data:image/jpeg;base64,"
 WARNING = (
     "what goes cannot be used again: training cannot continue from the middle (the finished model stays), a later run "
-    "computes caches again, galleries and reports are rewritten by `multidelete report`, and the configuration no "
-    "longer names whom it was about"
+    "computes caches again, an audit starts over, galleries and reports are rewritten by `multidelete report`, and the "
+    "configuration no longer names whom it was about"
 )
 
 
@@ -62,8 +72,10 @@ def purge(
     say(f"Purging {folder} and the caches of {output}: {len(states)} training states; {WARNING}")
     if left:
         say(f"{left} training states of other runs stay, from which those runs can continue; --all deletes them too")
-    work = _Purge(output, Forgotten(forgotten.texts), builder)
+    texts = (*telling_digests(folder, builder), *forgotten.texts)
+    work = _Purge(output, Forgotten(texts), builder)
     work.embeddings(everything)
+    work.queues(finals_of(output) if everything else [folder / BEST], say)
     work.files(states)
     work.rewrite()
     work.done.remains = Finder(work.forgotten).places(output)
@@ -81,6 +93,12 @@ def all_states(output: Path) -> list[Path]:
         {path.parent for path in output.rglob("checkpoint_*.pth")} | {p.parent for p in output.rglob(".*.tmp")}
     )
     return [path for folder in folders for path in states_of(folder)]
+
+
+def finals_of(output: Path) -> list[Path]:
+    """The final checkpoints of all unlearning runs in an output folder; references stay as they were trained."""
+    paths = [path for path in sorted(output.rglob(BEST)) if not path.is_symlink()]
+    return [path for path in paths if load_file(path, lazily=True).get("config", {}).get("run", {}).get("method")]
 
 
 class _Purge:
@@ -103,6 +121,26 @@ class _Purge:
             (self.done.rewritten if path.exists() else self.done.removed).append(self._name(path))
         self.forgotten.remember(removed, staying)
 
+    def queues(self, finals: list[Path], say: Callable[[str], None]) -> None:
+        """Empty the queues of fused models, which contain features of the rows that training saw last."""
+        for path in finals:
+            content = load_file(path, lazily=True)
+            weights = content["model"]
+            emptied = FeatureQueue.emptied(weights)
+            if all(torch.equal(emptied[name], weights[name]) for name in FeatureQueue.NAMES if name in weights):
+                continue
+            say(f"The queue in {path} is emptied: no score depends on it, further training begins with an empty one")
+            save_checkpoint(path, {**content, "model": emptied, "state_dict": emptied})
+            self._renamed(path.parent, weights_digest(weights), weights_digest(emptied))
+            self.done.rewritten.append(self._name(path))
+
+    def _renamed(self, folder: Path, former: str, digest: str) -> None:
+        """Say in the run's results that they are of these weights: an evaluation would drop those of others."""
+        for path in folder.rglob("*.json"):
+            text = path.read_text("utf-8")
+            if former in text and path.name != RECORD:
+                write_text(path, text.replace(former, digest))
+
     def _others(self) -> set[bytes]:
         """The keys of what is not to be forgotten."""
         entries, store = retained(self.builder), self.builder.store
@@ -113,8 +151,9 @@ class _Purge:
         return keys | {key_of(self.secret, "image", image, *store.stamp(image)) for image in images}
 
     def files(self, states: list[Path]) -> None:
-        """Delete training states, decoded images, lists of look-alikes, galleries."""
+        """Delete training states, decoded images, parts of audits, lists of look-alikes, galleries."""
         folders = [self.output / name for name in FOLDERS]
+        folders += [path / name for path in sorted(self.output.rglob(AUDIT)) for name in AUDITED]
         lists = [path for name in LISTS for path in self.output.rglob(name)]
         pages = [path for path in self.output.rglob("*.html") if PORTRAIT in path.read_text("utf-8", "replace")]
         for path in (*states, *folders, *lists, *self.output.rglob(GALLERY), *pages):
@@ -142,7 +181,7 @@ class _Purge:
 
     def _redacted(self, text: str, finder: Finder) -> str:
         def hashed(found: re.Match[str]) -> str:
-            return f"purged-{keyed_hash(self.secret, finder.spelled[found[0]], 4).hex()}"
+            return f"{PURGED}{keyed_hash(self.secret, finder.spelled[found[0]], HASH_BYTES).hex()}"
 
         return finder.pattern.sub(hashed, text) if finder.pattern else text
 

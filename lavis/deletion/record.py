@@ -21,7 +21,7 @@ import lavis
 from lavis.common.checkpoint import BEST, NAME, load_checkpoint, weights_digest
 from lavis.common.files import file_digest, read_json, write_json
 from lavis.common.results import FILE_NAME, read_results
-from lavis.common.secrets import secret_of
+from lavis.common.secrets import PURGED, keyed_hash, secret_of
 from lavis.datasets.builder import PairBuilder
 from lavis.deletion.audited import audit_of, untested
 from lavis.deletion.forgotten import row_hashes
@@ -60,7 +60,9 @@ def write_record(
     path = folder / RECORD
     request = request_of(builder, output) if builder is not None else read_json(path, "deletion record")["request"]
     about = {"schema": SCHEMA, "kind": KIND, "written": datetime.now(UTC).isoformat(timespec="seconds")}
-    record = {**about, "request": request, **_done(folder), **_left(folder, output)}
+    done = _done(folder)
+    done["read"] = keyed(done["read"], secret_of(output))
+    record = {**about, "request": request, **done, **_left(folder, output)}
     write_json(path, seal(record, key))
     write_page(folder / PAGE, read_json(path, "deletion record"))
     if sign_with:
@@ -102,6 +104,14 @@ def request_of(builder: PairBuilder, output: Path) -> dict[str, Any]:
     digest = hashlib.blake2b("".join(hashes).encode(), digest_size=32).hexdigest()
     images = {image for entry in rows for image in entry.images}
     return {"rows": len(rows), "images": len(images), "digest": digest}
+
+
+def keyed(digests: dict[str, str], secret: bytes) -> dict[str, str]:
+    """Digests of files, keyed: that of a short forget list could be guessed."""
+    return {
+        path: digest if digest.startswith(PURGED) else keyed_hash(secret, digest).hex()
+        for path, digest in digests.items()
+    }
 
 
 def settings_of(run: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from lavis.common.checkpoint import (
 )
 from lavis.common.errors import CheckpointError, ConfigError, UserFault
 from lavis.common.logger import get_logger
+from lavis.common.secrets import agree
 from lavis.common.seed import random_states, restore_random_states
 from lavis.models.base import BaseModel
 from lavis.runners.fsdp import cut_states, put, whole
@@ -151,7 +152,7 @@ class Saver:
         distributed.barrier()
 
     def _check_origin(self, path: Path, former: dict[str, Any]) -> None:
-        changed = [what for what, digest in self.origin.items() if former.get(what, digest) != digest]
+        changed = [what for what, digest in self.origin.items() if not agree(former.get(what, digest), digest)]
         if changed:
             raise ConfigError(
                 f"{path} was written with other {', other '.join(changed)}; they have changed since this run began. "

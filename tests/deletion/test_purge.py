@@ -135,3 +135,15 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(MissingFile, match="name the folder of a finished unlearning run"):
         multidelete(["purge", str(tmp_path)])
+
+
+def test_a_run_that_has_not_ended_is_refused(unlearned) -> None:
+    """Its best checkpoint is a link to one of the states that would be deleted."""
+    from lavis.common.errors import DataError
+
+    folder = unlearned("vlul")
+    (folder / BEST).replace(folder / "checkpoint_2.pth")
+    (folder / BEST).symlink_to("checkpoint_2.pth")
+    with pytest.raises(DataError, match="has not ended"):
+        multidelete(["purge", str(folder)])
+    assert load_checkpoint(folder / BEST)["model"]
