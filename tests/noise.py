@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lavis.settings.schema import DatasetConfig, RunConfig
+from lavis.settings.data_schema import DatasetConfig
+from lavis.settings.schema import RunConfig
 from lavis.settings.validation import build
 
 SIZE = 12

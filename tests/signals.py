@@ -5,7 +5,11 @@
 A chain is one command in a folder of its own: it is started, gets SIGKILL, SIGTERM or SIGINT (itself, or with its
 whole process group) at an aim, and is started again, twice; then it is left alone until it ends. Afterwards weights,
 metrics and imported files must equal those of an undisturbed command bit for bit, no temporary file may be left, and no
-process may live. The draws follow from --seed; how far a command has come when the signal reaches it does not.
+process may live.
+
+A signal counts only if the command still ran: one that ended by itself ends its chain, and such a signal is drawn
+earlier from then on, until --signals of them have counted. The draws follow from --seed and from which signals came too
+late; how far a command has come when the signal reaches it does not.
 """
 
 from __future__ import annotations
@@ -36,6 +40,8 @@ from tests.small import SmallWorld, write_world
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 BEST = "checkpoint_best.pth"
 PER_CHAIN = 2
+MOST_DRAWS = 4  # for each signal that is asked for
+EARLIER = 0.8  # the longest delay after an aim, for each signal that came too late there
 PATIENCE = 60.0  # seconds
 OPTIONS = ("run.max_epoch=4", "run.save_freq_steps=2", "run.num_workers=2", "run.accum_grad_iters=1")
 Aim = Callable[[Path, Started], object]
@@ -59,15 +65,32 @@ class Log:
     chains: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
+    def draws(self) -> list[dict[str, Any]]:
+        """Every signal, with the kind of its command, whether it came in time or not."""
+        return [{"kind": chain["kind"], **shot} for chain in self.chains for shot in chain["signals"]]
+
+    def reached(self) -> list[dict[str, Any]]:
+        """The signals that reached a command that still ran."""
+        return [shot for shot in self.draws() if not too_late(shot)]
+
+    def late(self) -> Counter[tuple[str, str]]:
+        """How many signals came too late, by the command's kind and the aim."""
+        return Counter((shot["kind"], shot["aim"]) for shot in self.draws() if too_late(shot))
+
     def summary(self) -> dict[str, Any]:
-        sent = [shot for chain in self.chains for shot in chain["signals"]]
+        reached = self.reached()
         return {
-            "signals": len(sent),
-            "reached_a_running_command": sum(shot["code"] != 0 for shot in sent),
-            "by_aim": Counter(f"{chain['kind']}: {s['aim']}" for chain in self.chains for s in chain["signals"]),
-            "by_signal": Counter(f"{s['signal']}{' to the group' if s['group'] else ''}" for s in sent),
+            "signals": len(reached),
+            "draws": len(self.draws()),
+            "by_aim": Counter(f"{shot['kind']}: {shot['aim']}" for shot in reached),
+            "by_signal": Counter(f"{shot['signal']}{' to the group' if shot['group'] else ''}" for shot in reached),
             "failures": self.failures,
         }
+
+
+def too_late(shot: dict[str, Any]) -> bool:
+    """Whether the command had ended by itself when the signal came."""
+    return shot["code"] == 0
 
 
 def children(process: Started) -> list[str]:
@@ -154,11 +177,11 @@ def equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def attack(kind: Kind, place: Path, draw: random.Random) -> tuple[dict[str, Any], list[str]]:
+def attack(kind: Kind, place: Path, draw: random.Random, late: Counter[tuple[str, str]]) -> tuple[dict, list[str]]:
     """Start the command, send a signal at a drawn aim, wait for its end. Returns what happened, and what is wrong."""
     aim = draw.choice(["any moment", *kind.aims])
     number, group = draw.choice(SIGNALS), draw.random() < 0.5
-    delay = draw.random() * (kind.seconds if aim == "any moment" else 0.05)
+    delay = draw.random() * (kind.seconds if aim == "any moment" else 0.05) * EARLIER ** late[kind.name, aim]
     fresh = kind.name != "run" or draw.random() < 0.3
     process = start(kind.words(place), fresh=fresh, new_session=True)
     deadline = time.monotonic() + PATIENCE
@@ -201,10 +224,10 @@ def left_behind(place: Path) -> Iterator[str]:
 
 
 def chain(kind: Kind, place: Path, whole: Any, draw: random.Random, log: Log) -> None:
-    """Disturb one command PER_CHAIN times, let it end, and compare."""
+    """Disturb one command PER_CHAIN times, unless it ends before; let it end, and compare."""
     began, before, shots = time.monotonic(), len(log.failures), []
-    for _ in range(PER_CHAIN):
-        shot, failures = attack(kind, place, draw)
+    while len(shots) < PER_CHAIN and not any(map(too_late, shots)):
+        shot, failures = attack(kind, place, draw, log.late())
         shots.append(shot)
         log.failures += failures
     done = run(kind.words(place), fresh=kind.name != "run")
@@ -218,7 +241,7 @@ def chain(kind: Kind, place: Path, whole: Any, draw: random.Random, log: Log) ->
 
 
 def disturb(signals: int, seed: int, folder: Path) -> Log:
-    """Send about this many signals, half of them to runs, a quarter each to sweeps and imports."""
+    """Send signals until this many have counted, half of the chains to runs, a quarter each to sweeps and imports."""
     draw, log = random.Random(seed), Log()
     world = write_world(folder / "world")
     done = run(world.command("train.py"))
@@ -229,9 +252,12 @@ def disturb(signals: int, seed: int, folder: Path) -> Log:
         done = run(kind.words(folder / f"whole-{kind.name}"), fresh=kind.name != "run")
         assert done.returncode == 0, done.stderr
         wholes[kind.name] = kind.end(folder / f"whole-{kind.name}")
-    for number in range(-(-signals // PER_CHAIN)):
+    while len(log.reached()) < signals and len(log.draws()) < MOST_DRAWS * signals:
+        number = len(log.chains)
         kind = known[0 if number % 4 < 2 else number % 4 - 1]
         chain(kind, folder / f"chain-{number}", wholes[kind.name], draw, log)
+    if len(log.reached()) < signals:
+        log.failures.append(f"only {len(log.reached())} of {len(log.draws())} signals came in time")
     return log
 
 

@@ -14,8 +14,12 @@ from lavis.common.cli import _message
 from lavis.common.errors import CheckpointError
 from lavis.common.files import write_json
 from lavis.embedding.feature_store import FeatureStore, key_of
+from lavis.hub.export import export
+from lavis.report.page import Report, write_report
 from tests.disks import fill, small_disk
+from tests.hub.folders import PLAIN, open_clip_folder
 from tests.processes import run
+from tests.report.rows import rows
 from tests.runners.interrupted import same_weights
 
 
@@ -96,6 +100,20 @@ def test_a_run_on_a_full_disk_is_one_message_and_goes_on_when_there_is_room(worl
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "results.json").read_text())["finished"] is True
     assert not list(folder.glob(".*.tmp"))
+
+
+def test_a_report_names_its_path_and_leaves_no_folder(full_disk):
+    with pytest.raises(OSError, match="No space left on device: .*/new/report/results.json'") as caught:
+        write_report(Report(rows("vlul")), full_disk / "new" / "report")
+    assert "free some space" in (_message(caught.value) or "")
+    assert [path.name for path in full_disk.iterdir()] == ["filler"]
+
+
+def test_an_export_names_its_path_and_leaves_no_folder(full_disk, tmp_path):
+    source = open_clip_folder(tmp_path / "mine", PLAIN)
+    with pytest.raises(OSError, match="No space left on device: .*/new/exported'"):
+        export(source, full_disk / "new" / "exported")
+    assert [path.name for path in full_disk.iterdir()] == ["filler"]
 
 
 @pytest.fixture

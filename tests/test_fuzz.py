@@ -26,7 +26,8 @@ from lavis.datasets.annotations import Entry, read_annotations
 from lavis.datasets.partition import split_forget
 from lavis.images.store import ImageStore
 from lavis.settings.config import load_config
-from lavis.settings.schema import DatasetConfig, ModelConfig, RunConfig
+from lavis.settings.data_schema import DatasetConfig
+from lavis.settings.schema import ModelConfig, RunConfig
 
 CASES = int(os.environ.get("LAVIS_FUZZ", "60"))
 fuzz = settings(

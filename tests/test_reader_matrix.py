@@ -184,6 +184,7 @@ def refused(reader: Reader, path: Path) -> str:
         reader.read(path)
     message = str(caught.value)
     assert (path.name in message or str(path)[:100] in message) and "Traceback" not in message
+    assert message.count(str(path)) <= 1, f"says it twice: {message}"
     assert re.search(r"; \w|: \w", message), f"no reason or next step: {message}"
     return message
 

@@ -15,21 +15,33 @@ from lavis.api.running import checkpoint_of
 from lavis.audits.audit import Audit
 from lavis.audits.material import Material
 from lavis.audits.models import CLEAN, ORIGINAL, RETRAINED, UNLEARNED, reference_checkpoints
-from lavis.audits.runner import FRESH, run_audit
+from lavis.audits.runner import FRESH, SHARED, run_audit
 from lavis.common import distributed
+from lavis.common.checkpoint import BEST
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.features import PairFeatures
+from lavis.common.files import check_file
 from lavis.common.home import at_home, home_path
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
 from lavis.hub.preparing import builder_of
 from lavis.report.audit_page import as_text, write_page
-from lavis.runners.run_dir import folder_lock
+from lavis.runners.run_dir import RESULTS, folder_lock
 from lavis.settings.config import Config, load_config
 from lavis.tasks.checkpoints import checkpoint_config, load_model, starting_weights
 
 PAGE, FOLDER = "audit.html", "audit"
-KEPT = ("output_dir", "resume_ckpt_path", "df_size", "df_seed", "seed", "seed_folder", "attention", "num_workers")
+KEPT = (
+    "output_dir",
+    "resume_ckpt_path",
+    "df_size",
+    "df_seed",
+    "seed",
+    "unlearn_seed",
+    "seed_folder",
+    "attention",
+    "num_workers",
+)
 
 
 @dataclass(frozen=True)
@@ -69,18 +81,27 @@ def audit(
 
     Raises ConfigError, DataError, MissingFile, CheckpointError.
     """
-    checkpoint = checkpoint_of(at_home(str(run)))
-    if checkpoint is None:
-        raise ConfigError(f"audit: {run} is no run of this project; name the run folder of an unlearning")
+    checkpoint = _audited(run)
     folder = home_path(output_dir or checkpoint.parent / FOLDER)
     chosen = {"budget": budget, "attacks": list(attacks), "control": control, "shadows": [str(one) for one in shadows]}
     config = _config(checkpoint, {key: value for key, value in chosen.items() if value}, options)
     given = {ORIGINAL: original, CLEAN: clean, RETRAINED: retrained}
     setup_logging()
     with folder_lock(folder):
-        content = run_audit(_built(config, checkpoint, given, folder))
+        shared = None if output_dir else Path(config.run.output_dir) / SHARED
+        content = run_audit(_built(config, checkpoint, given, folder, shared))
         write_page(content, folder / PAGE)
     return AuditResult(content, folder)
+
+
+def _audited(run: str | Path) -> Path:
+    """The checkpoint of a run. Raises ConfigError where there is none; DataError, MissingFile as `check_file`."""
+    checkpoint, path = checkpoint_of(at_home(str(run))), home_path(run)
+    if checkpoint is not None:
+        return checkpoint
+    for file in (path / RESULTS, path / BEST) if path.is_dir() else (path,):
+        check_file(file, "audit:", "name the run folder of an unlearning")
+    raise ConfigError(f"audit: {run} is no checkpoint of this project; name the run folder of an unlearning")
 
 
 def _config(checkpoint: Path, chosen: Mapping[str, Any], options: Sequence[str]) -> Config:
@@ -92,7 +113,9 @@ def _config(checkpoint: Path, chosen: Mapping[str, Any], options: Sequence[str])
         return load_config(path, options)
 
 
-def _built(config: Config, checkpoint: Path, given: Mapping[str, str | Path | None], folder: Path) -> Audit:
+def _built(
+    config: Config, checkpoint: Path, given: Mapping[str, str | Path | None], folder: Path, shared: Path | None
+) -> Audit:
     model_class, run = registry.get_model_class(config.model.arch), config.run
     if model_class.features is not PairFeatures:
         raise ConfigError("audit: the attacks need a model of two towers, such as clip")
@@ -108,7 +131,7 @@ def _built(config: Config, checkpoint: Path, given: Mapping[str, str | Path | No
         get_logger().info("%s: %s", role, path)
     models = {role: load_model(config.model, path, device) for role, path in found.items()}
     material = Material(builder, folder / FRESH, run.audit.control, run.audit.seed)
-    return Audit(models, material, run, device, folder)
+    return Audit(models, material, run, device, folder, shared)
 
 
 def _references(config: Config, family: str, given: Mapping[str, str | Path | None]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from lavis.api.composing import CONFIG, DEFAULTS, LARGEST_BATCH, as_model, data_section, write_config
 from lavis.common.checkpoint import BEST
 from lavis.common.errors import ConfigError, MissingFile
+from lavis.common.files import check_file
 from lavis.common.home import at_home, home_path
 from lavis.common.registry import registry
 from lavis.hub.export import export as export_model
@@ -133,7 +135,9 @@ def evaluated(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if data is None and not content:
-            raise ConfigError(f"evaluate: {model} is no run of this project and has no data; name them with data=")
+            raise ConfigError(
+                f"evaluate: {model} is no run of this project and has no data; name them with --data (data= in Python)"
+            )
         datasets = content["datasets"] if data is None else data_section(data, forget, folder)
         section = content.get("model") or as_model(str(model))
         place = output_dir or (checkpoint.parent if checkpoint is not None else "output")
@@ -148,9 +152,13 @@ def evaluated(
 
 
 def checkpoint_of(model: str | Path) -> Path | None:
-    """The checkpoint of a run folder, or the file itself; None for other models. Raises MissingFile."""
+    """The checkpoint of a run folder, or the file itself; None for other models.
+
+    Raises MissingFile and DataError for a checkpoint that is there and is no file (a folder, a link to nowhere).
+    """
     path = Path(model)
-    if (path / BEST).is_file():
+    if os.path.lexists(path / BEST):
+        check_file(path / BEST, "checkpoint")
         return path / BEST
     if path.is_dir() and (path / CONFIG).is_file():
         raise MissingFile(f"{path} is a run folder without {BEST}: the run has not finished; run it again")

@@ -111,6 +111,11 @@ class Attack:
     why_not: ClassVar[str] = ""
     order: ClassVar[int] = 100
 
+    @property
+    def needs_others(self) -> bool:
+        """Whether what it finds depends on models that have no role of their own in the attack."""
+        return any("models" in need for need in self.needs)
+
     def cost(self, subject: Subject, settings: Settings, timing: Timing) -> float:
         """Estimated seconds for one model; by default asking everything once."""
         return timing.exam(subject.material)

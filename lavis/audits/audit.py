@@ -1,7 +1,8 @@
 """One audit: its models, attacks and settings, and the finished parts that are stored in its folder.
 
-`parts/<attack>-<role>.json` is one attack on one model, with the sums of its values by person: people are numbers in
-it, never names. A part whose weights, data and settings are the same is not computed again.
+`parts/<attack>-<role>.json` is one attack on the unlearned model, with the sums of its values by person: people are
+numbers in it, never names. Attacks on the models that it is compared with are `<attack>-<key>.json` in a folder that
+all audits of the same data share. A part whose weights, data and settings are the same is not computed again.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Audit:
     """An audit of one unlearned model.
 
     models: by role: "unlearned", and where they exist "original", "clean", "retrained". folder: where parts and results
-    go; None: nowhere.
+    go; None: nowhere. shared: where the parts of the other roles go; None: to the same folder.
     """
 
     models: Mapping[str, BaseModel]
@@ -60,6 +61,7 @@ class Audit:
     run: RunConfig
     device: torch.device
     folder: Path | None = None
+    shared: Path | None = None
 
     @property
     def floor(self) -> str:
@@ -77,14 +79,27 @@ class Audit:
             if problem:
                 raise DataError(f"audit: the {role} model is broken, so nothing can be said of it: {problem}")
         company.never |= {role: one.behaviour for role, one in subjects.items() if role in FLOORS}
-        company.never |= self._behaviours(self.run.audit.shadows)
-        company.siblings |= self._behaviours(self.run.audit.siblings)
+        company.never |= self.shadows
+        company.siblings |= self.siblings
         return subjects
 
+    @cached_property
+    def shadows(self) -> dict[str, Behaviour]:
+        """What other models do that never saw Df, by the digest of their weights."""
+        return self._behaviours(self.run.audit.shadows)
+
+    @cached_property
+    def siblings(self) -> dict[str, Behaviour]:
+        """What this unlearning's models of other seeds do, by the digest of their weights."""
+        return self._behaviours(self.run.audit.siblings)
+
     def _behaviours(self, checkpoints: list[str]) -> dict[str, Behaviour]:
-        """What other models of this kind do, one loaded after the other."""
+        """What other models do, one loaded after the other; a model that has a role here is not another."""
         base, facts = self.models[UNLEARNED], (self.material, self.run, self.device)
-        return {path: Subject(with_weights(base, path), *facts).behaviour for path in checkpoints}
+        models = (with_weights(base, path) for path in checkpoints)
+        known = ((weights_digest(model.checkpoint_state()), model) for model in models)
+        roles = set(self.digests.values())
+        return {digest: Subject(model, *facts).behaviour for digest, model in known if digest not in roles}
 
     @cached_property
     def attacks(self) -> dict[str, Attack]:
@@ -134,33 +149,39 @@ class Audit:
             log.warning("audit: %s on %s failed: %s", name, role, error)
             return f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         if self.folder is not None:
-            write_json(self._path(name, role), {"key": self._key(name, attack, role), "variants": _as_json(found)})
+            key = self._key(name, attack, role)
+            write_json(self._path(name, role, key), {"key": key, "variants": _as_json(found)})
         return found
 
     def stored(self, name: str, attack: Attack, role: str) -> Readings | None:
-        if self.folder is None or not self._path(name, role).is_file():
+        if self.folder is None:
             return None
+        key = self._key(name, attack, role)
+        path = self._path(name, role, key)
         try:
-            content = read_json(self._path(name, role), "part of an audit")
+            content = read_json(path, "part of an audit") if path.is_file() else {}
         except DataError:
             return None
-        fits = isinstance(content, dict) and content.get("key") == self._key(name, attack, role)
+        fits = isinstance(content, dict) and content.get("key") == key
         return {variant: _reading(one) for variant, one in content["variants"].items()} if fits else None
 
     def _key(self, name: str, attack: Attack, role: str) -> str:
         """What determines a part."""
         original = self.digests.get(ORIGINAL, "") if "the original's weights" in attack.needs else ""
+        others = self._others if attack.needs_others else []
         facts = [name, sorted(self.settings(attack).items()), self.digests[role], original, self.material.key]
-        return key_of([*facts, self.run.audit.seed, *self._more_models])
+        return key_of([*facts, self.run.audit.seed, *others])
 
-    @property
-    def _more_models(self) -> list[str]:
-        """The checkpoints of shadow and sibling models."""
-        return sorted(self.run.audit.shadows) + sorted(self.run.audit.siblings)
+    @cached_property
+    def _others(self) -> list[str]:
+        """The weights that attacks with other models depend on, in digests."""
+        return [self.digests.get(role, "") for role in FLOORS] + sorted(self.shadows) + sorted(self.siblings)
 
-    def _path(self, name: str, role: str) -> Path:
+    def _path(self, name: str, role: str, key: str) -> Path:
         assert self.folder is not None
-        return self.folder / PARTS / f"{name}-{role}.json"
+        if self.shared is None or role == UNLEARNED:
+            return self.folder / PARTS / f"{name}-{role}.json"
+        return self.shared / f"{name}-{key[:24]}.json"
 
 
 def _check(found: Readings) -> None:

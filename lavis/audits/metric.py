@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from lavis.audits.audit import Audit
 from lavis.audits.material import Material
 from lavis.audits.models import UNLEARNED, reference_checkpoints, with_weights
-from lavis.audits.runner import FRESH, run_audit
+from lavis.audits.runner import FRESH, SHARED, run_audit
 from lavis.common import distributed
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
@@ -51,7 +52,8 @@ class AuditMetric(Metric):
         for role, path in reference_checkpoints(run, context.model.family, job).items():
             models[role] = with_weights(context.model, path)
         material = Material(builder, folder / FRESH if folder else None, run.audit.control, run.audit.seed)
-        return values_of(run_audit(Audit(models, material, run, context.device, folder)))
+        shared = Path(run.output_dir) / SHARED
+        return values_of(run_audit(Audit(models, material, run, context.device, folder, shared)))
 
 
 def values_of(content: dict[str, Any]) -> dict[str, float]:

@@ -15,12 +15,17 @@ UNLEARNED, ORIGINAL, CLEAN, RETRAINED = "unlearned", "original", "clean", "retra
 
 
 def reference_checkpoints(run: RunConfig, family: str, job: str) -> dict[str, Path]:
-    """{"original", "clean", "retrained": checkpoint} of those that exist where this project's runs write them."""
-    own = dataclasses.replace(run, method=None, run_folder=None, subfolder="")
-    places = {ORIGINAL: Path(run.resume_ckpt_path or original_checkpoint(own, family, job))}
+    """{"original", "clean", "retrained": checkpoint} of those that exist where this project's runs write them.
+
+    clean and retrained are those of the run's own seed, or, where they were trained with one seed only, of that one.
+    """
+    own = dataclasses.replace(run, method=None, run_folder=None, subfolder="", unlearn_seed=None)
+    found = {ORIGINAL: Path(run.resume_ckpt_path or original_checkpoint(own, family, job))}
     for name in (CLEAN, RETRAINED):
-        places[name] = run_folder(dataclasses.replace(own, reference=name), family, job, run.df_size) / BEST
-    return {role: path for role, path in places.items() if path.is_file()}
+        runs = (dataclasses.replace(own, reference=name, seed_folder=seeded) for seeded in (own.seed_folder, False))
+        places = [run_folder(one, family, job, run.df_size) / BEST for one in runs]
+        found[name] = next(filter(Path.is_file, places), places[0])
+    return {role: path for role, path in found.items() if path.is_file()}
 
 
 def with_weights(model: BaseModel, source: str | Path) -> BaseModel:

@@ -19,6 +19,7 @@ from lavis.common.files import write_json
 
 log = logging.getLogger(__name__)
 FILE, FRESH = "audit.json", "fresh"
+SHARED = "audits"  # folder in run.output_dir
 
 
 def run_audit(audit: Audit, progress: Callable[[str], None] = log.info) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,8 @@ def _file(given: str) -> dict[str, Any]:
     from lavis.tables.sources import FORMATS
 
     path, sign, column = given.rpartition(":")
-    name = path if sign and not Path(given).exists() else given
-    if not Path(name).exists():
+    name = path if sign and not os.path.lexists(given) else given
+    if not os.path.lexists(name):
         raise ConfigError(f"--forget: {name} is no file; conditions are written COLUMN=VALUE, as in person=p17,p18")
     if Path(name).suffix.lower() in FORMATS:
         return {"table": name, **({"on": column} if name == path and sign else {})}

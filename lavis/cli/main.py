@@ -11,7 +11,7 @@ from pathlib import Path
 import lavis
 from lavis.cli.arguments import add_data, data_of, forget_of
 from lavis.common import memory, threads
-from lavis.common.cli import USER_ERROR, run_main, show
+from lavis.common.cli import USER_ERROR, Parser, run_main, show
 from lavis.common.cli import parser as config_parser
 from lavis.common.errors import ConfigError, suggest
 
@@ -25,7 +25,7 @@ class Command:
 
 
 def _parser(name: str, about: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"multidelete {name}", description=about, allow_abbrev=False)
+    return Parser(prog=f"multidelete {name}", description=about, allow_abbrev=False)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,7 @@ from lavis.common.torchscript import is_archive, read_archive
 FORMAT = 1
 BEST = "checkpoint_best.pth"
 # What a finished run's file has besides its weights: enough to load them and to know that nothing is left to train.
-FINAL = ("format", "config", "recipe", "origin", "commit", "interpolation")
+FINAL = ("format", "config", "recipe", "origin", "files", "commit", "interpolation")
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors quotes the system's error
 NAME = re.compile(r"checkpoint_(\d+)(?:-(\d+))?\.pth")
 

@@ -7,10 +7,12 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
-from lavis.common.errors import SharedFault, UserFault, dead_worker
+from lavis.common.errors import ConfigError, SharedFault, UserFault, dead_worker
+from lavis.common.files import encodable, odd_character
 from lavis.common.home import at_home
-from lavis.common.printable import printable
+from lavis.common.printable import brief, printable
 
 USER_ERROR = 2
 DISK_ERRORS = {
@@ -18,20 +20,43 @@ DISK_ERRORS = {
     errno.EDQUOT: "free some of your quota",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
     errno.EIO: "check the disk, which does not respond",
-    errno.EROFS: "choose a writable folder (run.output_dir)",
-    errno.EACCES: "choose a folder that you may read and write (run.output_dir)",
+    errno.EROFS: "choose a folder on a disk that is not read-only",
+    errno.EACCES: "choose a folder that you may read and write",
     errno.ENAMETOOLONG: "shorten the path",
     errno.ELOOP: "remove the link that leads back to itself",
     errno.EEXIST: "choose a path that is no file and no dangling link",
     errno.EISDIR: "remove the folder that lies in a file's place",
     errno.ENOTDIR: "choose a path that does not lead through a file",
-    errno.EMFILE: "allow more open files (ulimit -n) or lower run.num_workers",
+    errno.EMFILE: "allow more open files (ulimit -n)",
 }
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of every command: it refuses words that are not UTF-8, and cuts long values in its messages."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does. Raises ConfigError for a word that no file of ours could quote."""
+        words = sys.argv[1:] if args is None else list(args)
+        _refuse_other_encodings(words)
+        return super().parse_known_args(words, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(brief(message)))
+
+
+def _refuse_other_encodings(words: Sequence[str]) -> None:
+    """Raise ConfigError for a word that is not UTF-8: no YAML, JSON or message could name such a file."""
+    flag = "the command line"
+    for word in words:
+        name, sign, _ = word.partition("=")
+        flag = name if word.startswith("--") and (sign or encodable(word)) else flag
+        if not encodable(word):
+            raise ConfigError(f"{flag}: '{word}' is not UTF-8 ({odd_character(word)}); choose another name")
 
 
 def parser(description: str) -> argparse.ArgumentParser:
     """A parser with `--cfg-path` and `--options`, which all entry scripts have."""
-    result = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    result = Parser(description=description, allow_abbrev=False)
     result.add_argument("--cfg-path", required=True, help="YAML with the sections model, datasets and run")
     overrides = "overrides, e.g. run.max_epoch=1 run.device=cpu"
     result.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help=overrides)
@@ -71,7 +96,7 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
         if message is None or os.environ.get("LAVIS_DEBUG") == "1":
             raise
         if not isinstance(error, SharedFault):
-            sys.stderr.write(f"error: {printable(message)}\n")
+            sys.stderr.write(f"error: {printable(brief(message))}\n")
         code = USER_ERROR
     sys.stdout.flush()
     sys.stderr.flush()

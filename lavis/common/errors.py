@@ -7,9 +7,14 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lavis.common.printable import brief
+
 
 class UserFault(Exception):  # noqa: N818 - a base class for `except`
-    """Base class of errors whose message says what was wrong, where, and what to do."""
+    """Base class of errors whose message says what was wrong, where, and what to do; long values in it are cut."""
+
+    def __str__(self) -> str:
+        return brief(super().__str__())
 
 
 class ConfigError(UserFault, ValueError):

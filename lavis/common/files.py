@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import functools
 import hashlib
 import itertools
 import json
 import logging
 import math
 import os
-import socket
+import re
 import stat
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lavis.common.bounded_json import parse_json
-from lavis.common.errors import DataError, missing_file
+from lavis.common.errors import DataError, UserFault, missing_file
+from lavis.common.leftovers import sweep, temporary_name
 
 log = logging.getLogger(__name__)
 LARGEST = 2**31  # bytes of a text file
 SMALL = 2**26  # bytes of results, curves and configurations
 LONGEST_LINE = 2**24  # bytes
-ABANDONED = 86_400  # seconds after which nobody writes a temporary file of another host any more
+_SURROGATE, _SURROGATE_OR_NULL = re.compile("[\ud800-\udfff]"), re.compile("[\0\ud800-\udfff]")
 
 
 @contextlib.contextmanager
@@ -35,23 +34,48 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     Readers see the previous file or the complete new one, never a part. sync=True flushes the content to disk first, so
     that this is true even after a power failure. The name contains host and process: two writers never share one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent.absolute())
     temporary = temporary_name(path)
+    with new_folder(path.parent), naming_path(path, temporary):
+        sweep(path.parent.absolute())
+        try:
+            yield temporary
+            if sync:
+                with temporary.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """A folder to write in. If the block raises, those that had to be made for it and are empty are deleted again."""
+    made = [above for above in (folder, *folder.parents) if not os.path.lexists(above)]
     try:
-        yield temporary
-        if sync:
-            with temporary.open("rb+") as stream:
-                os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            for above in made:
+                above.rmdir()
+        raise
 
 
-def temporary_name(path: Path) -> Path:
-    """Where to write what `path` will be: a name that no other process uses, and that later runs sweep away."""
-    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+@contextlib.contextmanager
+def naming_path(path: Path, temporary: Path) -> Iterator[None]:
+    """Have an OSError name the path that was asked for where it names none, or one in or at a temporary place.
+
+    A full disk is noticed while a file is written, when the system no longer knows its name.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, UserFault):
+            raise
+        if error.filename is None or Path(str(error.filename)).is_relative_to(temporary):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 @contextlib.contextmanager
@@ -161,6 +185,8 @@ def check_file(path: str | Path, what: str, hint: str = "") -> None:
             raise DataError(f"{what} {path} is {kind}; name a file instead" + (f": {hint}" if hint else ""))
         if not os.access(path, os.R_OK):
             raise DataError(f"{what} {path} may not be read; change its permissions (chmod u+r) or its owner")
+    except DataError:  # it is a ValueError too
+        raise
     except (FileNotFoundError, NotADirectoryError) as error:
         raise missing_file(what, path, hint) from error
     except (OSError, ValueError) as error:
@@ -186,46 +212,13 @@ def is_folder(path: str | Path) -> bool:
 def unreadable(what: str, path: object, error: Exception) -> DataError:
     """The error for a file that exists and cannot be read, or whose path the system refuses."""
     reason = (error.strerror if isinstance(error, OSError) else None) or error
-    return DataError(f"{what} {path!s:.200} cannot be read: {reason}; check the path, or give another one")
+    return DataError(f"{what} {path} cannot be read: {reason}; check the path, or give another one")
 
 
 def not_utf8(path: object, error: UnicodeDecodeError, what: str = "") -> DataError:
     """The error for text in another encoding."""
     name = f"{what} {path}".strip()
     return DataError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8")
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files of killed processes in a folder that this process has locked."""
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
-
-
-@functools.cache
-def _sweep(folder: Path) -> None:
-    """Delete what killed processes left half-written in a folder; once a process, as a folder may be large."""
-    for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            if not _in_use(path):
-                path.unlink()
-
-
-def _in_use(path: Path) -> bool:
-    """Whether the process that a temporary file is named after may still write it. Raises OSError if it is gone."""
-    host, _, number = path.name.removesuffix(".tmp").rpartition(".")
-    if host.endswith(f".{socket.gethostname()}") and number.isdecimal() and os.name == "posix":
-        return _alive(int(number))
-    return time.time() - path.stat().st_mtime < ABANDONED
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def beyond_limit(paths: Iterable[Path], limit: float) -> list[Path]:
@@ -245,11 +238,17 @@ def beyond_limit(paths: Iterable[Path], limit: float) -> list[Path]:
 
 def encodable(text: str) -> bool:
     """False for strings that UTF-8 cannot express (lone surrogates, which JSON allows)."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not _SURROGATE.search(text)
+
+
+def odd_character(text: str, null: bool = False) -> str:
+    """The first lone surrogate of a text (with `null`, or null character), described for messages; "" without any."""
+    found = (_SURROGATE_OR_NULL if null else _SURROGATE).search(text)
+    if found is None:
+        return ""
+    code = ord(found[0])
+    kind = f"the byte 0x{code - 0xDC00:02X} of another encoding" if 0xDC80 <= code <= 0xDCFF else "half of a character"
+    return f"character {found.start() + 1} is U+{code:04X}, {kind if code else 'the null character'}"
 
 
 def file_digest(path: Path) -> str:

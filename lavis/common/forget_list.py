@@ -45,7 +45,7 @@ def first_of_list(images: list[str], df_size: int | None, source: str) -> list[s
     if df_size is not None and df_size > len(images):
         raise ConfigError(
             f"run.df_size is {df_size} but the forget list {source} has {len(images)} images; "
-            f"use --df_size {len(images)} or less"
+            f"choose {len(images)} or less, for example with --options run.df_size={len(images)}"
         )
     return images[:df_size]
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from lavis.common.errors import ConfigError
+from lavis.common.files import odd_character
+
 HOME = re.compile(r"((?:--[\w-]+=)?(?:local-dir:)?)~(?=/|$)")
 
 
@@ -15,5 +18,8 @@ def at_home(text: str) -> str:
 
 
 def home_path(path: str | Path) -> Path:
-    """The path, with a `~` at its beginning replaced by the home folder."""
+    """The path, with a `~` at its beginning replaced by the home folder. Raises ConfigError if it is not UTF-8."""
+    odd = odd_character(str(path))
+    if odd:
+        raise ConfigError(f"the path {path!s} is not UTF-8 ({odd}); choose another name")
     return Path(at_home(str(path)))

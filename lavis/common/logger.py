@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lavis.common.files import plain
-from lavis.common.printable import printable
+from lavis.common.printable import brief, printable
 
 NAME = "lavis"
 
@@ -30,7 +30,10 @@ def setup_logging(main: bool = True) -> None:
 
 
 class _Printable(logging.Formatter):
-    """Escapes what file names and captions may contain to steer a terminal."""
+    """Escapes what file names and captions may contain to steer a terminal, and cuts what would flood it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return brief(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))

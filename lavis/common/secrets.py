@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 from lavis.common.errors import DataError
-from lavis.common.files import temporary_name
+from lavis.common.leftovers import temporary_name
 
 log = logging.getLogger(__name__)
 FILE = ".secret"

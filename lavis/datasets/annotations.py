@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import DataError
-from lavis.common.files import encodable, read_json
+from lavis.common.files import odd_character, read_json
 from lavis.images.samples import samples
 
 KNOWN = ("image", "caption", "image_id")
@@ -76,10 +76,11 @@ def _read_file(path: Path, hint: str, parse: Parse) -> list[Entry]:
 def pair_entry(item: dict[str, Any], where: str) -> Entry:
     """Parse {image, caption, image_id?, ...}: an image with one or more captions."""
     image = image_path(item.get("image"), where)
-    image_id = item.get("image_id")
-    if image_id is not None and (isinstance(image_id, bool) or not isinstance(image_id, str | int)):
-        raise DataError(f"{where}: 'image_id' must be a string or an integer, found {image_id!r}")
-    return Entry(image, _captions(item.get("caption"), where), image_id, extras(item, KNOWN))
+    for key in ("image_id", "identity_id"):
+        value = item.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+            raise DataError(f"{where}: '{key}' must be a string or an integer, found {value!r:.80}")
+    return Entry(image, _captions(item.get("caption"), where), item.get("image_id"), extras(item, KNOWN))
 
 
 def image_path(value: Any, where: str) -> str:
@@ -107,8 +108,9 @@ def checked_text(text: Any, what: str, where: str) -> str:
         raise DataError(f"{where}: '{what}' contains {_kind(text)}, which is not a string")
     if not text.strip():
         raise DataError(f"{where}: empty {what}; fill it in or remove the entry")
-    if not encodable(text):
-        raise DataError(f"{where}: the {what} contains half a surrogate pair, which UTF-8 cannot express; fix the text")
+    odd = odd_character(text)
+    if odd:
+        raise DataError(f"{where}: the {what} is not text: {odd}, which UTF-8 cannot express; rewrite it")
     return text
 
 

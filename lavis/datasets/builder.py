@@ -24,7 +24,8 @@ from lavis.images.pixel_cache import Caching
 from lavis.images.store import ImageStore
 from lavis.images.tars import TarStore, tar_files
 from lavis.processors.base import build_processor
-from lavis.settings.schema import REFERENCES, DatasetConfig, RunConfig
+from lavis.settings.data_schema import DatasetConfig
+from lavis.settings.schema import REFERENCES, RunConfig
 
 log = logging.getLogger(__name__)
 
@@ -182,8 +183,7 @@ class PairBuilder:
             first = first_few([self.aliases(image) for image in wrong[:3]])
             raise DataError(
                 f"datasets.{self.name}: {len(wrong)} training images are in holdout folders or splits, the first: "
-                f"{first}; holdouts must not be trained on: remove them from the annotations "
-                f"of {', '.join(self.run.train_splits)}"
+                f"{first}; holdouts must not be trained on: remove them from {', '.join(self.run.train_splits)}"
             )
         return entries
 
@@ -250,7 +250,7 @@ class PairBuilder:
             entries,
             self.store,
             *self.processors(stage),
-            seed=self.run.seed,
+            seed=self.run.draw_seed,
             on_bad_image=self.run.on_bad_image,
             cache=self._caching(),
         )

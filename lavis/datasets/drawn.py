@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from lavis.common.errors import ConfigError, DataError, MissingFile
+from lavis.common.cli import Parser, show
 from lavis.datasets.builder import PairBuilder
 
 Ensure = Callable[[Path, Path, str, int, bool], bool]  # (root, lists, size, seed, force) -> whether it was written
@@ -45,7 +44,7 @@ class DrawnBuilder(PairBuilder):
 
 def parser(command: str, about: str, sizes: Sequence[str]) -> argparse.ArgumentParser:
     """The command line of `python -m <command>`."""
-    result = argparse.ArgumentParser(prog=f"python -m {command}", description=about)
+    result = Parser(prog=f"python -m {command}", description=about)
     result.add_argument("--size", choices=tuple(sizes), default="mini")
     result.add_argument("--out", type=Path, help="folder of the data set (default: data/lavis_cache/<name>_<size>)")
     result.add_argument("--df-out", type=Path, help="folder of the forget lists (default: data/Df/<name of --out>)")
@@ -55,13 +54,9 @@ def parser(command: str, about: str, sizes: Sequence[str]) -> argparse.ArgumentP
 
 
 def draw(args: argparse.Namespace, name: str, ensure: Ensure) -> int:
-    """Draw a data set from the command line. Returns the exit code: 0 done, 2 user error."""
+    """Draw a data set from the command line. Returns the exit code. Raises as `ensure`."""
     root = args.out or Path("data/lavis_cache") / f"{name}_{args.size}"
     lists = args.df_out or Path("data/Df") / root.name
-    try:
-        written = ensure(root, lists, args.size, args.seed, args.force)
-    except (ConfigError, DataError, MissingFile) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write(f"{root} {'written' if written else 'already exists'}; forget lists in {lists}\n")
+    written = ensure(root, lists, args.size, args.seed, args.force)
+    show(f"{root} {'written' if written else 'already exists'}; forget lists in {lists}\n")
     return 0

@@ -7,12 +7,12 @@ same seed without images that SNLI-VE does not have.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lavis.common.errors import ConfigError, DataError, MissingFile
+from lavis.common.cli import Parser, run_main, show
+from lavis.common.errors import DataError
 from lavis.common.forget_list import FORGET_SEEDS, draw_pool, list_path, read_forget_list, write_forget_list
 from lavis.common.registry import registry
 from lavis.datasets.builder import PairBuilder
@@ -67,9 +67,7 @@ def training_images(dataset: str, annotations: Sequence[str]) -> set[str]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m lavis.datasets.forget`."""
-    command = argparse.ArgumentParser(
-        prog="python -m lavis.datasets.forget", description=(__doc__ or "").split("\n")[0]
-    )
+    command = Parser(prog="python -m lavis.datasets.forget", description=(__doc__ or "").split("\n")[0])
     command.add_argument("--dataset", choices=tuple(BUILDERS), required=True)
     command.add_argument("--annotations", nargs="+", default=[], help="training files (default: LAVIS's layout)")
     command.add_argument("--out", type=Path, default=Path("data/Df"), help="folder of all lists")
@@ -78,17 +76,12 @@ def parser() -> argparse.ArgumentParser:
     return command
 
 
-def main(argv: Sequence[str]) -> int:
-    """Draw the lists from the command line. Returns the exit code: 0 done, 2 user error."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw the lists from the command line. Returns the exit code. Raises as `write_lists`."""
     args = parser().parse_args(argv)
-    try:
-        lines = write_lists(args.dataset, args.annotations, args.out, args.seeds, args.size)
-    except (ConfigError, DataError, MissingFile) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    show("".join(f"{line}\n" for line in write_lists(args.dataset, args.annotations, args.out, args.seeds, args.size)))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_main(main)

@@ -27,8 +27,9 @@ from lavis.datasets.builder import PairBuilder
 from lavis.datasets.condition import Forget
 from lavis.datasets.people import names_of, split_people
 from lavis.images.store import ImageStore
+from lavis.settings.data_schema import DatasetConfig
 from lavis.settings.declaration import SEED, setting
-from lavis.settings.schema import DatasetConfig, RunConfig
+from lavis.settings.schema import RunConfig
 from lavis.tables.columns import Pair
 from lavis.tables.sources import Source, find_sources
 from lavis.tables.table import Table, read_table, write_dropped
@@ -82,7 +83,8 @@ class OwnPairsBuilder(PairBuilder):
 
     @property
     def data_files(self) -> list[Path]:
-        return [*super().data_files, *(Path(source.path) for source in self.sources)]
+        listed = [Path(name) for name in (self._forget.file, self._forget.table) if name]
+        return [*super().data_files, *(Path(source.path) for source in self.sources), *listed]
 
     @cached_property
     def table(self) -> Table:

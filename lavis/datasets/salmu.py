@@ -6,12 +6,10 @@ One folder contains images/<split>/<file>.jpg and annotations/<split>.json. `pyt
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from typing import ClassVar
 
-from lavis.common.errors import ConfigError, DataError, MissingFile
+from lavis.common.cli import Parser, run_main
 from lavis.common.registry import registry
 from lavis.datasets.builder import PairBuilder
 
@@ -32,20 +30,16 @@ class SalmuBuilder(PairBuilder):
         )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Command line of this module. lavis.importing.salmu takes the arguments after `import`."""
-    parser = argparse.ArgumentParser(prog="python -m lavis.datasets.salmu", description="SALMU's files.")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of this module. lavis.importing.salmu takes the arguments after `import`. Raises as it does."""
+    parser = Parser(prog="python -m lavis.datasets.salmu", description="SALMU's files.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("import", add_help=False, help="convert parquet shards to images and annotations")
     _, rest = parser.parse_known_args(argv)
     from lavis.importing import salmu as salmu_import
 
-    try:
-        return salmu_import.main(rest) or 0
-    except (ConfigError, DataError, MissingFile) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    return salmu_import.main(rest) or 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_main(main)

@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from lavis.common.cli import run_main
 from lavis.common.registry import registry
 from lavis.datasets.drawn import DrawnBuilder, draw, parser
 
@@ -42,8 +42,8 @@ class SalmuTinyBuilder(SalmuMiniBuilder):
     job_names: ClassVar[dict[str, str]] = {"salmu_tiny_retrieval": "retrieval"}
 
 
-def main(argv: Sequence[str]) -> int:
-    """Draw a data set from the command line. Returns the exit code: 0 done, 2 user error."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw a data set from the command line. Returns the exit code. Raises as `ensure`."""
     from lavis.synthetic.mini.layout import ensure
     from lavis.synthetic.mini.plan import SIZES
 
@@ -51,4 +51,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_main(main)

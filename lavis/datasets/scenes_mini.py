@@ -11,12 +11,12 @@ by chance is 1 / number of images.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from lavis.common.cli import run_main
 from lavis.common.registry import registry
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.drawn import DrawnBuilder, draw, parser
@@ -65,8 +65,8 @@ SnliVeMini = _builder("snli_ve", "mini", "ve_mini", "multimodal_classification",
 SnliVeTiny = _builder("snli_ve", "tiny", "ve_tiny", "multimodal_classification", SnliVeBuilder)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Draw a miniature from the command line. Returns the exit code: 0 done, 2 user error."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw a miniature from the command line. Returns the exit code. Raises as `ensure`."""
     from lavis.synthetic.scenes.layout import ensure
     from lavis.synthetic.scenes.plan import MAKERS, SIZES
 
@@ -77,4 +77,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_main(main)

@@ -24,8 +24,8 @@ from lavis.datasets.formats import question_entry, with_answers
 from lavis.datasets.pairs import PairDataset
 from lavis.datasets.rows import QuestionDataset
 from lavis.settings.conditions import chooses_epoch
+from lavis.settings.data_schema import DatasetConfig
 from lavis.settings.declaration import NOTHING, RESULTS, setting
-from lavis.settings.schema import DatasetConfig
 
 log = logging.getLogger(__name__)
 

@@ -80,7 +80,7 @@ def _done(folder: Path) -> dict[str, Any]:
         "weights": {"original": original, "unlearned": unlearned, "changed": original != unlearned},
         "method": results["method"],
         "settings": settings_of(run),
-        "seeds": {"data": results["df_seed"], "training": results["seed"]},
+        "seeds": results.get("seeds") or {"data": results["df_seed"], "training": results["seed"]},
         "software": software(results["commit"]),
         "machine": machine(run.get("device", "")),
         "seconds": results["seconds"],

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from lavis.common.checkpoint import load_file, refuse_broken, save_tensors, weights_digest
 from lavis.common.errors import ConfigError, UserFault, suggest
+from lavis.common.files import naming_path, new_folder
 from lavis.common.home import at_home, home_path
 from lavis.hub import clip_names, siglip_names, transformers_form
 from lavis.hub.card import model_card
@@ -42,13 +44,11 @@ def export(source: str | Path, out: str | Path, to: str = OPEN_CLIP, *, push_to:
     out = home_path(out)
     if to not in FORMS:
         raise ConfigError(f"export: unknown form '{to}'; {suggest(to, FORMS)}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"export: {out} exists already; choose another folder, or delete it")
+    _refuse_used(out)
     recipe, state, content, folder = _read(at_home(str(source)))
     refuse_broken(state, source)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as partial:
-        written = Path(partial) / "model"
+    with new_folder(out.parent), _beside(out) as partial, naming_path(out, partial):
+        written = partial / "model"
         written.mkdir()
         _write(written, recipe, state, to)
         card = model_card(recipe, content, folder, to, weights_digest(state))
@@ -61,6 +61,22 @@ def export(source: str | Path, out: str | Path, to: str = OPEN_CLIP, *, push_to:
     if push_to:
         push(out, push_to)
     return out
+
+
+def _refuse_used(out: Path) -> None:
+    """Raise ConfigError unless the folder does not exist, or is empty."""
+    if out.is_symlink() and not out.exists():
+        target = os.readlink(out)
+        raise ConfigError(f"export: {out} is a link to {target}, which does not exist; delete it, or make the folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"export: {out} exists already; choose another folder, or delete it")
+
+
+@contextlib.contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """A temporary folder next to `out`, so that what is written in it can be renamed to `out`."""
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as partial:
+        yield Path(partial)
 
 
 def push(folder: Path, name: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lavis.common.checkpoint import BEST
 from lavis.common.errors import DataError, MissingFile, suggest
-from lavis.common.files import read_json
+from lavis.common.files import check_file, read_json
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG = "open_clip_config.json", "config.json"
@@ -24,6 +26,7 @@ TRANSFORMERS_WEIGHTS = (
     "pytorch_model.bin",
     f"pytorch_model.bin{INDEX}",
 )
+ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 WEIGHTS = (*OPEN_CLIP_WEIGHTS, BEST, *TRANSFORMERS_WEIGHTS)
 
 
@@ -91,7 +94,7 @@ def read_config(place: Place, name: str) -> Any:
 
 
 def weights_file(place: Place) -> Path:
-    """The weights in a folder or of a hub model. Raises MissingFile naming what was looked for."""
+    """The weights in a folder or of a hub model. Raises MissingFile naming what was looked for, DataError."""
     if isinstance(place, Folder) and not place.path.is_dir():
         raise MissingFile(f"folder {place.path} does not exist")
     names = WEIGHTS
@@ -103,7 +106,17 @@ def weights_file(place: Place) -> Path:
             for part in listed_in(path) if name.endswith(INDEX) else ():
                 place.file(part)  # on the hub: downloads it
             return path
+    _refuse_others(place, names)
     raise MissingFile(f"{place} holds none of {', '.join(names)}")
+
+
+def _refuse_others(place: Place, names: Iterable[str]) -> None:
+    """Raise DataError or MissingFile for a folder, or a link to nowhere, that is called as a file should be."""
+    if isinstance(place, Folder):
+        itself = [place.path] if place.path.suffix in ENDINGS else []
+        for path in (*itself, *(place.path / name for name in names)):
+            if os.path.lexists(path):
+                check_file(path, "weights")
 
 
 def resolve_weights(source: str, model_type: str) -> Path:
@@ -115,7 +128,7 @@ def resolve_weights(source: str, model_type: str) -> Path:
     if path.is_file():
         return path
     if path.suffix or "/" in source:
-        raise MissingFile(f"checkpoint {source} does not exist")
+        check_file(path, "checkpoint")  # raises an error that says how it is no file
     return _from_tag(source, model_type)
 
 

@@ -10,8 +10,8 @@ from lavis.common.registry import registry
 from lavis.hub.recipe import Recipe, differences, refuse_or_warn
 from lavis.processors.base import processor_class
 from lavis.settings.config import Config
+from lavis.settings.data_schema import DatasetConfig
 from lavis.settings.declaration import declared
-from lavis.settings.schema import DatasetConfig
 
 
 def builder_of(config: Config, weights: str | None = None) -> tuple[Any, Recipe]:

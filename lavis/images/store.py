@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lavis.common.errors import DataError, MissingFile, first_few, missing_file
-from lavis.common.files import encodable
+from lavis.common.files import odd_character
 
 ADVICE = "replace it, or set run.on_bad_image=skip"
 log = logging.getLogger(__name__)
@@ -207,8 +207,9 @@ def parent_folder(image: str, called: str = "") -> str:
     if path.is_absolute() or windows.drive or windows.root or ".." in path.parts or ".." in windows.parts:
         shown = called or image
         raise DataError(f"image path '{shown}' leaves the image root: only relative paths without '..' are allowed")
-    if "\0" in image or not encodable(image) or not path.name:
-        raise DataError(f"image path {called or image!r} is not a valid file name")
+    odd = odd_character(image, null=True) or ("" if path.name else "it is empty")
+    if odd:
+        raise DataError(f"image path {called or image!r} is not a valid file name: {odd}")
     return path.parent.as_posix()
 
 

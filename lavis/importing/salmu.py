@@ -20,6 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lavis.common.cli import Parser
 from lavis.common.errors import DataError, MissingFile
 from lavis.common.files import read_json, write_bytes, write_json
 from lavis.common.forget_list import FORGET_SEEDS, list_path, shuffled_list, write_forget_list
@@ -173,7 +174,7 @@ def _size(path: Path) -> int | None:
 
 def _parser() -> argparse.ArgumentParser:
     about = "Convert SALMU's parquet shards to images, annotations and forget lists. Run it again to resume."
-    parser = argparse.ArgumentParser(prog="python -m lavis.datasets.salmu import", description=about)
+    parser = Parser(prog="python -m lavis.datasets.salmu import", description=about)
     parser.add_argument(
         "--parquet", type=Path, action="extend", nargs="+", required=True, metavar="DIR",
         help="folder with the shards (or with a data/ that contains them) and the metadata files; may be repeated",

@@ -86,7 +86,7 @@ class EpochRunner:
         return self.state
 
     def _start(self) -> None:
-        self.saver.origin = self._origin()
+        self.saver.origin, self.saver.files = self._origin(), self.trainer.files
         resumed = self.saver.resume() if self.run.resume else None
         if resumed:
             self.state, meter = resumed

@@ -37,11 +37,11 @@ class Feed:
         size = self.run.batch_size_train
         rows = {name: len(dataset) for name, dataset in self.datasets.items()}
         if len(rows) == 2:
-            self.plan: Any = BatchPlan(rows["df"], rows["dr"], size // 2, self.run.seed)
+            self.plan: Any = BatchPlan(rows["df"], rows["dr"], size // 2, self.run.draw_seed)
         else:
             ((name, n),) = rows.items()
             forgets = name == "df"
-            self.plan = SinglePlan(n, size // 2 if forgets else size, self.run.seed, every_row=forgets)
+            self.plan = SinglePlan(n, size // 2 if forgets else size, self.run.draw_seed, every_row=forgets)
         self._sizes = self.plan.sizes(self._parts)
 
     @property
@@ -69,7 +69,7 @@ class Feed:
             rows = tuple(self._sizes[together : together + world])
             weight = row_weight(self._sizes, number, self._parts, world if self.run.gather_similarity else 1)
             yield Batch(
-                sets, self.run.seed, epoch, number, self.device, progress, self.run.gather_similarity, rows, weight
+                sets, self.run.draw_seed, epoch, number, self.device, progress, self.run.gather_similarity, rows, weight
             )
 
     @property

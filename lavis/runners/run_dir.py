@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lavis.common.errors import ConfigError
-from lavis.common.files import remove_leftovers
+from lavis.common.leftovers import remove_leftovers
 from lavis.common.locks import Locked, lock
 from lavis.settings.schema import RunConfig
 
@@ -23,8 +23,8 @@ FOLDERS = {"compromised": "original", "clean": "clean", "retrained": "retrained"
 def run_folder(run: RunConfig, backbone: str, task: str, df_size: int | None) -> Path:
     """`output/original/<backbone>/<task>` for references, `output/unlearn-<method>/…/<df_size>` for methods.
 
-    The reference that depends on Df (retrained) has the df_size too. `run.subfolder` and, with `run.seed_folder`,
-    `seed-<seed>` are appended. `run.run_folder` replaces all of it.
+    The reference that depends on Df (retrained) has the df_size too. `run.subfolder` and, with `run.seed_folder`, the
+    seeds are appended. `run.run_folder` replaces all of it.
     """
     if run.run_folder:
         return Path(run.run_folder)
@@ -33,7 +33,13 @@ def run_folder(run: RunConfig, backbone: str, task: str, df_size: int | None) ->
     if run.method or run.reference == "retrained":
         folder /= str(df_size)
     folder /= run.subfolder
-    return folder / f"seed-{run.seed}" if run.seed_folder else folder
+    return folder / seed_name(run) if run.seed_folder else folder
+
+
+def seed_name(run: RunConfig) -> str:
+    """The subfolder that run.seed_folder asks for."""
+    own = f"-{run.draw_seed}" if run.draw_seed != run.seed else ""
+    return f"seed-{run.seed}{own}"
 
 
 def original_checkpoint(run: RunConfig, backbone: str, task: str) -> Path:

@@ -19,7 +19,7 @@ from lavis.common.checkpoint import (
     save_checkpoint,
     write_final,
 )
-from lavis.common.errors import CheckpointError, ConfigError, UserFault
+from lavis.common.errors import CheckpointError, ConfigError, UserFault, first_few
 from lavis.common.logger import get_logger
 from lavis.common.secrets import agree
 from lavis.common.seed import random_states, restore_random_states
@@ -31,6 +31,8 @@ from lavis.settings.declaration import WEIGHTS
 
 # What restoring raises where a checkpoint lacks a key or has something else in its place.
 UNUSABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
+
+FOUND = ("run.df_size",)  # settings that follow from the data where the user names none
 
 
 @dataclass
@@ -55,6 +57,7 @@ class Saver:
     config: dict[str, Any]
     keep: int
     origin: dict[str, Any] = field(default_factory=dict)  # what the run began with: weights, data, batches per step
+    files: dict[str, str] = field(default_factory=dict)  # the data's files -> digest, to name the one that has changed
 
     def save(self, state: TrainingState, meter: dict[str, Any], *, epoch: int, step: int | None = None) -> Path:
         """Write `checkpoint_<epoch>.pth` (or `…-<step>.pth`); all processes wait for it. Raises CheckpointError."""
@@ -93,6 +96,7 @@ class Saver:
             "config": self.config,
             "recipe": self.model.recipe.state(),
             "origin": self.origin,
+            "files": self.files,
             "commit": git_commit(),
         }
 
@@ -121,8 +125,9 @@ class Saver:
             ) from error
 
     def _restore(self, path: Path, content: dict[str, Any]) -> tuple[TrainingState, dict[str, Any]]:
-        self._check_config(path, content["config"])
-        self._check_origin(path, content.get("origin", {}))
+        files = self._changed_files(content.get("files", {}))
+        self._check_config(path, content["config"], files)
+        self._check_origin(path, content.get("origin", {}), files)
         weights = self.model.checkpoint_state()
         difference = describe_mismatch(weights, content["model"], path)
         if difference:
@@ -151,21 +156,27 @@ class Saver:
             link_best(self.folder, best)
         distributed.barrier()
 
-    def _check_origin(self, path: Path, former: dict[str, Any]) -> None:
+    def _changed_files(self, former: dict[str, str]) -> str:
+        """The first of the data's files that are others than when the run began; "" if there are none."""
+        return first_few([name for name, digest in self.files.items() if not agree(former.get(name, digest), digest)])
+
+    def _check_origin(self, path: Path, former: dict[str, Any], files: str) -> None:
         changed = [what for what, digest in self.origin.items() if not agree(former.get(what, digest), digest)]
         if changed:
             raise ConfigError(
-                f"{path} was written with other {', other '.join(changed)}; they have changed since this run began. "
-                f"Restore them, delete {self.folder}, choose another run.output_dir, or set run.resume=false to start "
-                "over"
+                f"{path} was written with other {', other '.join(changed)}; they have changed since this run began"
+                f"{f', with the file {files}' if files else ''}. Restore them, delete {self.folder}, choose another "
+                "run.output_dir, or set run.resume=false to start over"
             )
 
-    def _check_config(self, path: Path, former: dict[str, Any]) -> None:
+    def _check_config(self, path: Path, former: dict[str, Any], files: str) -> None:
         changed = changes(former, self.config, WEIGHTS)
         if changed:
             first = "; ".join(f"{change.key}: {change.then!r} then, {change.now!r} now" for change in changed[:3])
+            found = bool(files) and all(change.key in FOUND for change in changed)
+            what = f"another content of {files} ({first})" if found else f"other settings ({first})"
             raise ConfigError(
-                f"{path} was written with other settings ({first}); restore them, choose another run.output_dir, "
+                f"{path} was written with {what}; restore {'it' if found else 'them'}, choose another run.output_dir, "
                 "delete the folder, or set run.resume=false to start over"
             )
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from lavis.common.errors import ConfigError, suggest
 from lavis.common.home import home_path
 from lavis.common.registry import registry
+from lavis.settings.data_schema import DatasetConfig
 from lavis.settings.declaration import NOTHING, declared
 from lavis.settings.layers import (
     Layer,
@@ -26,7 +27,7 @@ from lavis.settings.layers import (
     read_sources,
     run_layers,
 )
-from lavis.settings.schema import DatasetConfig, ModelConfig, RunConfig
+from lavis.settings.schema import ModelConfig, RunConfig
 from lavis.settings.validation import make, read
 
 T = TypeVar("T")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from lavis.common.errors import ConfigError
 from lavis.settings.declaration import RESULTS, SEED, Section, setting
@@ -63,3 +66,14 @@ class AuditConfig(Section):
         0.1, "share of the original's knowledge that counts as having come back", above=0, most=1, affects=RESULTS
     )
     seed: int = setting(42, "seed of every draw; the same for all models that are attacked", **SEED, affects=RESULTS)
+
+
+def seeded(seed: int | None, **sections: Any) -> Iterator[tuple[str, Any]]:
+    """Each section's name, and the section with run.eval_seed as its seed; nothing if that is null.
+
+    Raises ConfigError if a section has another seed of its own: which of the two counts should not be a guess.
+    """
+    for name, section in sections.items() if seed is not None else ():
+        if section.seed not in (seed, type(section)().seed):
+            raise ConfigError(f"run.eval_seed is {seed} and run.{name}.seed {section.seed}: give one of the two")
+        yield name, dataclasses.replace(section, seed=seed)

@@ -1,4 +1,4 @@
-"""All keys that a YAML file may set, with type, default, meaning, range, and what a change affects.
+"""The sections `model` and `run` of a YAML file: keys with type, default, meaning, range, and what a change affects.
 
 By default a setting affects weights, so that nobody can change a new one in the middle of a run without a decision.
 """
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lavis.common.errors import ConfigError
-from lavis.settings.conditions import ORIGINAL, chooses_epoch, read_by_method, trained_or_chosen_on
+from lavis.settings.conditions import ORIGINAL, chooses_epoch, read_by_method
 from lavis.settings.declaration import NOTHING, RESULTS, SEED, Section, setting
-from lavis.settings.metric_schema import AuditConfig, RelearnConfig, SalmubenchConfig
+from lavis.settings.metric_schema import AuditConfig, RelearnConfig, SalmubenchConfig, seeded
 from lavis.settings.parts_schema import LoraConfig
 
 REFERENCES = ("compromised", "clean", "retrained")
@@ -53,60 +53,6 @@ class ModelConfig(Section):
 
 
 @dataclass(frozen=True)
-class StageProcessors(Section):
-    """One processor for training, one for evaluation: {name: registered name, <argument>: value}."""
-
-    train: dict[str, Any] = setting({}, "processor for training")
-    eval: dict[str, Any] = setting({}, "processor for evaluation", affects=RESULTS, weights_if=chooses_epoch)
-
-
-@dataclass(frozen=True)
-class ImageStorage(Section):
-    """`build_info.images:` — where the images are."""
-
-    storage: str = setting("", "the folder that image paths are relative to, or a pattern of tar files")
-
-
-@dataclass(frozen=True)
-class AnnotationStorage(Section):
-    """`build_info.annotations.<split>:` — where the rows of a split are."""
-
-    storage: list[str] = setting(
-        [], "JSON files, read in this order", lone=True, affects=RESULTS, weights_if=trained_or_chosen_on
-    )
-
-
-@dataclass(frozen=True)
-class BuildInfo(Section):
-    """`build_info:` — the files of a data set."""
-
-    images: ImageStorage = setting(ImageStorage(), "where the images are")
-    annotations: dict[str, AnnotationStorage] = setting({}, "split -> its annotation files")
-
-
-@dataclass(frozen=True)
-class DatasetConfig(Section):
-    """`datasets.<name>:` — a registered builder and its files."""
-
-    data_type: str = setting("images", "kind of data", affects=NOTHING, ignored="every data set here is of images")
-    vis_processor: StageProcessors = setting(StageProcessors(), "image processors")
-    text_processor: StageProcessors = setting(StageProcessors(), "text processors")
-    build_info: BuildInfo = setting(BuildInfo(), "the data set's files")
-    forget_list: str = setting("", "file of the images to forget, with {seed} for run.df_seed")
-    follow_links: bool = setting(False, "permit links in the image root that lead out of it", affects=NOTHING)
-    image_cache: str = setting(
-        "none",
-        "cache of decoded images (deterministic processors)",
-        choices=("none", "memory", "disk"),
-        affects=NOTHING,
-    )
-    image_cache_folder: str | None = setting(None, "for disk; null: <run.output_dir>/pixels", affects=NOTHING)
-    image_cache_gb: float = setting(20.0, "GiB limit of all caches in that folder", least=0, affects=NOTHING)
-    generate: str | None = setting(None, "draw a missing data set in this size; null: never", choices=("mini", "tiny"))
-    generate_seed: int = setting(42, "seed of a drawn data set", **SEED)
-
-
-@dataclass(frozen=True)
 class RunConfig(Section):
     """`run:` — everything about one run."""
 
@@ -133,8 +79,14 @@ class RunConfig(Section):
     )
 
     output_dir: str = setting("output", "folder for everything that is written", affects=NOTHING)
-    seed: int = setting(42, "seed of all draws in training", **SEED)
-    seed_folder: bool = setting(False, "put the run into a subfolder seed-<seed>", affects=NOTHING)
+    seed: int = setting(42, "seed of all draws in training, and in unlearning without unlearn_seed", **SEED)
+    unlearn_seed: int | None = setting(None, "seed of all draws in unlearning; null: run.seed", **SEED)
+    eval_seed: int | None = setting(
+        None, "seed of all draws in evaluation and audits; null: each section's own", **SEED, affects=RESULTS
+    )
+    seed_folder: bool = setting(
+        False, "put the run into a subfolder seed-<seed>, with unlearn_seed seed-<seed>-<unlearn_seed>", affects=NOTHING
+    )
     run_folder: str | None = setting(
         None, "the run folder itself; null: one below output_dir by method, backbone, task, df_size", affects=NOTHING
     )
@@ -289,7 +241,14 @@ class RunConfig(Section):
     def __post_init__(self) -> None:
         """Raise ConfigError for settings that contradict each other, and for a run folder outside its place."""
         super().__post_init__()
+        for name, section in seeded(self.eval_seed, salmubench=self.salmubench, relearn=self.relearn, audit=self.audit):
+            object.__setattr__(self, name, section)
         if self.train_on_holdout and not self.read_holdouts:
             raise ConfigError("run.train_on_holdout=true needs holdout splits, but run.read_holdouts=false hides them")
         if Path(self.subfolder).is_absolute() or ".." in Path(self.subfolder).parts:
             raise ConfigError(f"run.subfolder must be a folder below the run folder, found '{self.subfolder}'")
+
+    @property
+    def draw_seed(self) -> int:
+        """The seed of this run's own draws: with a method those of unlearning, else those of training."""
+        return self.seed if self.method is None or self.unlearn_seed is None else self.unlearn_seed

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from lavis.common.errors import ConfigError, suggest
+from lavis.common.files import odd_character
 from lavis.common.home import at_home
 from lavis.settings.declaration import Setting, declared, section_of, without_none
 
@@ -121,7 +122,7 @@ def _scalar(value: Any, kind: type, about: Setting) -> Any:
 
 def _text(value: str, about: Setting) -> str:
     forms = [re.escape(choice).replace("<n>", r"\d+") for choice in about.choices]
-    if "\0" in value or (forms and not any(re.fullmatch(form, value) for form in forms)):
+    if odd_character(value, null=True) or (forms and not any(re.fullmatch(form, value) for form in forms)):
         raise _Unfit
     return at_home(value)
 
@@ -170,7 +171,9 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """The value as Python writes it, shortened if it is long."""
+    """The value as Python writes it; of a long list or mapping, its beginning."""
+    if isinstance(value, str):
+        return repr(value)
     shortener = reprlib.Repr()
     shortener.maxstring = shortener.maxother = shortener.maxlong = 80
     return shortener.repr(value)

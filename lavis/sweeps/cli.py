@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lavis.common.cli import Parser
 from lavis.common.errors import CheckpointError, ConfigError, MissingFile
 from lavis.common.logger import setup_logging
 from lavis.common.printable import printable
@@ -30,7 +31,7 @@ SUBMITTED = 100
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line of bash/run.py."""
-    parser = argparse.ArgumentParser(prog="bash/run.py", description="Run a sweep of unlearning jobs and report on it.")
+    parser = Parser(prog="bash/run.py", description="Run a sweep of unlearning jobs and report on it.")
     parser.add_argument("sweep", nargs="?", default=DEFAULT, help=f"sweep file (default: {DEFAULT})")
     parser.add_argument("--jobs", type=int, help="jobs at a time (default: one per GPU, or two on the CPU)")
     parser.add_argument("--dry-run", action="store_true", help="show the commands only")
@@ -136,7 +137,7 @@ def check_originals(sweep: SweepConfig, places: Sequence[Setting]) -> None:
     if missing:
         raise MissingFile(
             f"there is no original model yet for {', '.join(missing)}; train it with\n    bash bash/ori.sh "
-            f"{' '.join(missing)}\nor let this command do it: add --with-originals"
+            f"{' '.join(missing)}\nor let bash/run.py do it: --with-originals"
         )
 
 

@@ -53,7 +53,7 @@ class Job:
 
     def doubt(self) -> str:
         """Why the finished results may differ from what this job would compute now; empty without any reason."""
-        remedy = "--rerun repeats it"
+        remedy = "bash/run.py --rerun repeats it"
         results = read_results(self.folder)
         if results.get("problem"):
             return f"its model is broken ({results['problem']}); {remedy}"

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lavis.common.cli import run_main
+from lavis.common.cli import Parser, run_main
 from lavis.common.logger import setup_logging
 from lavis.settings.schema import REFERENCES
 from lavis.sweeps.console import list_jobs, run_jobs
@@ -21,7 +21,7 @@ DEFAULT = "configs/clip/retrieval_salmu_mini.yaml"
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line of bash/ori.sh."""
-    parser = argparse.ArgumentParser(prog="bash/ori.sh", description="Prepare the data and train the reference models.")
+    parser = Parser(prog="bash/ori.sh", description="Prepare the data and train the reference models.")
     parser.add_argument("configs", nargs="*", default=[DEFAULT], metavar="CONFIG", help=f"default: {DEFAULT}")
     parser.add_argument("--references", nargs="+", default=list(REFERENCES), choices=REFERENCES)
     parser.add_argument("--jobs", type=int, help="trainings at a time (default: one per GPU, or two on the CPU)")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
+
+from lavis.common.cli import Parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lavis.sweeps.collect import make_report
     from lavis.sweeps.schema import load_sweep
 
-    parser = argparse.ArgumentParser(prog="python -m lavis.sweeps.report", description="Rewrite a sweep's report.")
+    parser = Parser(prog="python -m lavis.sweeps.report", description="Rewrite a sweep's report.")
     parser.add_argument("--sweep", default="configs/sweep/salmu_mini.yaml", help="sweep file (default: %(default)s)")
     parser.add_argument("--out", help="folder to write to (default: the sweep's report_dir)")
     parser.add_argument("--gallery", type=int, help="portraits to show (default: the sweep's); 0 for none")

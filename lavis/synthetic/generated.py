@@ -64,6 +64,8 @@ def _complete(root: Path, recipe: Recipe, force: bool = False) -> bool:
 
     `force` allows replacing a generated data set, but never other files.
     """
+    if root.is_symlink() and not root.exists():
+        raise DataError(f"{root} is a link to {os.readlink(root)}, which does not exist; delete it, or make the folder")
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     manifest = root / "manifest.json"

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lavis.common.errors import DataError, suggest
-from lavis.common.files import encodable
+from lavis.common.files import odd_character
 from lavis.tables.readers import Row
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,9 @@ USUAL = {  # what tables usually call their columns; taken where the configurati
 }
 FACTS = (PERSON, NAME, SPLIT, IMAGE_ID)
 NO_IMAGE, NO_CAPTION, NOT_TEXT = "no image", "no caption", "the caption is not text"
+ODD_CAPTION, ODD_IMAGE = "the caption has a character that is not text", "no file can have the image's name"
 OUTSIDE = "the image path leads out of the image folder"
+KINDS = {dict: "a mapping", list: "a list", bytes: "bytes", int: "a number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def choose_columns(configured: Mapping[str, Any], header: Mapping[str, Any], whe
                 raise DataError(f"{where}: no column '{name}' (columns.{role}); {suggest(name, header)}")
         guessed = [name for name in usual if name in header][:1]
         if not names and not guessed and role in (IMAGE, CAPTION):
-            raise DataError(f"{where}: which column is the {role}? Set columns.{role}; {suggest(role, header)}")
+            raise DataError(
+                f"{where}: which column is the {role}? set datasets.pairs.columns.{role}; {suggest(role, header)}"
+            )
         if not names and guessed and guessed != [role]:
             log.info("%s: column '%s' is taken as the %s", where, guessed[0], role)
         chosen[role] = names or guessed
@@ -86,18 +90,35 @@ def choose_columns(configured: Mapping[str, Any], header: Mapping[str, Any], whe
 
 
 def read_pair(row: Row, columns: Columns) -> Pair | Dropped:
-    """The pair of a row, or why there is none."""
+    """The pair of a row, or why there is none. Raises DataError for a person, name, split or id that is no value."""
     used = {columns.image, *columns.captions}
     facts = {name: value for name, value in row.cells.items() if name not in used and not isinstance(value, bytes)}
     for role in FACTS:
         name = getattr(columns, role)
         if name and row.cells.get(name) not in (None, ""):
-            facts[role] = row.cells[name]
+            facts[role] = _fact(row.cells[name], name, role, row.place)
     image = _image(row.cells.get(columns.image))
     captions, reason = _captions([row.cells.get(name) for name in columns.captions])
-    if not image or reason:
-        return Dropped(row.place, image, NO_IMAGE if not image else reason, facts)
+    odd = odd_character(image, null=True)
+    if not image or odd or reason:
+        why = f"{ODD_IMAGE}: {odd}" if odd else reason
+        return Dropped(row.place, image, why if image else NO_IMAGE, facts)
     return Pair(image, captions, facts, row.place)
+
+
+def _fact(value: Any, column: str, role: str, place: str) -> Any:
+    """The value of a column with a role. Raises DataError."""
+    if not isinstance(value, str | int | float):
+        advice = f"write one {role} per row, or name another column in datasets.pairs.columns.{role}"
+        raise DataError(f"{place}: column '{column}' ({role}) must be text or a number, found {_kind(value)}; {advice}")
+    odd = odd_character(value, null=True) if isinstance(value, str) else ""
+    if odd:
+        raise DataError(f"{place}: column '{column}' ({role}) is not text: {odd}; rewrite it")
+    return value
+
+
+def _kind(value: Any) -> str:
+    return KINDS.get(type(value), f"a value of type {type(value).__name__}")
 
 
 def _image(cell: Any) -> str:
@@ -111,7 +132,10 @@ def _captions(cells: list[Any]) -> tuple[tuple[str, ...], str]:
     """The captions of some cells, each a text or a list of them; or no captions, and why."""
     texts = [text for cell in cells for text in (cell if isinstance(cell, list) else [cell])]
     texts = [text for text in texts if text is not None and text != ""]
-    if not all(isinstance(text, str) and encodable(text) for text in texts):
-        return (), NOT_TEXT
+    for text in texts:
+        if not isinstance(text, str):
+            return (), f"{NOT_TEXT}: it is {_kind(text)}"
+        if odd := odd_character(text):
+            return (), f"{ODD_CAPTION}: {odd}"
     captions = tuple(text for text in texts if text.strip())
     return captions, "" if captions else NO_CAPTION

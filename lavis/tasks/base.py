@@ -27,6 +27,7 @@ from lavis.evaluation.inputs import weights_problem
 from lavis.evaluation.measure import all_metrics, measure, remove_files, selected, values_of
 from lavis.hub.preparing import builder_of
 from lavis.hub.recipe import Recipe
+from lavis.images.fingerprint import file_digests
 from lavis.models.base import BaseModel
 from lavis.runners.captions import CaptionLimit
 from lavis.runners.epoch import EpochRunner
@@ -43,6 +44,7 @@ from lavis.tasks.ending import end_run
 from lavis.tasks.evaluations import evaluated_data, evaluation_folder
 from lavis.tasks.look_alikes import look_alikes
 from lavis.tasks.run_result import RunResult, write_run_result
+from lavis.tasks.seeds import seeds_of
 from lavis.trainers.base import BaseTrainer
 
 ORIGINAL_TRAINER = "original"
@@ -55,7 +57,7 @@ class BaseTask:
     The configuration does not change. `session` sets `device`, `recipe` (the model's), `builder` (which prepares images
     accordingly), `df_size` (images to forget: run.df_size or the length of the forget list) and `folder` (for the
     run's files); the runner sets `epochs`; an evaluation sets `label` (the checkpoint's name) and `problem` (why its
-    embeddings are unusable, if they are).
+    embeddings are unusable, if they are); unlearning sets `start` (the weights it starts from).
 
     Class attributes: `kind` of its metrics (Metric.kinds); `always`, metrics that are measured even if not listed.
     """
@@ -71,6 +73,7 @@ class BaseTask:
         self.folder = Path()
         self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
         self.label, self.problem = "", ""
+        self.start: str | None = None
         self.data: dict[str, Any] = {}
         self.captions: CaptionLimit | None = None
         self.near_twins: list[str] = []
@@ -181,7 +184,7 @@ class BaseTask:
             agree_on_settings(self.config.to_dict())
             self.builder, self.recipe = builder_of(self.config, weights)
             get_logger().info("Recipe: %s", self.recipe)
-            seed_everything(self.run.seed)
+            seed_everything(self.run.draw_seed)
             distributed.on_main(self.builder.prepare)
             if self.df_size is None and self.builder.forgets:
                 self.df_size = len(self.builder.forget_images())
@@ -216,7 +219,7 @@ class BaseTask:
 
     def _model(self, load_pretrained: bool) -> BaseModel:
         model_class = registry.get_model_class(self.config.model.arch)
-        seed_everything(self.run.seed)
+        seed_everything(self.run.draw_seed)
         model = model_class.from_config(self.config.model, recipe=self.recipe, load_pretrained=load_pretrained)
         return model.to(self.device)
 
@@ -224,10 +227,11 @@ class BaseTask:
         return self._model(load_pretrained=False)
 
     def _train(self, trainer: Any, feed: Feed, start: str | None = None) -> RunResult:
-        began = time.monotonic()
+        began, self.start = time.monotonic(), start
         validate = (
             (lambda epoch: self.validation(gathered(trainer.model, self._untrained))) if self.run.valid_splits else None
         )
+        trainer.files = file_digests(self.builder.data_files)
         runner_class: type[EpochRunner] = registry.get_runner_class(trainer.runner or self.run.runner)
         runner = runner_class(trainer, feed, self.folder, self.config.to_dict(df_size=self.df_size), validate)
         runner.train()
@@ -264,7 +268,7 @@ class BaseTask:
             counts = {**context.counts, **counts, **self.builder.counts, **self._captions(model).counted}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
         digest = weights_digest(model.checkpoint_state())
-        facts = (self.recipe.overridden, self.data, digest, self._notices())
+        facts = (self.recipe.overridden, self.data, digest, self._notices(), seeds_of(self.config, self.start))
         result = RunResult(self.folder, str(checkpoint), metrics, counts, seconds, self.problem, *facts)
         if distributed.is_main():
             write_run_result(result, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})

@@ -49,7 +49,7 @@ class RetrievalTask(BaseTask):
         if trainer.needs_fiction:
             people = self.builder.people()
             trainer.sources["facts about people"] = content_digest(people)
-            trainer.fiction = Fiction(self.builder.partition().df, people, self.run.seed, trainer.params.strict)
+            trainer.fiction = Fiction(self.builder.partition().df, people, self.run.draw_seed, trainer.params.strict)
         return super().unlearning_sets(trainer)
 
     def context(self, model: BaseModel, splits: Splits, validating: bool = False) -> Context:

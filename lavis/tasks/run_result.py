@@ -26,7 +26,8 @@ class RunResult:
 
     `problem` says why the model's embeddings are unusable; empty for a sound model. `overridden`: what
     model.override_recipe replaced of the model's own recipe. `data` and `weights` are digests
-    (lavis/tasks/evaluations.py), `notices` what a user should know about the data.
+    (lavis/tasks/evaluations.py), `notices` what a user should know about the data, `seeds` those of data, training,
+    unlearning and evaluation.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class RunResult:
     data: dict[str, Any] = field(default_factory=dict)
     weights: str = ""
     notices: list[str] = field(default_factory=list)
+    seeds: dict[str, Any] = field(default_factory=dict)
 
     def table(self) -> str:
         """A row per split with its metrics, then the other metrics, grouped by the report's tables."""
@@ -107,6 +109,7 @@ def as_results(result: RunResult, config: Config, found: dict[str, Any], name: s
         "df_size": found["df_size"],
         "df_seed": run.df_seed,
         "seed": run.seed,
+        "seeds": result.seeds,
         "data": result.data,
         "weights": result.weights,
         "metrics": result.metrics,

@@ -160,6 +160,7 @@ class BaseTrainer:
         self.params = self.params_of(run)
         self.weights = self._weights(method, run.weights)
         self.teacher: Teacher | None = None
+        self.files: dict[str, str] = {}  # the data's files -> digest; set by the task
         self.sources: dict[str, str] = {}  # what it reads besides its batches -> digest; set by the task
         if not self.trains_scale:
             for parameter in model.scale_parameters():
@@ -235,7 +236,7 @@ class BaseTrainer:
         Raises TrainingError naming a term that is not finite, unless `reads_each_loss` leaves the check to the runner.
         """
         # Dropout depends on the micro-batch only, so that a resumed run draws what an uninterrupted one does.
-        torch.manual_seed(derived_seed(self.run.seed, "forward", batch.epoch, batch.number))
+        torch.manual_seed(derived_seed(self.run.draw_seed, "forward", batch.epoch, batch.number))
         teacher: Any = None if self.teacher is None else TeacherFeatures(self, self.teacher, batch)
         terms = self.terms(Student(self, batch), teacher, batch)
         assert set(self.active) <= set(terms), f"{self.method} lacks the terms {set(self.active) - set(terms)}"

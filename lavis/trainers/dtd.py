@@ -61,7 +61,7 @@ def noise_scale(weight_decay: float, n: int, epsilon: float, delta: float | None
 
 @registry.register_trainer("dtd")
 class DescentToDelete(BaseTrainer):
-    """The publishing step of Descent-to-Delete. The noise depends on run.seed and the parameter's name alone."""
+    """The publishing step of Descent-to-Delete. The noise depends on the run's seed and the parameter's name alone."""
 
     params_class = Params
     all_terms = ()
@@ -84,6 +84,6 @@ class DescentToDelete(BaseTrainer):
         sigma = self.sigma(self.run)
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                draws = torch.randn(parameter.shape, generator=generator(self.run.seed, "dtd", name))
+                draws = torch.randn(parameter.shape, generator=generator(self.run.draw_seed, "dtd", name))
                 parameter.add_(sigma * draws.to(parameter))
         return {"sigma": torch.tensor(sigma, dtype=torch.float64)}

@@ -41,7 +41,7 @@ def limit(model: BaseModel, run: RunConfig) -> None:
     for name, parameter in parameters.items():
         parameter.requires_grad_(parameter.requires_grad and name in chosen)
     if run.lora.rank:
-        model.adapt(run.lora.rank, run.lora.alpha, run.seed)
+        model.adapt(run.lora.rank, run.lora.alpha, run.draw_seed)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise ConfigError(

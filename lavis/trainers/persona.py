@@ -72,7 +72,7 @@ class PersonaTrainer(BaseTrainer):
 
     def draws(self, batch: Batch) -> np.random.Generator:
         """This micro-batch's random generator."""
-        return np.random.default_rng(derived_seed(self.run.seed, "fiction", batch.epoch, batch.number))
+        return np.random.default_rng(derived_seed(self.run.draw_seed, "fiction", batch.epoch, batch.number))
 
     def embed(self, groups: dict[str, list[str]], live: bool) -> dict[str, torch.Tensor]:
         """Unit rows (n, D) per group of captions, in one forward pass of the student or (live=False) the teacher."""

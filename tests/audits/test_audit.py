@@ -15,10 +15,13 @@ from lavis.audits.attack import Attack, NotPossible, Reading
 from lavis.audits.audit import Audit, chosen
 from lavis.audits.material import Material
 from lavis.audits.metric import values_of
+from lavis.audits.models import reference_checkpoints
 from lavis.audits.runner import run_audit
 from lavis.cli.main import main
+from lavis.common.checkpoint import BEST
 from lavis.common.errors import ConfigError, DataError
 from lavis.common.registry import registry
+from lavis.settings.schema import RunConfig
 from lavis.tasks.entry import evaluate
 from tests.tiny import CONFIG
 
@@ -89,6 +92,47 @@ def test_other_weights_or_settings_are_attacked_again(models, audit_of, tmp_path
     other = audit_of({**models, "clean": models["original"]}, CHEAP, folder=tmp_path)
     assert other.stored("centring", attack, "clean") is None
     assert audit_of(models, CHEAP, "run.audit.seed=1", folder=tmp_path).stored("centring", attack, "clean") is None
+
+
+def test_audits_of_the_same_data_share_the_attacks_on_references(models, audit_of, tmp_path, monkeypatch):
+    """A second method is audited without attacking the original and the clean model again."""
+    words, asked = "run.audit.attacks=[rounding,centring,parts_alone]", []
+    ask = Attack.ask
+    monkeypatch.setattr(Attack, "ask", lambda self, *a, **k: asked.append(self) or ask(self, *a, **k))
+    counts = {}
+    for name, unlearned in {"a": models["unlearned"], "b": models["clean"]}.items():
+        audit = audit_of({**models, "unlearned": unlearned}, words)
+        audit.folder, audit.shared = tmp_path / name, tmp_path / "shared"
+        asked.clear()
+        run_audit(audit)
+        counts[name] = len(asked)
+    alone = audit_of({**models, "unlearned": models["clean"]}, words, folder=tmp_path / "alone")
+    run_audit(alone)
+    assert 0 < counts["b"] < counts["a"]
+    assert (tmp_path / "b" / "audit.json").read_bytes() == (tmp_path / "alone" / "audit.json").read_bytes()
+    assert {path.name for path in (tmp_path / "b" / "parts").iterdir()} == {
+        f"{name}-unlearned.json" for name in ("rounding", "centring", "parts_alone")
+    }
+
+
+def test_membership_is_read_again_when_a_reference_or_a_shadow_changes(models, audited, audit_of, tmp_path):
+    run_audit(audit_of(models, CHEAP, folder=tmp_path))
+    shadow = f"run.audit.shadows=[{audited.original}]"
+    kept = audit_of(models, CHEAP, shadow, folder=tmp_path)
+    assert kept.shadows == {}, "the original has a role here, so it is not another model"
+    other = audit_of({**models, "clean": models["unlearned"]}, CHEAP, folder=tmp_path)
+    stored = {name: other.stored(name, other.attacks[name], "unlearned") is not None for name in ("lira", "rounding")}
+    assert stored == {"lira": False, "rounding": True}
+
+
+def test_references_of_one_seed_serve_all(tmp_path):
+    run = RunConfig(method="ft", output_dir=str(tmp_path), seed=7, seed_folder=True, df_size=5)
+    plain = tmp_path / "retrained" / "clip" / "task" / "5" / BEST
+    own = plain.parent / "seed-7" / BEST
+    for path in (plain, own):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        assert reference_checkpoints(run, "clip", "task") == {"retrained": path}
 
 
 def test_an_attack_from_outside_and_failures_are_reported_and_others_go_on(models, audit_of, extra_attack):

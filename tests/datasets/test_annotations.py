@@ -72,7 +72,7 @@ def test_deep_nesting_and_bytes_are_refused(write, tmp_path):
     binary.write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(DataError, match="is not UTF-8 text"):
         read_annotations(binary)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is a folder; name a file instead"):
         read_annotations(tmp_path)
 
 
@@ -89,7 +89,9 @@ def test_deep_nesting_and_bytes_are_refused(write, tmp_path):
         ([{"image": "a.jpg", "caption": "x"}, {"image": "b.jpg", "caption": " "}], r"entry 2: empty caption"),
         ([{"image": "a.jpg", "caption": ["x", ""]}], r"entry 1: empty caption"),
         ([{"image": "a.jpg", "caption": "x", "image_id": 1.5}], "'image_id' must be a string or an integer"),
-        ('[{"image": "a.jpg", "caption": "\\ud800"}]', "surrogate"),
+        ('[{"image": "a.jpg", "caption": "\\ud800"}]', "caption is not text: character 1 is U\\+D800, half of a"),
+        ([{"image": "a.jpg", "caption": "x", "identity_id": {"a": 1}}], "'identity_id' must be a string or an integer"),
+        ([{"image": "a.jpg", "caption": "x", "identity_id": ["a"]}], "'identity_id' must be a string or an integer"),
     ],
 )
 def test_errors_name_file_entry_and_image(write, content, message):

@@ -10,7 +10,7 @@ import pytest
 from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.partition import evenly, in_folder
-from lavis.settings.schema import StageProcessors
+from lavis.settings.data_schema import StageProcessors
 
 
 def images(entries):

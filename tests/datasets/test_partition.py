@@ -56,7 +56,7 @@ def test_unusable_lists(tmp_path, content, message):
 
 
 def test_a_folder_is_not_a_list(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is a folder; name a file instead"):
         read_forget_list(tmp_path)
 
 

@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import lavis.importing
+from lavis.common.cli import run_main
 from lavis.common.errors import DataError, MissingFile
 from lavis.common.registry import registry
 from lavis.datasets.salmu import SalmuBuilder, main
@@ -54,9 +55,11 @@ def test_import_passes_its_arguments_on(importer):
     assert importer.argv == ["--parquet", "in", "--out", "there"]
 
 
-def test_user_errors_are_one_line(importer, capsys):
+def test_user_errors_are_one_line(importer, capsys, monkeypatch):
     importer.error = DataError("shard broken")
-    assert main(["import"]) == 2
+    monkeypatch.setattr(sys, "argv", ["salmu", "import"])
+    with pytest.raises(SystemExit):
+        run_main(main)
     assert capsys.readouterr().err == "error: shard broken\n"
 
 

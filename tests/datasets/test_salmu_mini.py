@@ -199,9 +199,8 @@ def test_command_line(copied, capsys):
     words = ["--size", "tiny", "--out", str(root), "--df-out", str(lists)]
     assert main(words) == 0
     assert "already exists" in capsys.readouterr().out
-    assert main([*words, "--seed", "7"]) == 2
-    message = capsys.readouterr().err
-    assert message.startswith("error: ") and "--force" in message and message.count("\n") == 1
+    with pytest.raises(ConfigError, match="seed is 42, expected 7; to replace the data set, run: .* --force"):
+        main([*words, "--seed", "7"])
 
 
 def test_builder_draws_a_missing_data_set_and_splits_it(tmp_path):

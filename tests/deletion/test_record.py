@@ -38,6 +38,7 @@ def test_a_run_writes_it_and_it_names_nobody(finished, trained_world) -> None:
     assert found["weights"]["original"] == weights_digest(start)
     assert found["weights"]["unlearned"] == weights_digest(load_checkpoint(folder / BEST)["model"])
     assert found["weights"]["changed"] and found["method"] == "erase" and found["settings"]["init_lr"] == 1e-3
+    assert set(found["seeds"]) == {"data", "training", "unlearning", "evaluation"}
     assert "df_cosine" in found["metrics"] and "no audit was run" in found["not_tested"][0]
     files = {item["path"]: item["fate"] for item in found["files"]}
     assert "without any training state" in files[BEST] and "results.json" in files

@@ -16,7 +16,8 @@ from lavis.embedding.embed import embed_entries
 from lavis.images.store import ImageStore
 from lavis.processors.image import ClipImageEval
 from lavis.processors.text import ClipCaption
-from lavis.settings.schema import DatasetConfig, RunConfig, StageProcessors
+from lavis.settings.data_schema import DatasetConfig, StageProcessors
+from lavis.settings.schema import RunConfig
 from tests.evaluation.world import SIZE, FakeModel, noise_pairs
 
 CAPTIONS = [("red", "blue"), ("green",), ("red",), ("x", "y", "red"), ("blue",)]

@@ -18,7 +18,8 @@ from lavis.hub.preparing import follow
 from lavis.hub.tokenizers import save_clip_tokenizer
 from lavis.models.clip import ClipModel
 from lavis.processors.base import build_processor
-from lavis.settings.schema import DatasetConfig, ModelConfig, StageProcessors
+from lavis.settings.data_schema import DatasetConfig, StageProcessors
+from lavis.settings.schema import ModelConfig
 
 CAPTIONS = ["a photo of a red star", "write to ana", "two words more than that"]
 PREPROCESS = {"mean": [0.5, 0.4, 0.3], "std": [0.5, 0.25, 0.2], "interpolation": "bilinear", "resize_mode": "squash"}

@@ -15,7 +15,8 @@ from lavis.hub.preparing import follow
 from lavis.hub.reading import recipe_of
 from lavis.hub.recipe import Recipe
 from lavis.models.clip import ClipModel
-from lavis.settings.schema import DatasetConfig, ModelConfig, StageProcessors
+from lavis.settings.data_schema import DatasetConfig, StageProcessors
+from lavis.settings.schema import ModelConfig
 from tests.hub.folders import PLAIN, PREPROCESS, SIGLIP, open_clip_folder, transformers_folder
 
 QUICK = {**PLAIN, "quick_gelu": True}

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from lavis.common.errors import UserFault
 from lavis.datasets.salmu import main
 
 IMAGE_TYPE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
@@ -97,11 +99,12 @@ class Importer:
         folders = [str(folder) for folder in parquet or [self.source.bench]]
         return main(["import", "--parquet", *folders, "--out", str(self.out), "--df-out", str(self.df), *words])
 
-    def error(self, capsys: Any, *words: str, **options: Any) -> str:
+    def error(self, *words: str, **options: Any) -> str:
         """The message of a call that must fail without writing annotations or forget lists."""
-        assert self(*words, **options) == 2
-        text = capsys.readouterr().err
-        assert text.startswith("error: ") and text.count("\n") == 1
+        with pytest.raises(UserFault) as caught:
+            self(*words, **options)
+        text = str(caught.value)
+        assert "\n" not in text
         assert not (self.out / "annotations").exists() and not self.df.exists()
         return text
 

@@ -107,15 +107,15 @@ class TestSources:
         assert call(*folders, parquet=[source.bench / "data"]) == 0
         assert len(images(call.out)) == sum(COUNTS.values())
 
-    def test_the_training_repository_alone_does_not_separate_forget_and_holdouts(self, call, source, capsys):
-        text = call.error(capsys, parquet=[source.training])
+    def test_the_training_repository_alone_does_not_separate_forget_and_holdouts(self, call, source):
+        text = call.error(parquet=[source.training])
         assert "sensitive, retain_synth" in text.replace("retain_synth, sensitive", "sensitive, retain_synth")
         assert "salmubench-512-redistributed" in text
 
-    def test_training_rows_that_are_in_no_split(self, call, source, capsys):
+    def test_training_rows_that_are_in_no_split(self, call, source):
         rows = [source.rows["forget"][0] | {"file_name": f"odd{i}.jpg"} for i in range(4)]
         write_split(source.training / "data", "sensitive", rows)
-        text = call.error(capsys, parquet=[source.bench, source.training])
+        text = call.error(parquet=[source.bench, source.training])
         assert "sensitive-00000-of-00002.parquet: 2 rows are not among those of forget, " in text and "odd0.jpg" in text
 
     def test_captions_come_from_metadata_if_shards_have_none(self, call, source):
@@ -210,16 +210,16 @@ class TestResume:
             path.write_text(mark)
         assert call() == 0 and images(call.out) == before
 
-    def test_two_imports_at_once(self, call, capsys):
+    def test_two_imports_at_once(self, call):
         with salmu_import.lock(call.out / STATE / "lock"):
-            assert "another import is writing" in call.error(capsys)
+            assert "another import is writing" in call.error()
 
-    def test_no_space_left(self, call, source, monkeypatch, capsys):
+    def test_no_space_left(self, call, source, monkeypatch):
         def full(path, data):
             raise OSError(28, "No space left on device", str(path))
 
         monkeypatch.setattr(salmu_import, "write_bytes", full)
-        text = call.error(capsys)
+        text = call.error()
         assert "No space left on device" in text and "run the command again" in text
 
     def test_progress_is_silent_without_a_terminal(self, call, capsys):

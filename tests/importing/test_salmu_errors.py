@@ -20,41 +20,41 @@ NOTES = "sensitive_set_captions_metadata.json"
 
 class TestRefused:
     @pytest.mark.parametrize("column", ["image", "file_name"])
-    def test_missing_column(self, call, source, capsys, column):
+    def test_missing_column(self, call, source, column):
         write_split(source.bench / "data", "forget", source.rows["forget"], drop=[column])
-        assert f"forget-00000-of-00002.parquet: no column '{column}'; found: " in call.error(capsys)
+        assert f"forget-00000-of-00002.parquet: no column '{column}'; found: " in call.error()
 
     @pytest.mark.parametrize("damage", ["truncated", "text", "pointer"])
-    def test_corrupt_shard(self, call, source, capsys, damage):
+    def test_corrupt_shard(self, call, source, damage):
         path = source.bench / "data" / "holdout_identity-00001-of-00002.parquet"
         pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
         path.write_bytes({"truncated": path.read_bytes()[:-40], "text": b"hello", "pointer": pointer}[damage])
-        text = call.error(capsys)
+        text = call.error()
         assert path.name in text and "download it again" in text
         assert ("is a git-lfs pointer" in text) == (damage == "pointer")
 
-    def test_damaged_pages_stop_the_import_which_resumes_later(self, call, source, capsys):
+    def test_damaged_pages_stop_the_import_which_resumes_later(self, call, source):
         path = source.bench / "data" / "retain_synth-00001-of-00002.parquet"
         good, data = path.read_bytes(), bytearray(path.read_bytes())
         data[4:60] = b"\xff" * 56
         path.write_bytes(data)
-        assert path.name in call.error(capsys)
+        assert path.name in call.error()
         path.write_bytes(good)
         assert call() == 0 and len(images(call.out)) == sum(COUNTS.values())
 
-    def test_missing_shard_of_a_series(self, call, source, capsys):
+    def test_missing_shard_of_a_series(self, call, source):
         (source.bench / "data" / "forget-00000-of-00002.parquet").unlink()
-        assert "1 of 2 shards of forget are missing, the first: forget-00000-of-00002" in call.error(capsys)
+        assert "1 of 2 shards of forget are missing, the first: forget-00000-of-00002" in call.error()
 
-    def test_two_series_of_a_split(self, call, source, capsys):
+    def test_two_series_of_a_split(self, call, source):
         write_shard(source.bench / "data" / "forget.parquet", source.rows["forget"])
-        assert "split forget has shards of different series" in call.error(capsys)
+        assert "split forget has shards of different series" in call.error()
 
     @pytest.mark.parametrize("name", [NOTES, "sensitive_set_generic_captions.json"])
-    def test_metadata_of_other_rows(self, call, source, capsys, name):
+    def test_metadata_of_other_rows(self, call, source, name):
         path = source.bench / name
         write_json(path, dict(list(json.loads(path.read_text()).items())[5:]))
-        text = call.error(capsys)
+        text = call.error()
         first = ", ".join(f"forget/{row['file_name']}" for row in source.rows["forget"][:3])
         assert f"{name} does not match the shards: 5 sensitive rows are not in it, the first: {first};" in text
         assert call("--allow-unmatched") == 0
@@ -64,31 +64,31 @@ class TestRefused:
         assert call() == 0 and "2 ids of fragile_set_ids.json are not retain rows" in caplog.text
 
     @pytest.mark.parametrize(("content", "message"), [("{", "line 1, column 2"), ("[]", "expected a JSON object")])
-    def test_malformed_metadata(self, call, source, capsys, content, message):
+    def test_malformed_metadata(self, call, source, content, message):
         (source.bench / NOTES).write_text(content)
-        assert message in call.error(capsys)
+        assert message in call.error()
 
-    def test_empty_caption_in_metadata(self, call, source, capsys):
+    def test_empty_caption_in_metadata(self, call, source):
         name = source.rows["forget"][0]["file_name"]
         write_json(source.bench / "sensitive_set_generic_captions.json", dict.fromkeys(source.notes, "a") | {name: " "})
-        assert f"the caption of '{name}' must be non-empty text" in call.error(capsys)
+        assert f"the caption of '{name}' must be non-empty text" in call.error()
 
-    def test_duplicate_file_names(self, call, source, capsys):
+    def test_duplicate_file_names(self, call, source):
         rows = source.rows["retain_synth"]
         write_split(source.bench / "data", "retain_synth", rows[:-2] + rows[:2])
-        assert "split retain_synth: 2 file names occur more than once, the first: " in call.error(capsys)
+        assert "split retain_synth: 2 file names occur more than once, the first: " in call.error()
 
-    def test_an_image_both_in_forget_and_a_holdout(self, call, source, capsys):
+    def test_an_image_both_in_forget_and_a_holdout(self, call, source):
         write_split(source.bench / "data", "holdout_identity", source.rows["forget"][:2])
-        assert "sensitive splits: 2 file names occur more than once" in call.error(capsys)
+        assert "sensitive splits: 2 file names occur more than once" in call.error()
 
     @pytest.mark.parametrize(
         "name", ["../evil.jpg", "/evil.jpg", "a/../../evil.jpg", "..", "C:\\evil.jpg", "\\\\h\\e.jpg"]
     )
-    def test_names_that_leave_the_folder(self, call, source, capsys, name):
+    def test_names_that_leave_the_folder(self, call, source, name):
         rows = [source.rows["forget"][0] | {"file_name": name}, *source.rows["forget"][1:]]
         write_split(source.bench / "data", "forget", rows)
-        assert "would leave the image folder; use a relative path" in call.error(capsys)
+        assert "would leave the image folder; use a relative path" in call.error()
         assert not list(call.out.parent.rglob("*evil*"))
 
     @pytest.mark.parametrize("name", ["", None, "a\nb.jpg", " a.jpg", "a//b.jpg", "./a.jpg", "a\\b.jpg", "x" * 300])
@@ -97,21 +97,21 @@ class TestRefused:
             checked_name(name, "row 7")
 
     @pytest.mark.parametrize("caption", ["", " \n"])
-    def test_empty_caption(self, call, source, capsys, caption):
+    def test_empty_caption(self, call, source, caption):
         rows = [*source.rows["forget"][:7], source.rows["forget"][7] | {"text": caption}, *source.rows["forget"][8:]]
         write_split(source.bench / "data", "forget", rows)
-        text = call.error(capsys)
+        text = call.error()
         assert f"forget-00001-of-00002.parquet: row 1 ({rows[7]['file_name']}): empty caption" in text
 
-    def test_captions_of_another_type(self, call, source, capsys):
+    def test_captions_of_another_type(self, call, source):
         write_split(source.bench / "data", "forget", [row | {"text": 3} for row in source.rows["forget"]])
-        assert "must be a string or a list of strings, found 3" in call.error(capsys)
+        assert "must be a string or a list of strings, found 3" in call.error()
 
-    def test_no_caption_source(self, call, source, capsys):
+    def test_no_caption_source(self, call, source):
         for split in ("forget", "retain_synth"):
             write_split(source.bench / "data", split, source.rows[split], drop=["text"])
         (source.bench / NOTES).unlink()
-        text = call.error(capsys)
+        text = call.error()
         assert "42 rows have no caption, the first: forget/" in text and f"{NOTES}, which was not found" in text
 
     @pytest.mark.parametrize("image", [None, b""])
@@ -128,29 +128,29 @@ class TestRefused:
         with pytest.raises(DataError, match=r"contains no bytes \(str\)"):
             list(iter_images(Shard(path, "forget")))
 
-    def test_no_shards(self, call, tmp_path, capsys):
+    def test_no_shards(self, call, tmp_path):
         (tmp_path / "empty").mkdir()
-        text = call.error(capsys, parquet=[tmp_path / "empty"])
+        text = call.error(parquet=[tmp_path / "empty"])
         assert "no shards of SALMU" in text and str(tmp_path / "empty" / "data") in text
 
     def test_no_folder(self, tmp_path):
         with pytest.raises(MissingFile, match="is not a folder"):
             find_shards([tmp_path / "nowhere"])
 
-    def test_no_retain_split(self, call, source, capsys):
+    def test_no_retain_split(self, call, source):
         for path in (source.bench / "data").glob("retain_synth*"):
             path.unlink()
-        assert "no retain_synth-*.parquet among the shards" in call.error(capsys)
+        assert "no retain_synth-*.parquet among the shards" in call.error()
 
-    def test_empty_forget_split(self, call, source, capsys):
+    def test_empty_forget_split(self, call, source):
         for path in (source.bench / "data").glob("forget-*"):
             path.unlink()
         write_shard(source.bench / "data" / "forget.parquet", [])
-        assert "contain no rows" in call.error(capsys)
+        assert "contain no rows" in call.error()
 
     @pytest.mark.parametrize("size", ["30", "-1"])
-    def test_sample_that_leaves_nothing(self, call, capsys, size):
-        assert "must leave some of the 30 images" in call.error(capsys, "--test-size", size)
+    def test_sample_that_leaves_nothing(self, call, size):
+        assert "must leave some of the 30 images" in call.error("--test-size", size)
 
     def test_parquet_is_required(self, capsys):
         with pytest.raises(SystemExit) as caught:

@@ -77,6 +77,23 @@ def test_an_original_model_does_not_go_on_in_another_world(world, kind):
     assert {path: path.read_bytes() for path in world.output.rglob("checkpoint_*")} == before
 
 
+def test_the_file_that_has_changed_is_named(world):
+    change_captions(world)
+    with pytest.raises(ConfigError, match=r"began, with the file .*/annotations/train\.json\. Restore"):
+        train(str(world.config), OPTIONS)
+
+
+def test_a_number_that_follows_from_the_data_is_no_setting_of_the_users(world):
+    """Without run.df_size, the length of the forget list is recorded as such; the list is what has changed."""
+    options = (*OPTIONS, f"run.run_folder={world.path / 'run'}")
+    arguments = (str(world.config), options, "clip", "salmu_retrieval", {**FLAGS, "df_size": None})
+    unlearn(*arguments)
+    world.forget_list.write_text("\n".join(world.forget_list.read_text().split()[:7]) + "\n")
+    message = r"written with another content of .*/Df/image-42\.txt \(run\.df_size: 16 then, 7 now\); restore it"
+    with pytest.raises(ConfigError, match=message):
+        unlearn(*arguments)
+
+
 def test_unlearning_does_not_go_on_with_other_images(world):
     arguments = (str(world.config), OPTIONS, "clip", "salmu_retrieval", FLAGS)
     unlearn(*arguments)

@@ -18,6 +18,7 @@ RUN = RunConfig(method="vlul", df_size=5, seed=7, output_dir="out")
     [
         ({}, "out/unlearn-vlul/clip/task/5"),
         ({"seed_folder": True}, "out/unlearn-vlul/clip/task/5/seed-7"),
+        ({"seed_folder": True, "unlearn_seed": 8}, "out/unlearn-vlul/clip/task/5/seed-7-8"),
         ({"subfolder": "budget-5/init_lr-1e-4"}, "out/unlearn-vlul/clip/task/5/budget-5/init_lr-1e-4"),
         ({"subfolder": "budget-5", "seed_folder": True}, "out/unlearn-vlul/clip/task/5/budget-5/seed-7"),
         ({"method": None, "subfolder": "x"}, "out/original/clip/task/x"),

@@ -8,7 +8,8 @@ import yaml
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.registry import registry
 from lavis.settings.config import load_config
-from lavis.settings.schema import DatasetConfig, ModelConfig, RunConfig
+from lavis.settings.data_schema import DatasetConfig
+from lavis.settings.schema import ModelConfig, RunConfig
 from tests.settings.sections import leaves
 
 BASE = {"model": {"arch": "clip", "model_type": "ViT-B-16"}, "datasets": {"salmu": {}}, "run": {}}
