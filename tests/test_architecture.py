@@ -15,20 +15,8 @@ LIBRARY = ROOT / "lavis"
 ORDER = (
     *("common", "settings", "losses", "processors", "synthetic", "importing", "images", "tables", "towers"),
     *("hub", "models", "datasets"),
-    *(
-        "embedding",
-        "trainers",
-        "runners",
-        "evaluation",
-        "salmubench",
-        "audits",
-        "attacks",
-        "report",
-        "tasks",
-        "sweeps",
-        "api",
-    ),
-    "cli",
+    *("embedding", "trainers", "runners", "evaluation", "salmubench", "audits", "attacks", "report", "deletion"),
+    *("tasks", "sweeps", "api", "cli"),
 )
 PURE = {"common", "losses"}  # these import nothing of ours but common and themselves
 MAX_ROOM, MAX_FILE, MAX_FUNCTION = 2600, 300, 40

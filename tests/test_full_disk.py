@@ -32,7 +32,7 @@ def small(tmp_path):
 
 def filled_store(path) -> FeatureStore:
     store = FeatureStore(path, 1e9)
-    store.add([key_of("x", i) for i in range(500)], torch.ones(500, 64))
+    store.add([key_of(b"", "x", i) for i in range(500)], torch.ones(500, 64))
     return store
 
 

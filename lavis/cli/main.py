@@ -1,4 +1,4 @@
-"""`multidelete train|unlearn|evaluate|audit|export|import|sweep|report|zoo|show-config`."""
+"""`multidelete train|unlearn|evaluate|audit|export|purge|record|verify|import|sweep|report|zoo|show-config`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import lavis
 from lavis.cli.arguments import add_data, data_of, forget_of
@@ -201,12 +202,55 @@ def show_config(words: Sequence[str]) -> int:
     return 0
 
 
+def purge(words: Sequence[str]) -> int:
+    parser = _parser("purge", "Remove what a run's output folder holds of its forget set. The weights stay.")
+    parser.add_argument("run", metavar="RUN", help="the folder of a finished unlearning run")
+    parser.add_argument(
+        "--all", action="store_true", help="also all cached embeddings, and other runs' training states"
+    )
+    args = parser.parse_args(words)
+    from lavis.api.purging import purge as run
+
+    done = run(Path(args.run), lambda text: show(f"{text}\n"), everything=args.all)
+    show(f"{done.text()}\n")
+    return 1 if done.remains else 0
+
+
+def record(words: Sequence[str]) -> int:
+    parser = _parser("record", "Write a run's deletion record again, as after an audit or a purge.")
+    parser.add_argument("run", metavar="RUN", help="the folder of a finished unlearning run")
+    parser.add_argument("--key", help="file whose bytes key an HMAC over the record")
+    parser.add_argument("--sign-with", metavar="KEY", help="SSH key that signs the record (ssh-keygen -Y sign)")
+    args = parser.parse_args(words)
+    from lavis.api.records import record as run
+
+    show(f"{run(Path(args.run), args.key, args.sign_with)} written\n")
+    return 0
+
+
+def verify(words: Sequence[str]) -> int:
+    parser = _parser("verify", "Compare a deletion record with the files of its run.")
+    parser.add_argument("record", metavar="RECORD", help="deletion-record.json, or its folder")
+    parser.add_argument("--key", help="the key file of its HMAC")
+    parser.add_argument("--signers", help="file of allowed signers (man ssh-keygen), to check whose signature it is")
+    parser.add_argument("--signer", help="the signer's name in that file")
+    args = parser.parse_args(words)
+    from lavis.api.records import verify as run
+
+    problems = run(Path(args.record), args.key, args.signers, args.signer)
+    show("".join(f"{text}\n" for text in problems or ["everything matches the record"]))
+    return 1 if problems else 0
+
+
 COMMANDS = {
     "train": Command("train an original (reference) model from a configuration", train),
     "unlearn": Command("make a model forget some of its data", unlearn),
     "evaluate": Command("measure models, on any data or on benchmarks", evaluate),
     "audit": Command("attack an unlearned model: does what was forgotten come back?", audit),
     "export": Command("write a model in open_clip's or transformers' form", export),
+    "purge": Command("remove what is left of the forgotten rows in a run's output folder", purge),
+    "record": Command("write a run's deletion record again", record),
+    "verify": Command("compare a deletion record with the files of its run", verify),
     "import": Command("convert SALMU's published parquet files", import_salmu),
     "sweep": Command("run the jobs of a sweep, and write its report", sweep),
     "report": Command("write the report of finished runs", report),

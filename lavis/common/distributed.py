@@ -98,17 +98,28 @@ def barrier() -> None:
 
 def on_main(action: Callable[[], Any]) -> None:
     """Do something on rank 0; if that raises a user error, every rank raises it."""
+
+    def act() -> None:
+        action()
+
+    from_main(act)
+
+
+def from_main(action: Callable[[], Any]) -> Any:
+    """What rank 0 gets by `action`, on every rank; if that raises a user error, every rank raises it."""
     failure: UserFault | None = None
+    found: Any = None
     if is_main():
         try:
-            action()
+            found = action()
         except UserFault as error:
             failure = error
-    message = broadcast_object(None if failure is None else str(failure))
+    message, found = broadcast_object((None if failure is None else str(failure), found))
     if failure is not None:
         raise failure
     if message is not None:
         raise SharedFault(message)
+    return found
 
 
 def broadcast_object(item: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import functools
 import hashlib
 import itertools
 import json
@@ -12,22 +11,20 @@ import logging
 import math
 import os
 import re
-import socket
 import stat
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lavis.common.bounded_json import parse_json
 from lavis.common.errors import DataError, UserFault, missing_file
+from lavis.common.leftovers import sweep, temporary_name
 
 log = logging.getLogger(__name__)
 LARGEST = 2**31  # bytes of a text file
 SMALL = 2**26  # bytes of results, curves and configurations
 LONGEST_LINE = 2**24  # bytes
 _SURROGATE, _SURROGATE_OR_NULL = re.compile("[\ud800-\udfff]"), re.compile("[\0\ud800-\udfff]")
-ABANDONED = 86_400  # seconds after which nobody writes a temporary file of another host any more
 
 
 @contextlib.contextmanager
@@ -37,9 +34,9 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     Readers see the previous file or the complete new one, never a part. sync=True flushes the content to disk first, so
     that this is true even after a power failure. The name contains host and process: two writers never share one.
     """
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     with new_folder(path.parent), naming_path(path, temporary):
-        _sweep(path.parent.absolute())
+        sweep(path.parent.absolute())
         try:
             yield temporary
             if sync:
@@ -222,39 +219,6 @@ def not_utf8(path: object, error: UnicodeDecodeError, what: str = "") -> DataErr
     """The error for text in another encoding."""
     name = f"{what} {path}".strip()
     return DataError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8")
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files of killed processes in a folder that this process has locked."""
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
-
-
-@functools.cache
-def _sweep(folder: Path) -> None:
-    """Delete what killed processes left half-written in a folder; once a process, as a folder may be large."""
-    for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            if not _in_use(path):
-                path.unlink()
-
-
-def _in_use(path: Path) -> bool:
-    """Whether the process that a temporary file is named after may still write it. Raises OSError if it is gone."""
-    host, _, number = path.name.removesuffix(".tmp").rpartition(".")
-    if host.endswith(f".{socket.gethostname()}") and number.isdecimal() and os.name == "posix":
-        return _alive(int(number))
-    return time.time() - path.stat().st_mtime < ABANDONED
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def beyond_limit(paths: Iterable[Path], limit: float) -> list[Path]:

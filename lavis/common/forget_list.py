@@ -34,8 +34,9 @@ def read_forget_list(path: str | Path, df_size: int | None = None, hint: str = "
         raise DataError(f"forget list {source} is empty; write one image path per line")
     repeated = [image for image, times in Counter(images).items() if times > 1]
     if repeated:
+        rows = [str(row) for row, image in enumerate(images, start=1) if image == repeated[0]]
         text = f"forget list {source} names {len(repeated)} images more than once"
-        raise DataError(f"{text}, the first: {first_few(repeated)}")
+        raise DataError(f"{text}, the first in rows {first_few(rows)}")
     return first_of_list(images, df_size, str(source))
 
 

@@ -21,14 +21,18 @@ class Spellings:
     def __init__(self, names: Iterable[str]) -> None:
         self._exact = dict.fromkeys(names)
 
-    def find(self, name: str) -> str | None:
-        """The known name, None if there is none. Raises DataError if several differ only in their spelling."""
+    def find(self, name: str, called: str = "") -> str | None:
+        """The known name, None if there is none. Raises DataError if several differ only in their spelling.
+
+        called: what the message calls the name, if it must not be said.
+        """
         if name in self._exact:
             return name
         similar = self._by_folded.get(folded(name), [])
         if len(similar) > 1:
             raise DataError(
-                f"'{name}' could be any of {', '.join(map(repr, similar))}; write it exactly as one of them"
+                f"{called or repr(name)} could be any of {len(similar)} names that differ in their spelling alone; "
+                "write it exactly as it is meant"
             )
         return similar[0] if similar else None
 

@@ -79,9 +79,8 @@ def pair_entry(item: dict[str, Any], where: str) -> Entry:
     for key in ("image_id", "identity_id"):
         value = item.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
-            raise DataError(f"{where} ({image}): '{key}' must be a string or an integer, found {value!r:.80}")
-    captions = _captions(item.get("caption"), f"{where} ({image})")
-    return Entry(image, captions, item.get("image_id"), extras(item, KNOWN))
+            raise DataError(f"{where}: '{key}' must be a string or an integer, found {value!r:.80}")
+    return Entry(image, _captions(item.get("caption"), where), item.get("image_id"), extras(item, KNOWN))
 
 
 def image_path(value: Any, where: str) -> str:
@@ -99,14 +98,14 @@ def extras(item: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
 def _captions(value: Any, where: str) -> tuple[str, ...]:
     captions: Sequence[Any] = (value,) if isinstance(value, str) else value if isinstance(value, list) else ()
     if not captions:
-        raise DataError(f"{where}: 'caption' must be a string or a list of strings, found {value!r}")
+        raise DataError(f"{where}: 'caption' must be a string or a list of strings, found {_kind(value)}")
     return tuple(checked_text(caption, "caption", where) for caption in captions)
 
 
 def checked_text(text: Any, what: str, where: str) -> str:
     """Return a caption, question, ... unchanged. Raises DataError if it is not a string, empty or not encodable."""
     if not isinstance(text, str):
-        raise DataError(f"{where}: '{what}' contains {text!r}, which is not a string")
+        raise DataError(f"{where}: '{what}' contains {_kind(text)}, which is not a string")
     if not text.strip():
         raise DataError(f"{where}: empty {what}; fill it in or remove the entry")
     odd = odd_character(text)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from lavis.common.aliases import Aliases
 from lavis.common.errors import ConfigError, DataError, MissingFile, first_few, missing_file, suggest
 from lavis.common.forget_list import first_of_list, read_forget_list
 from lavis.common.seed import derived_seed
@@ -86,7 +88,13 @@ class PairBuilder:
             self._store = TarStore(self._shards, self.image_root, self.hint, index)
         elif self._store is None:
             self._store = ImageStore(self.image_root, self.hint, links=self.config.follow_links)
+        self._store.called = self.aliases
         return self._store
+
+    @cached_property
+    def aliases(self) -> Aliases:
+        """What messages call images: those that the forget list names by their rows in it."""
+        return Aliases.of(self.listed_images if self.forgets else list, Path(self.run.output_dir))
 
     @property
     def metadata_root(self) -> Path:
@@ -172,10 +180,10 @@ class PairBuilder:
         holdouts = {entry.image for entry in self._holdout_entries()}
         wrong = [entry.image for entry in entries if entry.image in holdouts or in_folder(entry.image, HOLDOUTS)]
         if wrong and not allow_holdout:
+            first = first_few([self.aliases(image) for image in wrong[:3]])
             raise DataError(
                 f"datasets.{self.name}: {len(wrong)} training images are in holdout folders or splits, the first: "
-                f"{first_few(wrong)}; holdouts must not be trained on: remove them from the annotations "
-                f"of {', '.join(self.run.train_splits)}"
+                f"{first}; holdouts must not be trained on: remove them from {', '.join(self.run.train_splits)}"
             )
         return entries
 
@@ -194,7 +202,7 @@ class PairBuilder:
         return self._partition
 
     def _split(self, entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
-        df, dr = split_forget(entries, self.forget_images(), self.forget_source)
+        df, dr = split_forget(entries, self.forget_images(), self.forget_source, self.aliases)
         self._twins = exact_twins(self.store, df, dr)
         return settle(self._twins, df, dr, self.run.twins or self.twins, self.twins_path)
 
@@ -252,9 +260,9 @@ class PairBuilder:
         return self._processor("vis_processor", stage), self._processor("text_processor", stage)
 
     def _caching(self) -> Caching:
-        config = self.config
-        where = config.image_cache_folder or f"{self.run.output_dir}/pixels"
-        return Caching(config.image_cache, where, config.image_cache_gb)
+        config, output = self.config, self.run.output_dir
+        own = config.image_cache_folder
+        return Caching(config.image_cache, own or f"{output}/pixels", config.image_cache_gb, "" if own else output)
 
     def _dataset_class(self, stage: str) -> type[PairDataset]:
         return self.dataset_class

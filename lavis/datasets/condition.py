@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from lavis.common.aliases import Aliases
 from lavis.common.errors import ConfigError, DataError, first_few, suggest
 from lavis.common.forget_list import read_forget_list
 from lavis.common.names import Spellings
@@ -53,13 +55,13 @@ class Forget:
             )
         return self.file or self.table
 
-    def images(self, entries: Sequence[Entry], dropped: Sequence[Dropped]) -> list[str]:
-        """The images to forget, each once: in the order of the rows, or of the list.
+    def images(self, entries: Sequence[Entry], dropped: Sequence[Dropped], folder: Path) -> list[str]:
+        """The images to forget, each once: in the order of the rows, or of the list. `folder`'s secret keys aliases.
 
         Raises DataError for a value or image that matches no row, a condition that matches every row, a column that is
         not there, and a dropped row that was to be forgotten.
         """
-        return self._where(entries, dropped) if self.where else self._named(entries, dropped)
+        return self._where(entries, dropped) if self.where else self._named(entries, dropped, folder)
 
     def _where(self, entries: Sequence[Entry], dropped: Sequence[Dropped]) -> list[str]:
         known = {column for entry in entries for column in entry.extra}
@@ -81,19 +83,20 @@ class Forget:
     def _matches(self, facts: Mapping[str, Any]) -> bool:
         return all(str(facts.get(column)) in values for column, values in self.where.items())
 
-    def _named(self, entries: Sequence[Entry], dropped: Sequence[Dropped]) -> list[str]:
+    def _named(self, entries: Sequence[Entry], dropped: Sequence[Dropped], folder: Path) -> list[str]:
         wanted = read_forget_list(self.file) if self.file else self._from_table()
+        called = Aliases(wanted, folder)
         known = Spellings(entry.image for entry in entries)
-        found = {name: known.find(name) for name in wanted}
+        found = {name: known.find(name, called(name)) for name in wanted}
         unmatched = [name for name, image in found.items() if image is None]
         gone = Spellings(row.image for row in dropped if row.image)
         lost = [name for name in unmatched if gone.find(name) is not None]
         if lost:
-            raise _unusable(lost)
+            raise _unusable([called(name) for name in lost])
         if unmatched:
             raise DataError(
                 f"{self}: {len(unmatched)} of {len(wanted)} images to forget match no training row, the first: "
-                f"{first_few(unmatched)}; write them as in the table"
+                f"{first_few([called(name) for name in unmatched[:3]])}; write them as in the table"
             )
         return list(dict.fromkeys(image for image in found.values() if image is not None))
 

@@ -29,12 +29,12 @@ def question_entry(item: dict[str, Any], where: str) -> Entry:
     An answer's weight is its share of all given answers, or GENOME_WEIGHT for `dataset: vg`.
     """
     image = image_path(item.get("image"), where)
-    question = checked_text(item.get("question"), "question", f"{where} ({image})")
+    question = checked_text(item.get("question"), "question", where)
     given = item.get("answer")
     answers = [given] if isinstance(given, str) else [] if given is None else given
     if not isinstance(answers, list):
-        raise DataError(f"{where} ({image}): 'answer' must be a string or a list of strings, found {given!r}")
-    facts = with_answers(answers, item.get("dataset") == "vg", f"{where} ({image})")
+        raise DataError(f"{where}: 'answer' must be a string or a list of strings, found {given!r}")
+    facts = with_answers(answers, item.get("dataset") == "vg", where)
     return Entry(image, (question,), item.get("image_id"), extras(item, ("image", "question", "answer")) | facts)
 
 

@@ -95,7 +95,9 @@ class OwnPairsBuilder(PairBuilder):
 
     @property
     def store(self) -> ImageStore:
-        return self.table.store
+        store = self.table.store
+        store.called = self.aliases
+        return store
 
     @cached_property
     def all_entries(self) -> list[Entry]:
@@ -185,7 +187,8 @@ class OwnPairsBuilder(PairBuilder):
         return names_of(self.all_entries)
 
     def _forgotten(self, entries: Iterable[Entry]) -> list[str]:
-        return self._forget.images(list(entries), self.table.dropped) if self.own.forget else []
+        folder = Path(self.run.output_dir)
+        return self._forget.images(list(entries), self.table.dropped, folder) if self.own.forget else []
 
     def _check_split(self, split: str) -> None:
         if not self.split_entries.get(split):

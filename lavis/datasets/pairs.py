@@ -151,8 +151,8 @@ class PairDataset(Dataset):
         caption = self.text_processor(text)
         if not caption.strip():
             name = type(self.text_processor).__name__
-            problem = f"caption {text!r} is empty after {name}; use another text processor"
-            raise DataError(f"image '{entry.image}': {problem}")
+            problem = f"a caption of {len(text)} characters is empty after {name}; use another text processor"
+            raise DataError(f"image {self.store.shown(entry.image)}: {problem}")
         return caption
 
     def _usable(self, entries: list[Entry], policy: str) -> list[Entry]:

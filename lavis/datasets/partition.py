@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -21,16 +21,16 @@ class Partition:
 
 
 def split_forget(
-    entries: Sequence[Entry], forget_images: Sequence[str], source: str | Path
+    entries: Sequence[Entry], forget_images: Sequence[str], source: str | Path, called: Callable[[str], str] = str
 ) -> tuple[list[Entry], list[Entry]]:
     """Split entries into (df, dr): those to forget, in the list's order, and the others in their own order.
 
     An entry goes to df if any of its images is in the list. Names in another spelling ("./a.jpg", another case) are
-    found, too. `source` names the list in messages. Raises DataError for listed images without an annotation (with
-    their number and the first three), and if nothing is left to retain.
+    found, too. In messages, `source` names the list and `called` an image. Raises DataError for listed images without
+    an annotation (with their number and the first three), and if nothing is left to retain.
     """
     known = Spellings(image for entry in entries for image in entry.images)
-    named = list(dict.fromkeys(known.find(image) or image for image in forget_images))
+    named = list(dict.fromkeys(known.find(image, called(image)) or image for image in forget_images))
     order = {image: place for place, image in enumerate(named)}
     groups: dict[str, list[Entry]] = {image: [] for image in named}
     retained, matched = [], set()
@@ -42,7 +42,7 @@ def split_forget(
     if unmatched:
         raise DataError(
             f"{len(unmatched)} of {len(groups)} forget ids of {source} match no training annotation, "
-            f"the first: {first_few(unmatched)}; write them as in the annotations"
+            f"the first: {first_few([called(image) for image in unmatched[:3]])}; write them as in the annotations"
         )
     if not retained:
         raise DataError(f"the forget list {source} covers every training image and leaves nothing to retain")

@@ -90,10 +90,9 @@ def report_near(
     content = [{"forgotten": one, "retained": other, "cosine": round(cosine, 4)} for one, other, cosine in twins]
     with dispensable(path):
         write_json(path, content)
-    one, other, cosine = twins[0]
     text = (
-        f"{len(twins)} retained images look like images to forget to the original model (cosine at least {least:g}), "
-        f"the first: {other} like {one} ({cosine:.3f}); all are in {path}. They stay in the retain set"
+        f"{len(twins)} retained images look like images to forget to the original model (cosine {least:g} to "
+        f"{twins[0][2]:.3f}); they are listed in {path}. They stay in the retain set"
     )
     log.warning("%s", text)
     return [text]
@@ -128,8 +127,5 @@ def settle(
 
 
 def describe(twins: Sequence[Twin], path: Path) -> str:
-    """How many twins there are, the first of them, and where all are listed."""
-    one, other = twins[0]
-    return (
-        f"{len(twins)} retained images are copies of images to forget, the first: {other} of {one}; all are in {path}"
-    )
+    """How many twins there are, and the file that lists them: a message names no image to forget."""
+    return f"{len(twins)} retained images are copies of images to forget; they are listed in {path}"

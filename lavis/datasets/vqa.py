@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lavis.common.errors import ConfigError, DataError
+from lavis.common.errors import ConfigError, DataError, first_few
 from lavis.common.files import read_json
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry, Parse, checked_text
@@ -108,9 +108,9 @@ class VqaBuilder(PairBuilder):
         unlisted = [e for e in entries if e.extra["answers"] and listed.isdisjoint(e.extra["answers"])]
         if not unlisted:
             return
-        first = "; ".join(f"{e.captions[0]!r} ({e.image}): {e.extra['answers'][0]!r}" for e in unlisted[:3])
+        first = first_few([repr(entry.extra["answers"][0]) for entry in unlisted])
         message = f"split '{split}': {len(unlisted)} questions have no answer in {self.questions.answer_list}, "
-        message += f"the first: {first}"
+        message += f"the first answers: {first}"
         if self.questions.off_list == "fail":
             raise DataError(f"{message}; add the answers to the list, or set datasets.{self.name}.off_list=keep")
         log.warning("%s; ranking cannot answer them", message)
@@ -119,10 +119,9 @@ class VqaBuilder(PairBuilder):
         """Return the entries. Raises DataError if a question has no answers."""
         unanswered = [e for e in entries if not e.extra["given"]]
         if unanswered:
-            first = unanswered[0]
             raise DataError(
-                f"split '{split}': {len(unanswered)} of {len(entries)} questions have no answers, the first: "
-                f"{first.captions[0]!r} ({first.image}); set run.{key} to a split with answers, or "
+                f"split '{split}': {len(unanswered)} of {len(entries)} questions have no answers, the first on "
+                f"image {self.aliases(unanswered[0].image)}; set run.{key} to a split with answers, or "
                 f"datasets.{self.name}.official_answers to a file with them"
             )
         return entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import torch
 from lavis.common import distributed
 from lavis.common.checkpoint import weights_digest
 from lavis.common.errors import DataError
+from lavis.common.secrets import secret_of
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.pairs import PairDataset
@@ -85,7 +87,7 @@ class FeatureBank:
     def images(self, dataset: PairDataset, name: str = "") -> torch.Tensor:
         """Rows (n, D) of a data set's images, in order."""
         names = [entry.image for entry in dataset.entries]
-        keys = [key_of("image", image, *self._stamp(image)) for image in names]
+        keys = [self.key("image", image, *self._stamp(image)) for image in names]
         size, workers = self.run.batch_size_eval, self.run.num_workers
 
         def embed(missing: list[int]) -> torch.Tensor:
@@ -101,7 +103,7 @@ class FeatureBank:
             part = [captions[i] for i in missing]
             return embed_captions(self.model, part, self.run.batch_size_eval, self.device, name=name)
 
-        return self.rows([key_of("text", caption) for caption in captions], embed)
+        return self.rows([self.key("text", caption) for caption in captions], embed)
 
     def images_from(self, source: ImageSource, name: str = "") -> torch.Tensor:
         """Rows (n, D) of images outside the data set."""
@@ -112,7 +114,16 @@ class FeatureBank:
 
             return embed_pixels(self.model, fetch, len(missing), self.run.batch_size_eval, self.device, name=name)
 
-        return self.rows([key_of("picture", key) for key in source.keys], embed)
+        return self.rows([self.key("picture", key) for key in source.keys], embed)
+
+    def key(self, *parts: Any) -> bytes:
+        """The key of an input: a hash of these facts, keyed by the secret of the cache."""
+        return key_of(self._secret, *parts)
+
+    @functools.cached_property
+    def _secret(self) -> bytes:
+        """Rank 0's, as all processes must find the same rows missing."""
+        return cache_secret(self.folder, self.run)
 
     def rows(self, keys: list[bytes], embed: Callable[[list[int]], torch.Tensor]) -> torch.Tensor:
         """Rows (n, D) by key. `embed` takes the positions of missing keys and returns their rows."""
@@ -151,7 +162,19 @@ class FeatureBank:
         facts = [type(self.model).__name__, getattr(self.model, "recipe", ""), self.model, self.precision]
         facts += [self.device.type, run.attention, self.builder.image_root.resolve()]
         facts += [config.vis_processor.eval, config.text_processor.eval]
-        return self.folder / f"{weights_digest(weights)}-{key_of(*facts).hex()[:16]}{SUFFIX}"
+        return self.folder / f"{weights_digest(weights)}-{self.key(*facts).hex()[:16]}{SUFFIX}"
+
+
+def cache_secret(folder: Path | None, run: RunConfig) -> bytes:
+    """The secret that keys a cache: that of the output folder, or of the cache itself if it lies elsewhere.
+
+    All processes call it and get rank 0's. A cache in memory (None) needs none.
+    """
+    if folder is None:
+        return b""
+    output = Path(run.output_dir)
+    inside = folder.absolute().is_relative_to(output.absolute())
+    return distributed.from_main(lambda: secret_of(output if inside else folder))
 
 
 def cache_folder(run: RunConfig) -> Path | None:

@@ -1,8 +1,9 @@
 """Embeddings on disk, one file per model and way of embedding, so that a second evaluation embeds nothing.
 
 A file contains the keys (n, 16) and rows (n, D) of images and captions together. A key is a hash of the row's input
-(an image's path, size and modification time; a caption's characters), so changed data gets new rows. The file name
-consists of a hash of the weights and a hash of architecture, processors, precision and device.
+(an image's path, size and modification time; a caption's characters), so changed data gets new rows. It is keyed by the
+secret of the output folder, so that nobody can look guessed captions up in a file. The file name consists of a hash of
+the weights and a hash of architecture, processors, precision and device.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lavis.common.bounded_json import parse_json
 from lavis.common.checkpoint import save_tensors
 from lavis.common.errors import DataError
 from lavis.common.files import beyond_limit
+from lavis.common.secrets import keyed_hash
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +30,9 @@ SUFFIX = ".safetensors"
 Packed = tuple[torch.Tensor, torch.Tensor]  # keys (n, 16) uint8 and rows (n, D)
 
 
-def key_of(*parts: Any) -> bytes:
-    """A 16-byte hash of the parts' string forms."""
-    return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=KEY_BYTES).digest()
+def key_of(secret: bytes, *parts: Any) -> bytes:
+    """A 16-byte hash of the parts' string forms, keyed by a secret (lavis/common/secrets.py)."""
+    return keyed_hash(secret, "\x1f".join(map(str, parts)), KEY_BYTES)
 
 
 class FeatureStore:
@@ -94,6 +96,17 @@ class FeatureStore:
             self._saved = len(self.rows)
         except OSError as error:
             log.warning("%s could not be written (%s); the embeddings are not stored", self.path, error)
+
+    def keep_only(self, keys: Collection[bytes]) -> list[torch.Tensor]:
+        """Remove the other rows, from the file too, which goes if none is left; returns them. Raises OSError."""
+        removed = [row for key, row in self.rows.items() if key not in keys]
+        self.rows = {key: row for key, row in self.rows.items() if key in keys}
+        if self.path is not None and not self.rows:
+            self.path.unlink(missing_ok=True)
+        elif self.path is not None and removed:
+            _write(self.path, self.rows)
+        self._saved = len(self.rows)
+        return removed
 
     def _prune(self, path: Path) -> None:
         """Delete the least recently used other files of the folder until all fit."""

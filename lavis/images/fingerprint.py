@@ -29,7 +29,7 @@ def sampled(store: ImageStore, images: Iterable[str]) -> str:
 
 
 def _sample(store: ImageStore, image: str) -> bytes:
-    source, _ = store.source(image)
+    source = store.source(image)
     with source.open("rb") if isinstance(source, Path) else source as stream:
         return sample_of(stream)
 

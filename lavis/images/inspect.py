@@ -56,8 +56,7 @@ def inspect_images(store: ImageStore, images: Sequence[str], threads: int = 4) -
 def _look(store: ImageStore, image: str) -> tuple[str, list[str]]:
     """Why an image cannot be read ("" if it can), and what it loses."""
     try:
-        source, _ = store.source(image)
-        with Image.open(source, formats=FORMATS) as file:
+        with Image.open(store.source(image), formats=FORMATS) as file:
             orientation = file.getexif().get(ORIENTATION, 1)
             modes = {GREY16: file.mode.startswith("I"), CMYK: file.mode == "CMYK", ROTATED: orientation != 1}
             modes[ALPHA] = file.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in file.info

@@ -32,6 +32,7 @@ import numpy as np
 import torch
 
 from lavis.common.files import beyond_limit
+from lavis.common.secrets import secret_of
 from lavis.images.store import ImageCache, ImageStore
 from lavis.processors.image import ImageProcessor
 
@@ -48,12 +49,14 @@ PIXELS, ROWS, ABOUT = "pixels.u8", "rows.i64", "about.json"
 class Caching:
     """Where decoded images are cached: `kind` is none, memory (this process and its workers) or disk (later runs, too).
 
-    `folder` and `gigabytes` (2³⁰ bytes, for all caches in it together) apply to disk.
+    `folder` and `gigabytes` (2³⁰ bytes, for all caches in it together) apply to disk; the names of caches are keyed by
+    the secret of `secret_folder` (empty: of `folder`).
     """
 
     kind: str = "none"
     folder: str = "output/pixels"
     gigabytes: float = 20.0
+    secret_folder: str = ""
 
     def build(
         self, root: Path, names: Sequence[str], processor: ImageProcessor, stamp: Stamp | None = None
@@ -68,7 +71,8 @@ class Caching:
             return ImageCache(len(names), processor.image_size)
         limit, size = int(self.gigabytes * GIB), processor.image_size
         try:
-            return DiskCache(self.folder, root, names, repr(processor), size, limit, stamp)
+            secret = secret_of(Path(self.secret_folder or self.folder))
+            return DiskCache(self.folder, root, names, repr(processor), size, limit, stamp, secret)
         except OSError as error:
             reason = error.strerror or error
             log.warning("no image cache in %s (%s): images are decoded every time", self.folder, reason)
@@ -86,6 +90,7 @@ class DiskCache:
         max_bytes: limit for all caches in `folder` together. The least recently used ones are deleted to make room;
             rows that still do not fit are decoded every time.
         stamp: returns (bytes, time) of an image. Default: of its file under `root`.
+        secret: keys the hash that names the cache's folder.
 
     Raises OSError if the folder cannot be written.
     """
@@ -99,11 +104,12 @@ class DiskCache:
         size: int,
         max_bytes: int,
         stamp: Stamp | None = None,
+        secret: bytes = b"",
     ) -> None:
         self.root, self.images, self.size = Path(root), list(images), size
         self._stamp_of = stamp or ImageStore(root).stamp
         self.row_bytes = 3 * size * size
-        self.path = Path(folder) / cache_key(self.root, self.images, processor, size)
+        self.path = Path(folder) / cache_key(secret, self.root, self.images, processor, size)
         self.capacity = min(len(self.images), max(0, max_bytes) // (self.row_bytes + ROW.size))
         self.invalid = 0
         self._usable = True
@@ -214,9 +220,9 @@ def _reserve(file: int, length: int) -> None:
         os.ftruncate(file, length)
 
 
-def cache_key(root: Path, images: Iterable[str], processor: str, size: int) -> str:
-    """The folder name of a cache: a hash of the root, the names in order, the processor and the size."""
-    digest = hashlib.blake2b(digest_size=12)
+def cache_key(secret: bytes, root: Path, images: Iterable[str], processor: str, size: int) -> str:
+    """The folder name of a cache: a hash of the root, the names in order, the processor and the size, keyed."""
+    digest = hashlib.blake2b(digest_size=12, key=secret)
     for part in (str(Path(root).resolve()), processor, str(size), *images):
         digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()

@@ -34,7 +34,8 @@ class ImageStore:
     """Opens images by their path relative to `root`, and refuses paths that lead out of it.
 
     `root` itself may be a symbolic link; `links` permits links inside it that lead out. `hint` says what to run when
-    images are missing. Results of checks are cached, so data sets that share a root should share a store.
+    images are missing. Results of checks are cached, so data sets that share a root should share a store. `called`
+    is how messages call an image: images to forget not by their names (lavis/common/aliases.py).
 
     Class attribute: `missing`, what a message says of images that `absent` returns, before the root.
     """
@@ -44,6 +45,7 @@ class ImageStore:
     def __init__(self, root: str | Path, hint: str = "", *, links: bool = False) -> None:
         self.root = Path(root)
         self.hint, self.links = hint, links
+        self.called: Callable[[str], str] = str
         self._real = os.path.realpath(self.root)
         self._checked: set[str] = set()
         self._found: dict[str, tuple[int, int] | str] = {}
@@ -57,7 +59,7 @@ class ImageStore:
         missing = self.absent(wanted)
         if missing:
             text = f"{len(missing)} of {len(wanted)} images {self.missing} {self.root}, the first: "
-            raise MissingFile(self._with_hint(text + first_few(missing)))
+            raise MissingFile(self._with_hint(text + first_few([self.called(image) for image in missing[:3]])))
 
     def absent(self, images: Iterable[str]) -> list[str]:
         """The images that do not exist, in order. Lists each folder once.
@@ -67,7 +69,7 @@ class ImageStore:
         folders: dict[str, list[str]] = {}
         wanted = [image for image in dict.fromkeys(images) if image not in self._checked]
         for image in wanted:
-            folders.setdefault(parent_folder(image), []).append(image)
+            folders.setdefault(parent_folder(image, self.called(image)), []).append(image)
         if wanted and not self.root.is_dir():
             raise missing_file("image root", self.root, self.hint)
         missing = {image for folder, members in folders.items() for image in self._missing(folder, members)}
@@ -83,21 +85,21 @@ class ImageStore:
     def open(self, image: str) -> Image.Image:
         """Decode an image. Raises DataError (unreadable, huge or outside the root) and MissingFile."""
         self.check([image])
-        source, path = self.source(image)
+        source, name = self.source(image), self.shown(image)
         try:
             with Image.open(source, formats=FORMATS) as file:
                 if file.width * file.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
-                    raise DataError(f"image {path} is too large ({file.width} x {file.height} pixels); {ADVICE}")
+                    raise DataError(f"image {name} is too large ({file.width} x {file.height} pixels); {ADVICE}")
                 file.load()
                 return file
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise DataError(f"image {path} is too large ({error}); {ADVICE}") from error
+            raise DataError(f"image {name} is too large ({error}); {ADVICE}") from error
         except FileNotFoundError as error:
-            raise missing_file("image", path, self.hint) from error
+            raise missing_file("image", name, self.hint) from error
         except DataError:
             raise
         except BROKEN as error:
-            raise DataError(f"image {path} cannot be decoded ({_reason(error)}); {ADVICE}") from error
+            raise DataError(f"image {name} cannot be decoded ({_reason(error)}); {ADVICE}") from error
 
     def stamp(self, image: str) -> tuple[int, int]:
         """(bytes, modification time in ns) of an image's file; a cache compares it to detect changes."""
@@ -113,13 +115,22 @@ class ImageStore:
         return hashlib.blake2b(self._content(image, -1), digest_size=16).hexdigest()
 
     def _content(self, image: str, size: int) -> bytes:
-        source, _ = self.source(image)
+        source = self.source(image)
         with source.open("rb") if isinstance(source, Path) else source as stream:
             return stream.read(size)
 
-    def source(self, image: str) -> tuple[Any, Any]:
-        """What Pillow opens, and its name in messages."""
-        return self.root / image, self.root / image
+    def source(self, image: str) -> Any:
+        """What Pillow opens."""
+        return self.root / image
+
+    def shown(self, image: str) -> str:
+        """An image in messages: where it lies, or what it is called if its name must not be said."""
+        called = self.called(image)
+        return self.place(image) if called == image else called
+
+    def place(self, image: str) -> str:
+        """Where an image lies."""
+        return str(self.root / image)
 
     def unusable(self, images: Sequence[str], refusal: Refusal, threads: int = 4) -> dict[str, str]:
         """Decode every image once and return {image: error message} for those that fail or are refused.
@@ -152,7 +163,7 @@ class ImageStore:
 
     def unfit(self, image: str, reason: str) -> str:
         """The message about an image that was decoded and cannot be processed."""
-        return f"image {self.root / image} cannot be used: {reason}; {ADVICE}"
+        return f"image {self.shown(image)} cannot be used: {reason}; {ADVICE}"
 
     def _missing(self, folder: str, images: list[str]) -> list[str]:
         """Images of one folder that do not exist. Only links and names missing from its listing cost a system call."""
@@ -178,7 +189,7 @@ class ImageStore:
 
     def _outside(self, image: str) -> str:
         return (
-            f"image path '{image}' leaves the image root {self.root} through a symbolic link; "
+            f"image path '{self.called(image)}' leaves the image root {self.root} through a symbolic link; "
             "move the file inside, make the root itself the link, or set datasets.<name>.follow_links=true"
         )
 
@@ -186,20 +197,27 @@ class ImageStore:
         return f"{text}; {self.hint}" if self.hint else text
 
 
-def parent_folder(image: str) -> str:
-    """Folder of a relative path. Raises DataError for an absolute path, '..' or an invalid file name."""
+def parent_folder(image: str, called: str = "") -> str:
+    """Folder of a relative path. Raises DataError for an absolute path, '..' or an invalid file name.
+
+    called: what the message calls the image, if not by its path.
+    """
     path = PurePosixPath(image)
     windows = PureWindowsPath(image)
     if path.is_absolute() or windows.drive or windows.root or ".." in path.parts or ".." in windows.parts:
-        raise DataError(f"image path '{image}' leaves the image root: only relative paths without '..' are allowed")
+        shown = called or image
+        raise DataError(f"image path '{shown}' leaves the image root: only relative paths without '..' are allowed")
     odd = odd_character(image, null=True) or ("" if path.name else "it is empty")
     if odd:
-        raise DataError(f"image path {image!r} is not a valid file name: {odd}")
+        raise DataError(f"image path {called or image!r} is not a valid file name: {odd}")
     return path.parent.as_posix()
 
 
 def _reason(error: BaseException) -> str:
-    return "not an image of a known format" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+    """The system's and Pillow's own messages about a file quote its path, which is left out here."""
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image of a known format"
+    return getattr(error, "strerror", None) or str(error)
 
 
 class ImageCache:

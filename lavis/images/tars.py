@@ -136,12 +136,14 @@ class TarStore(ImageStore):
         shard, start, size = self._find(image)
         return size, self.index.times[shard] ^ (start << 1)
 
-    def source(self, image: str) -> tuple[BinaryIO, str]:
+    def source(self, image: str) -> BinaryIO:
         shard, start, size = self._find(image)
-        where = f"{self.files[shard]}: {image}"
         if size > MOST_IMAGE:
-            raise DataError(f"image {where} is too large ({size} bytes); {ADVICE}")
-        return io.BytesIO(read_at(self.files[shard], start, size)), where
+            raise DataError(f"image {self.shown(image)} is too large ({size} bytes); {ADVICE}")
+        return io.BytesIO(read_at(self.files[shard], start, size))
+
+    def place(self, image: str) -> str:
+        return f"{self.files[self._find(image)[0]]}: {image}"
 
     def _find(self, image: str) -> tuple[int, int, int]:
         place = self.index.find(image)

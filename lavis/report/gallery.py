@@ -52,10 +52,11 @@ class Portrait:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Portraits with answers chosen among `pool` captions."""
+    """Portraits with answers chosen among `pool` captions; `real` unless the data set is drawn by this project."""
 
     pool: int
     portraits: list[Portrait]
+    real: bool = False
 
     def save(self, path: Path) -> None:
         """Write it as JSON, for further analysis."""
@@ -95,7 +96,12 @@ def build_gallery(config: Config, checkpoints: Mapping[str, str | Path], count: 
     for row, answers in enumerate(zip(*judged, strict=True)):
         image = data_uri(builder.store.open(portraits.entries[row].image))
         shown.append(Portrait(image, own_captions(portraits, row)[0], list(answers)))
-    return Gallery(len(captions), shown)
+    return Gallery(len(captions), shown, real=not is_drawn(config))
+
+
+def is_drawn(config: Config) -> bool:
+    """Whether the people of a configuration's data set are drawn by this project."""
+    return config.dataset.generate is not None
 
 
 def own_captions(dataset: Any, row: int) -> list[str]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from lavis.common.secrets import agree
 from lavis.report.numbers import Row, by_setting
 
 T = TypeVar("T")
@@ -18,12 +19,12 @@ Data = Mapping[str, Any]  # {"dataset": name, "splits": {split: digest}, "images
 def differing(one: Data, other: Data) -> list[str]:
     """What two evaluations that share a split measured it on other data: "df", "images of test", "dataset".
 
-    Older results say nothing of their data, or nothing of the images, and differ from none.
+    Older results say nothing of their data, or nothing of the images, and differ from none; nor do purged digests.
     """
     found = ["data set"] if one.get("dataset", other.get("dataset")) != other.get("dataset", one.get("dataset")) else []
     for part, words in (("splits", ""), ("images", "images of ")):
         here, there = one.get(part) or {}, other.get(part) or {}
-        found += [f"{words}{name}" for name in here if name in there and here[name] != there[name]]
+        found += [f"{words}{name}" for name in here if name in there and not agree(here[name], there[name])]
     return found
 
 

@@ -9,8 +9,6 @@ from lavis.common.errors import DataError
 from lavis.datasets.annotations import Entry
 from lavis.models.base import BaseModel
 
-SHOWN = 60  # characters of an example
-
 
 class CaptionLimit:
     """What run.long_captions asks for; counts what it has seen.
@@ -57,13 +55,11 @@ class CaptionLimit:
         return [self.notice()] if self.counts else []
 
     def notice(self) -> str:
-        """How many captions are too long, and what is cut off the first."""
+        """How many captions are too long, and how much is cut off the first; no text is quoted."""
         text, count = next(iter(self.counts.items()))
-        kept = self.pieces(text)[0]
-        lost = text[len(kept) :].strip()
         return (
             f"{len(self.counts)} captions have more than the {self.limit} tokens that the model reads; of the first "
-            f"({count} tokens) it does not read: '{lost[:SHOWN]}{'…' if len(lost) > SHOWN else ''}'"
+            f"({count} tokens) it reads {len(self.pieces(text)[0])} of {len(text)} characters"
         )
 
     def pieces(self, caption: str) -> list[str]:

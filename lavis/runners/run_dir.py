@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lavis.common.errors import ConfigError
-from lavis.common.files import remove_leftovers
+from lavis.common.leftovers import remove_leftovers
 from lavis.common.locks import Locked, lock
 from lavis.settings.schema import RunConfig
 

@@ -21,6 +21,7 @@ from lavis.common.checkpoint import (
 )
 from lavis.common.errors import CheckpointError, ConfigError, UserFault, first_few
 from lavis.common.logger import get_logger
+from lavis.common.secrets import agree
 from lavis.common.seed import random_states, restore_random_states
 from lavis.models.base import BaseModel
 from lavis.runners.fsdp import cut_states, put, whole
@@ -157,10 +158,10 @@ class Saver:
 
     def _changed_files(self, former: dict[str, str]) -> str:
         """The first of the data's files that are others than when the run began; "" if there are none."""
-        return first_few([name for name, digest in self.files.items() if former.get(name, digest) != digest])
+        return first_few([name for name, digest in self.files.items() if not agree(former.get(name, digest), digest)])
 
     def _check_origin(self, path: Path, former: dict[str, Any], files: str) -> None:
-        changed = [what for what, digest in self.origin.items() if former.get(what, digest) != digest]
+        changed = [what for what, digest in self.origin.items() if not agree(former.get(what, digest), digest)]
         if changed:
             raise ConfigError(
                 f"{path} was written with other {', other '.join(changed)}; they have changed since this run began"

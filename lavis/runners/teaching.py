@@ -11,7 +11,7 @@ from lavis.common import distributed
 from lavis.common.checkpoint import weights_digest
 from lavis.common.logger import get_logger
 from lavis.common.memory import release_memory
-from lavis.embedding.bank import cache_folder
+from lavis.embedding.bank import cache_folder, cache_secret
 from lavis.embedding.embed import embed_captions, embed_images
 from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
 from lavis.models.base import BaseModel
@@ -73,7 +73,9 @@ def _store(model: BaseModel, feed: Feed, dataset: Any) -> FeatureStore:
     facts = [weights_digest(model.checkpoint_state()), type(model).__name__, model.recipe, model]
     facts += [dataset.image_processor, dataset.captions, images if dataset.deterministic else ""]
     facts += [run.batch_size_eval, feed.device.type, run.attention, torch.__version__]
-    return FeatureStore(folder / f"teacher-{key_of(*facts).hex()}{SUFFIX}", 1e9 * run.feature_cache_gb)
+    return FeatureStore(
+        folder / f"teacher-{key_of(cache_secret(folder, run), *facts).hex()}{SUFFIX}", 1e9 * run.feature_cache_gb
+    )
 
 
 def stored_rows(store: FeatureStore, n: int, embed: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -81,7 +83,7 @@ def stored_rows(store: FeatureStore, n: int, embed: Callable[[], torch.Tensor]) 
 
     All processes must call it; rank 0 reads and writes.
     """
-    keys = [key_of("teacher", number) for number in range(n)]
+    keys = [key_of(b"", "teacher", number) for number in range(n)]  # a position says nothing
     main = distributed.is_main()
     if main:
         store.load()

@@ -12,7 +12,6 @@ from lavis.datasets.annotations import Entry
 from lavis.datasets.imagenet import ImageNet
 from lavis.embedding.bank import FeatureBank
 from lavis.embedding.embed import embed_captions
-from lavis.embedding.feature_store import key_of
 from lavis.evaluation.context import Context, PairContext
 from lavis.evaluation.metric import DISTANCE, HEADLINE, UP, Column, NotMeasured
 from lavis.evaluation.zero_shot import class_features, top1
@@ -99,7 +98,7 @@ def classifier(bank: FeatureBank) -> torch.Tensor:
     """
     from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 
-    keys = [key_of("imagenet class", name, number) for number, name in enumerate(IMAGENET_CLASSNAMES)]
+    keys = [bank.key("imagenet class", name, number) for number, name in enumerate(IMAGENET_CLASSNAMES)]
 
     def embed(missing: list[int]) -> torch.Tensor:
         prompts = [form(IMAGENET_CLASSNAMES[number]) for number in missing for form in OPENAI_IMAGENET_TEMPLATES]

@@ -67,7 +67,7 @@ def identity_of(entry: Entry, split: str) -> str:
     """The identity_id of an entry. Raises DataError if it has none."""
     identity = _identity(entry)
     if identity is None:
-        raise DataError(f"split '{split}': {entry.image} has no 'identity_id'; SALMUBench needs one on every such row")
+        raise DataError(f"split '{split}': a row has no 'identity_id'; SALMUBench needs one on every such row")
     return identity
 
 
@@ -80,7 +80,7 @@ def name_of(entry: Entry, people: Mapping[str, Mapping[str, Any]], split: str = 
     """The name of the entry's person. Raises DataError if the metadata file lacks the identity."""
     identity = identity_of(entry, split)
     if identity not in people:
-        raise DataError(f"{IDENTITIES} has no identity '{identity}' ({entry.image}); it belongs to another data set")
+        raise DataError(f"{IDENTITIES} has no identity '{identity}'; it belongs to another data set")
     return str(people[identity]["name"])
 
 
@@ -88,7 +88,8 @@ def core_texts(entry: Entry, people: Mapping[str, Mapping[str, Any]]) -> tuple[s
     """CoreAssoc's texts of a forget entry, "{name} {value}" and "{value} {name}". Raises DataError without a value."""
     name, value = name_of(entry, people), entry.extra.get("value")
     if value is None or not str(value).strip():
-        raise DataError(f"split 'forget': {entry.image} has no 'value'; import the data with its metadata files")
+        who = identity_of(entry, "forget")
+        raise DataError(f"split 'forget': a row of {who} has no 'value'; import the data with its metadata files")
     return f"{name} {value}", f"{value} {name}"
 
 

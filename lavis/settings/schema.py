@@ -177,6 +177,14 @@ class RunConfig(Section):
     keep_training_state: bool = setting(
         False, "keep the numbered checkpoints (optimiser, random states) when the run has ended", affects=NOTHING
     )
+    record_key: str | None = setting(
+        None, "file with the key of the deletion record's HMAC; null: none", affects=NOTHING
+    )
+    purge_after: bool = setting(
+        False,
+        "when an unlearning run has ended, remove what is left of the forget set in its output folder",
+        affects=NOTHING,
+    )
     save_freq_steps: int = setting(0, "steps between checkpoints; 0: only after epochs", least=0, affects=NOTHING)
     log_freq: int = setting(50, "steps between two updates of the progress bar", least=1, affects=NOTHING)
     tensorboard: bool = setting(False, "also log to TensorBoard", affects=NOTHING)

@@ -41,6 +41,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--search", action="store_true", help="choose settings from the file's grid")
     parser.add_argument("--launcher", choices=LAUNCHERS, help="where jobs run (default: the sweep file's, else local)")
     parser.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit; implies slurm")
+    parser.add_argument("--show-people", action="store_true", help="gallery: also portraits that are not drawn")
     parser.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="passed on to every job")
     return parser.parse_args(argv)
 
@@ -81,7 +82,9 @@ def with_flags(sweep: SweepConfig, args: argparse.Namespace) -> SweepConfig:
     """The sweep with the command line's additions and changes."""
     launcher = args.launcher or ("slurm" if args.slurm else sweep.launcher)
     slurm = {**sweep.slurm, **slurm_options(args.slurm)}
-    return dataclasses.replace(sweep, options=[*sweep.options, *args.options], launcher=launcher, slurm=slurm)
+    shown = sweep.show_people or args.show_people
+    options = [*sweep.options, *args.options]
+    return dataclasses.replace(sweep, options=options, launcher=launcher, slurm=slurm, show_people=shown)
 
 
 def make_pool(sweep: SweepConfig, args: argparse.Namespace) -> Pool:

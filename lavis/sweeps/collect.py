@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.checkpoint import BEST
-from lavis.common.errors import DataError, MissingFile
-from lavis.report.gallery import Gallery, build_gallery
+from lavis.common.errors import ConfigError, DataError, MissingFile
+from lavis.report.gallery import Gallery, build_gallery, is_drawn
 from lavis.report.numbers import Row, by_setting
 from lavis.report.page import Report
 from lavis.report.rows import broken_row, check_audit, losses, other_evaluations, relearning, row_from_folder
@@ -24,6 +24,7 @@ from lavis.sweeps.schema import SweepConfig
 from lavis.tasks.checkpoints import load_model
 
 logger = logging.getLogger(__name__)
+UNSHOWN = "the images to forget are not drawn by this project; add --show-people to put them on the page"
 GALLERY_ERRORS = (OSError, RuntimeError, ValueError, KeyError)
 
 
@@ -140,6 +141,8 @@ def galleries(sweep: SweepConfig, rows: Sequence[Row], folder: Path, problems: l
 
 def _gallery(sweep: SweepConfig, setting: Setting, rows: Sequence[Row]) -> Gallery:
     config = compose(setting.cfg_path, tuple(sweep.options), df_size=setting.df_size)
+    if not (sweep.show_people or is_drawn(config)):
+        raise ConfigError(UNSHOWN)
     checkpoints: dict[str, Path] = {}
     for row in rows:
         if not row.get("broken"):

@@ -13,6 +13,7 @@ from typing import Any
 from lavis.common.errors import DataError, MissingFile, first_few
 from lavis.common.files import SMALL, read_json
 from lavis.common.locks import Locked, lock, locked
+from lavis.common.secrets import agree
 from lavis.images.fingerprint import file_digests
 from lavis.runners.run_dir import LOCK
 from lavis.settings.changes import config_changes
@@ -103,7 +104,7 @@ def changed_files(results: Mapping[str, Any]) -> list[str]:
     if not isinstance(recorded, dict):
         return []
     now = file_digests(Path(path) for path in recorded)
-    return [path for path, digest in now.items() if digest != recorded[path]]
+    return [path for path, digest in now.items() if not agree(digest, recorded[path])]
 
 
 def read_results(folder: Path) -> dict[str, Any]:

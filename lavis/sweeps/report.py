@@ -21,10 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sweep", default="configs/sweep/salmu_mini.yaml", help="sweep file (default: %(default)s)")
     parser.add_argument("--out", help="folder to write to (default: the sweep's report_dir)")
     parser.add_argument("--gallery", type=COUNT_OR_NONE, help="portraits to show (default: the sweep's); 0 for none")
+    parser.add_argument("--show-people", action="store_true", default=None, help="also portraits that are not drawn")
     args = parser.parse_args(argv)
     setup_logging()
     sweep = load_sweep(args.sweep)
-    changes = {"report_dir": args.out, "gallery": args.gallery}
+    changes = {"report_dir": args.out, "gallery": args.gallery, "show_people": args.show_people}
     sweep = dataclasses.replace(sweep, **{key: value for key, value in changes.items() if value is not None})
     return show_report(sweep, collect(sweep, made_by=["python", "-m", "lavis.sweeps.report", *sys.argv[1:]]))
 

@@ -45,6 +45,7 @@ class SweepConfig:
     verdict: dict[str, Any] = field(default_factory=dict)  # thresholds: lavis.report.verdicts.VerdictRules
     report_dir: str = "output/report"
     gallery: int = 8  # portraits in the report's gallery; 0: none
+    show_people: bool = False  # also portraits of data sets that are not drawn (--show-people)
     source: str = "sweep"  # the file this was read from
 
     def path_for(self, backbone: str, task: str) -> str:
@@ -122,6 +123,8 @@ def _check_single_values(sweep: SweepConfig) -> None:
             raise ConfigError(f"{sweep.source}: unknown reference '{name}'; {suggest(str(name), REFERENCES)}")
     if not isinstance(sweep.gallery, int) or isinstance(sweep.gallery, bool) or sweep.gallery < 0:
         raise ConfigError(f"{sweep.source}: 'gallery' is a number of portraits, found {sweep.gallery!r}")
+    if not isinstance(sweep.show_people, bool):
+        raise ConfigError(f"{sweep.source}: 'show_people' is true or false, found {sweep.show_people!r}")
     if not isinstance(sweep.report_dir, str) or not sweep.report_dir:
         raise ConfigError(f"{sweep.source}: 'report_dir' is a folder, found {sweep.report_dir!r}")
     for key, choices in (("reference_seeds", REFERENCE_SEEDS), ("launcher", LAUNCHERS)):

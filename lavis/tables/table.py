@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lavis.common.errors import DataError, MissingFile, first_few
+from lavis.common.errors import DataError, MissingFile
 from lavis.common.files import write_text
 from lavis.common.names import Spellings
 from lavis.images.inspect import inspect_images
@@ -157,11 +157,9 @@ def _existing(store: ImageStore, images: Mapping[str, None]) -> dict[str, str | 
         return names
     known = Spellings(store.listing({str(PurePosixPath(image).parent) for image in absent}))
     respelled = {image: known.find(image) for image in absent}
-    found = [f"{image} as {name}" for image, name in respelled.items() if name]
+    found = sum(name is not None for name in respelled.values())
     if found:
-        log.warning(
-            "%d images are spelled otherwise in the table than on disk, the first: %s", len(found), first_few(found)
-        )
+        log.warning("%d images are spelled otherwise in the table than on disk; they were found all the same", found)
     return names | respelled
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 
 from lavis.common import distributed
-from lavis.common.checkpoint import BEST, delete_training_states, refuse_broken, weights_digest
+from lavis.common.checkpoint import BEST, refuse_broken, weights_digest
 from lavis.common.errors import ConfigError
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
@@ -40,6 +40,7 @@ from lavis.runners.teaching import build_teacher
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
 from lavis.tasks.checkpoints import checkpoint_label, log_start, starting_weights
+from lavis.tasks.ending import end_run
 from lavis.tasks.evaluations import evaluated_data, evaluation_folder, make_room
 from lavis.tasks.look_alikes import look_alikes
 from lavis.tasks.run_result import RunResult, write_run_result
@@ -272,19 +273,15 @@ class BaseTask:
             write_run_result(result, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
         if context is not None:
             self.finish(context, metrics)
-        if distributed.is_main() and not (self.run.checkpoint or self.run.keep_training_state):
-            delete_training_states(self.folder)
+        if not self.run.checkpoint:
+            distributed.on_main(lambda: end_run(self.folder, self.run, self.builder))
         distributed.barrier()
         return result
 
     def _notices(self) -> list[str]:
         """What a user should know about the data, at the end of a run."""
-        return [
-            *self.kept,
-            *self.builder.notices(),
-            *self.near_twins,
-            *(self.captions.notices() if self.captions else []),
-        ]
+        captions = self.captions.notices() if self.captions else []
+        return [*self.kept, *self.builder.notices(), *self.near_twins, *captions]
 
     def _measure(self, model: BaseModel, weights: str) -> tuple[dict[str, float], Context]:
         """The model's metrics on all evaluated splits, and the context that they were measured in."""

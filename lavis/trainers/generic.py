@@ -35,11 +35,11 @@ FIELD = "generic_caption"
 
 def with_generic_captions(entries: list[Any]) -> list[Any]:
     """The entries with only their generic caption. Raises DataError naming the first entry that has none."""
-    for entry in entries:
+    for row, entry in enumerate(entries, start=1):
         caption = entry.extra.get(FIELD)
         if not isinstance(caption, str) or not caption.strip():
             raise DataError(
-                f"image '{entry.image}' has no '{FIELD}' in its annotation entry; method 'generic' needs one for every "
+                f"row {row} of Df has no '{FIELD}' in its annotation entry; method 'generic' needs one for every "
                 "image of Df: add the field to the training annotations, or import the data with its metadata files"
             )
     return [dataclasses.replace(entry, captions=(entry.extra[FIELD],)) for entry in entries]

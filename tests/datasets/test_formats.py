@@ -62,8 +62,8 @@ def test_labels_have_the_published_order():
 @pytest.mark.parametrize(
     ("parse", "item", "change", "message"),
     [
-        (question_entry, QUESTION, {"question": "  "}, r"W \(a\.jpg\): empty question; fill it in"),
-        (question_entry, QUESTION, {"question": None}, "'question' contains None, which is not a string"),
+        (question_entry, QUESTION, {"question": "  "}, r"W: empty question; fill it in"),
+        (question_entry, QUESTION, {"question": None}, "'question' contains null, which is not a string"),
         (question_entry, QUESTION, {"image": ""}, "W: 'image' must be a path"),
         (question_entry, QUESTION, {"answer": 3}, "'answer' must be a string or a list of strings, found 3"),
         (question_entry, QUESTION, {"answer": ["net", ""]}, "empty answer"),

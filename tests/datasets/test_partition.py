@@ -43,7 +43,7 @@ def test_df_size_beyond_the_list(listed):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a\nb\na\n", "names 1 images more than once, the first: a"),
+        (b"a\nb\na\n", "names 1 images more than once, the first in rows 1, 3"),
         (b" \n", "is empty; write one image path per line"),
         (b"\xff\n", "is not UTF-8 text"),
     ],

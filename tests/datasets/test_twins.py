@@ -47,9 +47,11 @@ def build(tmp_path, rows):
 
 
 def test_by_default_the_users_own_data_stops(build, tmp_path):
-    with pytest.raises(DataError, match=r"1 retained images are copies .* copy.jpg of p3/a.b_03-0.76.jpg"):
+    with pytest.raises(DataError, match=r"1 retained images are copies") as caught:
         build().partition()
-    assert len(json.loads((tmp_path / "output" / "twins.json").read_text())) == 1
+    assert "jpg" not in str(caught.value)
+    (twin,) = json.loads((tmp_path / "output" / "twins.json").read_text())
+    assert (twin["retained"], twin["forgotten"]) == ("copy.jpg", "p3/a.b_03-0.76.jpg")
 
 
 def test_keep_and_forget(build):
@@ -68,7 +70,7 @@ def test_twins_in_tar_files(build, rows, tmp_path):
             member = tarfile.TarInfo(f"copy{ending}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    with pytest.raises(DataError, match="copy.jpg of p3"):
+    with pytest.raises(DataError, match="1 retained images are copies"):
         build(source=source).partition()
 
 

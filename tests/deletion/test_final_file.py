@@ -86,13 +86,13 @@ def test_mixed_weights_are_not_mixed_twice(unlearn) -> None:
 @pytest.mark.parametrize("moment", ["write_final", "delete_training_states"])
 def test_a_stop_while_the_run_ends_loses_nothing(unlearn, monkeypatch, finished, moment) -> None:
     from lavis.runners import saving
-    from lavis.tasks import base
+    from lavis.tasks import ending
 
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(saving if moment == "write_final" else base, moment, stopped)
+        patch.setattr(saving if moment == "write_final" else ending, moment, stopped)
         unlearn("erase", *FAST)
     folder = unlearn("erase", *FAST)
     assert same_weights(folder, finished("erase", "run.evaluate_after=false"))

@@ -10,7 +10,7 @@ import torch
 from lavis.common.errors import DataError
 from lavis.embedding.feature_store import FeatureStore, key_of
 
-KEYS = [key_of("image", i) for i in range(3)]
+KEYS = [key_of(b"", "image", i) for i in range(3)]
 ROWS = torch.arange(6.0).view(3, 2)
 
 
@@ -33,7 +33,7 @@ def test_rows_are_read_back(tmp_path):
     again.save()
     assert path.stat().st_mtime_ns == before  # nothing was new
     with pytest.raises(DataError, match="delete the file"):
-        again.add([key_of("x")], torch.ones(1, 3))
+        again.add([key_of(b"", "x")], torch.ones(1, 3))
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "text"])
@@ -70,4 +70,5 @@ def test_without_a_writable_folder_rows_stay_in_memory(tmp_path, caplog):
 
 
 def test_keys_distinguish_their_parts():
-    assert key_of("ab", "c") != key_of("a", "bc") and key_of(1, 2) == key_of("1", "2") and len(key_of()) == 16
+    assert key_of(b"s", "ab", "c") != key_of(b"s", "a", "bc") and key_of(b"s", "ab", "c") != key_of(b"", "ab", "c")
+    assert key_of(b"s", 1, 2) == key_of(b"s", "1", "2") and len(key_of(b"s")) == 16

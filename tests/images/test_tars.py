@@ -228,7 +228,7 @@ def test_a_huge_member_is_not_read(world, monkeypatch):
         ({"a.jpg": b"x", "a.json": b"[1]"}, "expected a JSON object"),
         ({"a.jpg": b"x", "a.txt": b"\xff\xfe\xfa"}, "not UTF-8"),
         ({"a.jpg": b"x", "a.txt": b" \n"}, "empty caption"),
-        ({"a.jpg": b"x"}, r"sample a \(a.jpg\): 'caption' must be"),
+        ({"a.jpg": b"x"}, r"sample a: 'caption' must be"),
         ({"a.txt": b"x"}, "sample a: 'image' must be"),
         ({"a.jpg": b"x", "a.txt": b"y" * (2**20 + 1)}, "a caption may have at most"),
     ],

@@ -110,7 +110,7 @@ def test_real_models_answer(trained_world, tmp_path, stated: bool) -> None:
     config = load_config(tmp_path / "config.yaml", df_size=16)
     weights = trained_world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
     made = build_gallery(config, {"compromised": weights, "again": weights}, 3, load_model)
-    assert len(made.portraits) == 3
+    assert len(made.portraits) == 3 and made.real
     assert made.pool == 16 + 24 + 8 + 6 + 6
     for portrait in made.portraits:
         one, two = portrait.answers

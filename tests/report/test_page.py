@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -72,6 +73,13 @@ def test_what_stands_on_the_page() -> None:
     assert "python unlearn.py --unlearn_method vlul" in shown
     assert "loss and its terms by epoch" in shown
     assert "not complete" not in shown
+
+
+def test_photographs_of_people_are_announced() -> None:
+    drawn = gallery("Ann lives in Oslo")
+    photographed = dataclasses.replace(drawn, real=True)
+    pages = [render(Report(rows(), galleries={SETTING: shown})) for shown in (drawn, photographed)]
+    assert ["were to be forgotten, with their captions" in page for page in pages] == [False, True]
 
 
 def test_several_settings_and_seeds() -> None:

@@ -33,7 +33,8 @@ def test_what_is_cut_off_is_said(model):
     limit = CaptionLimit(model, "warn")
     rows = entries("short", LONG, LONG)
     assert limit.training(rows) == rows and len(limit.counts) == 1
-    assert limit.notice().startswith("1 captions have more than the 12 tokens") and "secret" in limit.notice()
+    assert limit.notice().startswith("1 captions have more than the 12 tokens") and "secret" not in limit.notice()
+    assert "characters" in limit.notice()
 
 
 def test_stop_refuses(model):

@@ -39,7 +39,7 @@ def test_whole_and_partial_by_what_is_forgotten():
 
 
 def test_a_row_without_identity_is_named():
-    with pytest.raises(DataError, match="forget/9.jpg has no 'identity_id'"):
+    with pytest.raises(DataError, match="a row has no 'identity_id'"):
         splits.derive_splits([entry("forget/9.jpg")], HELD, RETAIN, [])
 
 

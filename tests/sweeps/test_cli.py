@@ -198,6 +198,15 @@ def test_a_gallery_that_cannot_be_built_is_named(bench: Bench) -> None:
     assert "no gallery of portraits:" in bench.page()
 
 
+def test_photographs_of_people_need_a_flag(bench: Bench) -> None:
+    """The configuration draws no data set, so that its images may be of anybody."""
+    own = bench.write(gallery=2, options=[*bench.options, "datasets.salmu_tiny.generate=null"])
+    assert cli.main([own, "--with-originals"]) == 0
+    assert "add --show-people" in bench.page() and "data:image/jpeg" not in bench.page()
+    assert cli.main([own, "--report-only", "--show-people"]) == 0
+    assert "add --show-people" not in bench.page()
+
+
 def test_user_errors_end_in_one_message() -> None:
     command = [sys.executable, "bash/run.py", "configs/sweep/nothing.yaml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)

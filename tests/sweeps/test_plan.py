@@ -101,6 +101,7 @@ def test_one_file_for_each_task() -> None:
         ({"grid": {"vlul": {"init_lr": []}}}, "'grid.vlul' maps run keys to lists of values"),
         ({"settings": {"vlul": {"init_lr": 1}}}, "'settings.vlul' is a mapping {run: {key: value}}"),
         ({"slurm": ["x"]}, "'slurm' is a mapping"),
+        ({"show_people": "yes"}, "'show_people' is true or false"),
         ({"gallery": -1}, "'gallery' is a number of portraits"),
         ({"report_dir": 3}, "'report_dir' is a folder"),
     ],

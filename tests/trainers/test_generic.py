@@ -44,7 +44,7 @@ def test_only_forget_captions_are_replaced():
 
 @pytest.mark.parametrize("extra", [{}, {"generic_caption": None}, {"generic_caption": " "}])
 def test_an_entry_without_one_is_named(extra):
-    with pytest.raises(DataError, match=r"image 'b\.jpg' has no 'generic_caption'"):
+    with pytest.raises(DataError, match=r"row 2 of Df has no 'generic_caption'"):
         with_generic_captions(
             [Entry("a.jpg", ("x",), extra={"generic_caption": "a"}), Entry("b.jpg", ("y",), None, extra)]
         )

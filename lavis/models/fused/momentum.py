@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +17,8 @@ from lavis.models.base import TrainingStep
 from lavis.models.fused.base import FusedModel
 from lavis.models.fused.config import MomentumConfig
 from lavis.models.fused.text import TextEncoder
+
+UNWRITTEN = -100  # the id of a place of the queue that no row has been written to
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
@@ -93,7 +95,7 @@ class FeatureQueue:
         self.owner, self.size = owner, size
         for name in ("image_queue", "text_queue"):
             owner.register_buffer(name, F.normalize(torch.randn(dim, size), dim=0))
-        owner.register_buffer("idx_queue", torch.full((1, size), -100))
+        owner.register_buffer("idx_queue", torch.full((1, size), UNWRITTEN))
         owner.register_buffer("queue_ptr", torch.zeros(1, dtype=torch.long))
         self._waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
@@ -107,8 +109,16 @@ class FeatureQueue:
 
     @property
     def ids(self) -> torch.Tensor:
-        """(K,); −100 in unwritten places."""
+        """(K,); UNWRITTEN (−100) in places without a row."""
         return self.owner.get_buffer("idx_queue")[0]
+
+    @classmethod
+    def emptied(cls, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A model's weights with zeros in all places of the queue, none of them written; no score depends on them."""
+        if "idx_queue" not in weights:
+            return dict(weights)
+        empty = {name: torch.zeros_like(weights[name]) for name in cls.NAMES}
+        return {**weights, **empty, "idx_queue": torch.full_like(weights["idx_queue"], UNWRITTEN)}
 
     @torch.no_grad()
     def put(self, images: torch.Tensor, texts: torch.Tensor, ids: torch.Tensor) -> None:

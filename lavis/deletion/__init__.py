@@ -1,0 +1,1 @@
+"""What a run leaves behind of what it was to forget: finding it, removing it, and the record of what was done."""

@@ -1,0 +1,154 @@
+"""The deletion record: what it says, whom it does not name, and what `verify` notices."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lavis.cli.main import main as multidelete
+from lavis.common.checkpoint import BEST, load_checkpoint, save_checkpoint, weights_digest
+from lavis.common.errors import ConfigError, DataError
+from lavis.deletion import record as writing
+from tests.report.reader import Reader
+
+RECORD = "deletion-record.json"
+QUICK = ("run.metrics=[cosine]", "run.keep_training_state=false")
+
+
+def content(folder: Path) -> dict:
+    return json.loads((folder / RECORD).read_text())
+
+
+def verified(folder: Path, capsys, *words: str) -> tuple[int, str]:
+    capsys.readouterr()
+    return multidelete(["verify", str(folder / RECORD), *words]), capsys.readouterr().out
+
+
+def test_a_run_writes_it_and_it_names_nobody(finished, trained_world) -> None:
+    folder = finished("erase", *QUICK)
+    found = content(folder)
+    text = (folder / RECORD).read_text() + (folder / "deletion-record.html").read_text()
+    assert "forget number" not in text and ".jpg" not in text
+    assert found["request"]["rows"] == 16 and len(found["request"]["digest"]) == 64
+    start = load_checkpoint(trained_world.output / "original/clip/salmu_retrieval" / BEST)["model"]
+    assert found["weights"]["original"] == weights_digest(start)
+    assert found["weights"]["unlearned"] == weights_digest(load_checkpoint(folder / BEST)["model"])
+    assert found["weights"]["changed"] and found["method"] == "erase" and found["settings"]["init_lr"] == 1e-3
+    assert set(found["seeds"]) == {"data", "training", "unlearning", "evaluation"}
+    assert "df_cosine" in found["metrics"] and "no audit was run" in found["not_tested"][0]
+    files = {item["path"]: item["fate"] for item in found["files"]}
+    assert "without any training state" in files[BEST] and "results.json" in files
+    assert found["caches"][0]["folder"] == "features" and found["caches"][0]["files"] > 0
+
+
+def test_its_page_is_whole_and_loads_nothing(finished) -> None:
+    page = (finished("erase", *QUICK) / "deletion-record.html").read_text()
+    read = Reader(page)
+    assert read.open == [] and not {"script", "img", "link"} & set(read.tags)
+    assert "None was run" in page and "does not say that the law is satisfied" in page
+
+
+def test_equal_requests_have_equal_digests_in_one_output_folder_only(unlearn) -> None:
+    one, two = (content(unlearn(method, *QUICK))["request"]["digest"] for method in ("erase", "ft"))
+    other = content(unlearn("erase", *QUICK, name="elsewhere"))["request"]["digest"]
+    assert one == two != other
+
+
+def test_what_no_longer_matches_is_said_one_by_one(unlearned, capsys) -> None:
+    folder = unlearned("erase", *QUICK)
+    assert verified(folder, capsys) == (0, "everything matches the record\n")
+    (folder / "evaluate.txt").rename(folder.parent / "evaluate.txt")
+    (folder / "results.json").write_text("{}")
+    weights = load_checkpoint(folder / BEST)
+    weights["model"]["logit_scale"] += 1
+    save_checkpoint(folder / BEST, weights)
+    code, text = verified(folder, capsys)
+    lines = text.splitlines()
+    assert code == 1 and len(lines) == 4
+    assert "evaluate.txt is no longer there (moved or deleted)" in lines and "results.json has changed" in lines
+    assert f"the weights in {BEST} are not those of the record" in lines
+    (folder / BEST).unlink()
+    assert "their digest was not compared" in verified(folder, capsys)[1]
+
+
+def test_a_key_seals_it(unlearned, tmp_path: Path, capsys) -> None:
+    folder, key = unlearned("erase", *QUICK), tmp_path / "key"
+    key.write_bytes(bytes(range(32)))
+    assert multidelete(["record", str(folder), "--key", str(key)]) == 0
+    assert verified(folder, capsys, "--key", str(key))[0] == 0
+    assert "name its key file with --key" in verified(folder, capsys)[1]
+    changed = content(folder)
+    changed["request"]["rows"] = 15
+    (folder / RECORD).write_text(json.dumps(changed))
+    assert verified(folder, capsys, "--key", str(key)) == (1, "the HMAC does not fit the record and this key\n")
+    key.write_bytes(b"short")
+    with pytest.raises(ConfigError, match="has 5 bytes"):
+        multidelete(["record", str(folder), "--key", str(key)])
+
+
+def test_a_run_seals_its_record_with_run_record_key(unlearn, tmp_path: Path, capsys) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(bytes(32))
+    folder = unlearn("erase", *QUICK, f"run.record_key={key}")
+    assert verified(folder, capsys, "--key", str(key))[0] == 0
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
+def test_a_signature_is_checked(unlearned, tmp_path: Path, capsys) -> None:
+    folder, key = unlearned("erase", *QUICK), tmp_path / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    (tmp_path / "signers").write_text(f"ada@example.org {key.with_suffix('.pub').read_text()}")
+    assert multidelete(["record", str(folder), "--sign-with", str(key)]) == 0
+    words = ("--signers", str(tmp_path / "signers"), "--signer")
+    assert verified(folder, capsys)[0] == 0
+    assert verified(folder, capsys, *words, "ada@example.org")[0] == 0
+    assert "does not fit" in verified(folder, capsys, *words, "eve@example.org")[1]
+    (folder / RECORD).write_text((folder / RECORD).read_text().replace('"rows": 16', '"rows": 15'))
+    assert "the signature does not fit the record" in verified(folder, capsys)[1]
+
+
+def test_an_audit_is_part_of_it(unlearned) -> None:
+    folder = unlearned("erase", *QUICK)
+    (folder / "audit").mkdir()
+    attacks = {"noise": {"share": 0.1, "problem": "", "variants": {}}, "lira": {"share": None, "problem": "no shadows"}}
+    audit = {"attacks": attacks, "notes": ["fewer than 20 people"], "models": {"unlearned": "?"}}
+    (folder / "audit" / "audit.json").write_text(json.dumps(audit))
+    assert multidelete(["record", str(folder)]) == 0
+    found = content(folder)
+    assert found["audit"]["attacks"]["noise"] == {"share": 0.1, "problem": ""}
+    assert found["not_tested"][:2] == ["fewer than 20 people", "lira: no shadows"]
+    assert "pruning" in found["not_tested"][2] and found["not_tested"][3] == "the audit is of other weights than these"
+
+
+def test_a_purged_run_matches_the_record_it_then_writes(unlearn, capsys) -> None:
+    folder = unlearn("erase", *QUICK, "run.purge_after=true")
+    assert verified(folder, capsys) == (0, "everything matches the record\n")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"schema": 1, "kind": "deletion record", "files": [1]}'])
+def test_other_files_are_no_record(tmp_path: Path, text: str) -> None:
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(DataError, match="is not a deletion record"):
+        multidelete(["verify", str(tmp_path)])
+
+
+def test_a_record_reads_nothing_outside_its_folder(unlearned, capsys) -> None:
+    folder = unlearned("erase", *QUICK)
+    changed = content(folder)
+    changed["files"] = [{"path": "../../secret", "digest": ""}]
+    (folder / RECORD).write_text(json.dumps(changed))
+    assert "lies outside the folder of the record; it was not read" in verified(folder, capsys)[1]
+
+
+def test_a_full_disk_costs_the_record_and_not_the_run(unlearn, monkeypatch, heard) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writing, "write_json", full)
+    folder = unlearn("erase", *QUICK)
+    assert (folder / "results.json").is_file() and not (folder / RECORD).exists()
+    assert "deletion-record.json could not be written" in heard.text
