@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from lavis.audits.audit import PARTS
-from lavis.audits.runner import FRESH
+from lavis.audits.runner import FRESH, SHARED
 from lavis.common.aliases import HASH_BYTES
 from lavis.common.checkpoint import BEST, all_checkpoints, load_file, save_checkpoint, weights_digest
 from lavis.common.files import write_text
@@ -154,6 +154,7 @@ class _Purge:
         """Delete training states, decoded images, parts of audits, lists of look-alikes, galleries."""
         folders = [self.output / name for name in FOLDERS]
         folders += [path / name for path in sorted(self.output.rglob(AUDIT)) for name in AUDITED]
+        folders += [self.output / SHARED]
         lists = [path for name in LISTS for path in self.output.rglob(name)]
         pages = [path for path in self.output.rglob("*.html") if PORTRAIT in path.read_text("utf-8", "replace")]
         for path in (*states, *folders, *lists, *self.output.rglob(GALLERY), *pages):

@@ -87,12 +87,13 @@ def test_nothing_is_found_and_the_model_is_the_same(world) -> None:
     assert {"gallery-0.json", "index.html"} <= places and list(world.folder.glob("checkpoint_[0-9]*.pth"))
     photos = [path.read_bytes() for path in (world.folder / "audit" / "fresh" / "photos").glob("*")]
     assert photos and list((world.folder / "audit" / "parts").glob("*.json"))
+    assert list((world.output / "audits").glob("*.json"))
     weights = load_checkpoint(world.folder / BEST)["model"]
 
     assert multidelete(["purge", str(world.folder)]) == 0
 
     assert found(world.output, [*words, *rows, *photos]) == []
-    gone = ("parts", "fresh", "gallery-0.json", "checkpoint_1.pth", "pixels", "index.html")
+    gone = ("parts", "fresh", "gallery-0.json", "checkpoint_1.pth", "pixels", "index.html", "audits")
     assert [path for name in gone for path in world.output.rglob(name) if "original" not in path.parts] == []
     assert json.loads((world.folder / "audit" / "audit.json").read_text())["attacks"].keys() == set(ATTACKS)
     after = load_checkpoint(world.folder / BEST)["model"]
