@@ -77,8 +77,11 @@ def audit(
 
     Args:
         run: the run folder of an unlearning, or its checkpoint.
-        budget: quick, standard or full. attacks: names (`multidelete zoo attacks`); empty: all of the budget.
-        original, clean, retrained: checkpoints or run folders; None: those that this project's runs have written.
+        budget: quick, standard or full.
+        attacks: names (`multidelete zoo attacks`); empty: all of the budget.
+        original: the model that unlearning started from, a checkpoint or run folder; None: as this project wrote it.
+        clean: a model that saw nobody of the sensitive data; None: as for `original`.
+        retrained: a model trained on everything except what was to be forgotten; None: as for `original`.
         shadows: models retrained without Df with other seeds, for the two-sample test.
         control: a split whose pairs no model saw; "": fresh people are drawn for SALMU-mini, else split `test`.
         output_dir: where audit.json, audit.html and finished parts go; default: the folder `audit` in the run folder.

@@ -40,7 +40,8 @@ def load_model(
         name: registered model: "clip", "blip_retrieval", …; `lavis.model_zoo` lists them.
         model_type: of clip, an architecture of open_clip, `local-dir:FOLDER`, `hf-hub:NAME`, a run folder, a checkpoint
             or a JSON architecture file; of the others, a published type such as "coco".
-        is_eval: put it in eval mode. device: where it goes.
+        is_eval: put it in eval mode.
+        device: where it goes.
         checkpoint: weights to load in place of those that the type names (a file, a folder, a tag of open_clip).
         settings: further keys of `model:`, such as image_size=64.
 
@@ -59,8 +60,8 @@ def load_model_and_preprocess(
 ) -> tuple[BaseModel, Processors, Processors]:
     """As `load_model`, and its processors: {"train", "eval"} for images, and for texts.
 
-    vis["eval"](picture) turns a Pillow image into what `encode_image` takes, uint8 (3, S, S), as the model's own recipe
-    says; the model normalises it. txt["eval"](caption) gives what `tokenize` takes.
+    `vis["eval"](image)` turns a Pillow image into what `encode_image` takes, uint8 (3, S, S), as the model's own recipe
+    says; the model normalises it. `txt["eval"](caption)` gives what `tokenize` takes.
     """
     model, recipe = _loaded(_model_config(name, model_type, checkpoint, settings), is_eval, device)
     return model, *_processors(recipe, name)
@@ -105,7 +106,8 @@ def load_dataset(
 
     Args:
         name: registered data set; `lavis.dataset_zoo` lists them. "pairs" is the user's own table.
-        vis_processor, text_processor: applied to images and captions; without them, items are as they are on disk.
+        vis_processor: applied to images; without it, they are as they are on disk.
+        text_processor: applied to captions; without it, they are as they are on disk.
         output_dir: where indexes of tar files, unpacked images and the list of dropped rows go.
         settings: keys of `datasets.<name>:`; for pairs: source, images, columns, fractions, forget.
 

@@ -67,14 +67,17 @@ def unlearn(
     """Make a model forget some of its data. The same call continues a run that was interrupted.
 
     Args:
-        model: what to start from: an architecture of open_clip (with `pretrained`, a tag or file), `local-dir:…`,
-            `hf-hub:…`, a run folder, a checkpoint, or a JSON architecture file.
-        data: the section `datasets.pairs` as a mapping (source, images, columns, fractions), the path of a table, or
-            the name of a registered data set.
+        model: an architecture of open_clip, `local-dir:…`, `hf-hub:…`, a run folder, a checkpoint, or a JSON file.
+        data: a mapping (source, images, columns, fractions), the path of a table, or a registered data set.
         forget: {"where": {column: values}}, {"list": file}, {"table": file, "on": column}, a list of images, or a path.
         method: registered method; `multidelete zoo methods` lists them.
         output_dir: the run folder. It also gets config.yaml, from which unlearn.py does the same.
-        options: dotted settings ("model.grad_checkpointing=true"). run: any key of `run:`, such as max_epoch=5.
+        pretrained: weights of an architecture: a tag of open_clip, or a file.
+        arch: registered model.
+        df_size: forget only so many images; None: all that are named.
+        alpha: mixing factor of methods that have one.
+        options: dotted settings, such as "model.grad_checkpointing=true".
+        run: any key of `run:`, such as max_epoch=5.
 
     Raises ConfigError, DataError, MissingFile, CheckpointError, TrainingError.
     """
@@ -113,9 +116,14 @@ def evaluate(
 
     Args:
         model: a run folder, a checkpoint, or any model with weights, as in `unlearn`.
-        data, forget: what to evaluate on, as in `unlearn`; None: the data of the run.
+        data: what to evaluate on, as in `unlearn`; None: the data of the run.
+        forget: which rows of `data` are `df`, as in `unlearn`.
         metrics: kinds of metrics; `multidelete zoo metrics` lists them.
         output_dir: where results go; default: the run folder, else "output".
+        options: dotted settings, as in `unlearn`.
+        run: any key of `run:`, such as batch_size_eval=128.
+
+    Raises ConfigError, DataError, MissingFile, CheckpointError.
     """
     return evaluated(model, data, forget, metrics, output_dir, options, run).metrics
 
@@ -170,8 +178,10 @@ def export(source: str | Path, out: str | Path, to: str = "open_clip", *, push_t
     """Write a model as open_clip or transformers publish theirs: weights, tokenizer, preprocessor, model card.
 
     Args:
-        source: a run folder, a checkpoint, or any model with weights. out: a folder that does not exist or is empty.
-        to: "open_clip" or "transformers". push_to: a name on the Hugging Face hub to upload it to as well.
+        source: a run folder, a checkpoint, or any model with weights.
+        out: a folder that does not exist or is empty.
+        to: "open_clip" or "transformers".
+        push_to: a name on the Hugging Face hub to upload it to as well.
 
     Returns the folder. Raises ConfigError, MissingFile, CheckpointError.
     """
