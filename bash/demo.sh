@@ -6,6 +6,7 @@ SECONDS=0
 export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0  # idle threads sleep instead of taking CPU time from other processes
 report=output/report/index.html
 
+set_up=$([[ -x .venv/bin/python ]] && echo false || echo true)
 bash bash/setup.sh
 export PATH="$PWD/.venv/bin:$PATH"
 bash bash/ori.sh
@@ -15,4 +16,7 @@ if [[ ! -f "$report" ]]; then
     echo "error: the sweep ended without a report at $report" >&2
     exit 1
 fi
+commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+printf '{"command": "bash bash/demo.sh", "seconds": %d, "set_up": %s, "cpus": %d, "commit": "%s"}\n' \
+    "$SECONDS" "$set_up" "$(nproc)" "$commit" > output/report/demo.json  # docs/results/demo.json is a copy of one
 printf '\nReport: %s\nDone in %d min %02d s.\n' "$PWD/$report" $((SECONDS / 60)) $((SECONDS % 60))
