@@ -24,9 +24,14 @@ def word(count: int) -> str:
 
 
 @cache
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@cache
 def text(name: str) -> str:
     """A page as one line, so that a phrase is found wherever its lines break."""
-    return " ".join((ROOT / name).read_text(encoding="utf-8").split())
+    return " ".join(page(name).split())
 
 
 @cache
@@ -72,6 +77,8 @@ def expected() -> list[tuple[str, str]]:
         ("docs/faq.md", f"and {word(failed['ineffective'])} hardly forget"),
         ("docs/audit.md", f"| full | {attacks} |"),
         ("CHANGELOG.md", f"{attacks} attacks"),
+        ("docs/comparison.md", f"| {attacks}, with tests"),
+        ("docs/comparison.md", f"| {len(own_methods())} and the ablations of MultiDelete"),
     ]
 
 
@@ -81,6 +88,11 @@ def hours() -> str:
     assert found
     count = round((int(found[1]) + int(found[2]) / 60) / 60)
     return "an hour" if count == 1 else f"{word(count)} hours"
+
+
+def own_methods() -> set[str]:
+    """The registered methods, without ablations (vlul-md, …) and the training of originals."""
+    return {name for name in registry.names("trainer") if "-" not in name} - {"original"}
 
 
 @pytest.mark.parametrize(("page", "phrase"), expected())
@@ -94,7 +106,22 @@ def test_the_table_has_the_methods_of_its_sweep() -> None:
 
 
 def test_readme_lists_every_registered_method() -> None:
-    row = next(line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "| methods |" in line)
-    ablations = {name for name in registry.names("trainer") if name.partition("-")[0] == "vlul" and "-" in name}
-    listed = set(re.findall(r"`([\w-]+)`", row))
-    assert listed - ablations == set(registry.names("trainer")) - ablations - {"original"}
+    row = next(line for line in page("README.md").splitlines() if "| methods |" in line)
+    ablations = {name for name in registry.names("trainer") if "-" in name}
+    assert set(re.findall(r"`([\w-]+)`", row)) - ablations == own_methods()
+
+
+def test_the_comparison_has_the_numbers_of_the_tables() -> None:
+    """Each row of its table on SALMU-mini against the means of the committed results."""
+    cells = re.findall(r"^\| (\w+) \| [^|]*\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page("docs/comparison.md"), re.M)
+    assert len(cells) == 9
+    for name, *shown in cells:
+        assert shown == [cell(name, "RetFail MRR ↓"), cell(name, "InterIdSim →"), cell(name, "distance to retrained")]
+
+
+def cell(model: str, column: str) -> str:
+    """The mean in a table of the results page, without its deviation."""
+    table = page(f"{RESULTS}.md").split(f" {column} |")
+    position = table[0].rpartition("\n")[2].count("|")
+    row = next(line for line in table[1].splitlines() if line.startswith(f"| {model} |"))
+    return row.split("|")[position].strip().split(" ")[0]
