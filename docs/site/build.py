@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES, CONFIG = ROOT / "output" / "site-pages", ROOT / "docs" / "site" / "mkdocs.yml"
+STYLE = ROOT / "docs" / "site" / "extra.css"
 SOURCES = ("README.md", "C*.md", "SECURITY.md", "docs/*.md", "docs/results/*.md", "data/README.md", "examples/*.md")
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)\s#]+)")
 
@@ -37,7 +38,7 @@ def collect() -> None:
     """Copy the pages and what they link to."""
     shutil.rmtree(PAGES, ignore_errors=True)
     pages = sources()
-    for path in {*pages, *(file for page in pages for file in linked(page))}:
+    for path in {STYLE, *pages, *(file for page in pages for file in linked(page))}:
         copy = PAGES / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
