@@ -26,10 +26,11 @@ from tests.processes import ROOT
 
 
 def module_at(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    """A script as a module, under a name that nothing else imports."""
+    spec = importlib.util.spec_from_file_location(f"documented_{path.stem}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)
+    sys.modules[module.__name__] = module
     spec.loader.exec_module(module)
     return module
 
