@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lavis.common import memory, threads
 from lavis.common.cli import USER_ERROR, parser, run_main, show
+from lavis.common.interrupts import while_importing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14,7 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ).parse_args(argv)
     threads.calm()
     memory.own_large_blocks()
-    from lavis.tasks.entry import evaluate
+    with while_importing():
+        from lavis.tasks.entry import evaluate
 
     table = evaluate(args.cfg_path, args.options)
     show(table.text())

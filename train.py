@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from lavis.common import memory, threads
 from lavis.common.cli import USER_ERROR, parser, run_main, show
+from lavis.common.interrupts import while_importing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser("Train an original model: run.reference = compromised, clean or retrained.").parse_args(argv)
     threads.calm()
     memory.own_large_blocks()
-    from lavis.tasks.entry import train
+    with while_importing():
+        from lavis.tasks.entry import train
 
     result = train(args.cfg_path, args.options)
     show(result.table())

@@ -20,7 +20,10 @@ def use_project_environment() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    from lavis.sweeps.cli import main as sweep
+    from lavis.common.interrupts import while_importing
+
+    with while_importing():
+        from lavis.sweeps.cli import main as sweep
 
     return sweep(argv)
 

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.common import say, where  # noqa: E402
+from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
 from lavis.common.files import read_json, write_json, write_text  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
@@ -139,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("sweep")
     parser.add_argument("--budget", default="quick", help="settings of the attacks; each has those of the next budget")
     parser.add_argument("--attacks", nargs="+", default=sorted(registry.names("attack")))
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=COUNT, default=2)
     parser.add_argument("--out", type=Path, required=True, help="the files' name, without .json and .md")
     parser.add_argument("--no-sweep", action="store_true", help="audit the runs that are there")
     args = parser.parse_args(argv)

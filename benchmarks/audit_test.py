@@ -4,8 +4,9 @@
         --config configs/clip/retrieval_salmu_mini.yaml --models clean=… retrained=… vlul=… erase=… --shadows … …
 
 Synthetic: 21 and 21 people of 20 pairs; a person's pairs share a part (standard deviation 0.5 of 1). SALMU-mini: false
-alarms are 21 fresh people against 21 others, drawn each time from 336 whom no model saw; power is 14 of the forgotten people, drawn each time,
-against 21 fresh people. The exchange test's false alarms are each retrained model against the others.
+alarms are 21 fresh people against 21 others, drawn each time from 336 whom no model saw; power is 14 of the forgotten
+people, drawn each time, against 21 fresh people. The exchange test's false alarms are each retrained model against the
+others.
 """
 
 from __future__ import annotations

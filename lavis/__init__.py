@@ -38,9 +38,12 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     import importlib
 
+    from lavis.common.interrupts import while_importing
+
     for home, names in _HOMES.items():
         if name in names:
-            return getattr(importlib.import_module(f"lavis.api.{home}"), name)
+            with while_importing():
+                return getattr(importlib.import_module(f"lavis.api.{home}"), name)
     raise AttributeError(f"module 'lavis' has no attribute '{name}'")
 
 

@@ -44,7 +44,7 @@ BEST = "checkpoint_best.pth"
 PER_CHAIN = 2
 MOST_DRAWS = 4  # for each signal that is asked for
 EARLIER = 0.8  # the longest delay after an aim, for each signal that came too late there
-PATIENCE = 60.0  # seconds
+PATIENCE = 240.0  # seconds; on a busy machine a sweep may need one minute for its report
 OPTIONS = ("run.max_epoch=4", "run.save_freq_steps=2", "run.num_workers=2", "run.accum_grad_iters=1")
 Aim = Callable[[Path, Started, int], object]  # (folder, process, its start in ns) -> whether the moment has come
 

@@ -46,6 +46,10 @@ ROOMS = {
     "sweeps": ["run.py"],
     "cli": ["multidelete unlearn"],
     "api": ["multidelete evaluate"],
+    "records": ["multidelete record"],
+    "deletion": ["multidelete purge"],
+    "signing": ["multidelete verify"],
+    "seal": ["multidelete record"],
 }
 COMMON = ["train.py", "unlearn.py", "evaluate.py", "multidelete unlearn", "multidelete evaluate", "multidelete audit"]
 OTHERS = {"--nproc_per_node", "--create-dirs"}  # of torch.distributed.run, of curl

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import os
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -14,10 +12,10 @@ from lavis.common.arguments import COUNT, SHARE
 from lavis.common.errors import DISK_ERRORS, ConfigError, SharedFault, UserFault, dead_worker
 from lavis.common.files import encodable, odd_character
 from lavis.common.home import at_home
+from lavis.common.interrupts import in_command
 from lavis.common.printable import brief, printable
 
 USER_ERROR = 2
-AGAIN = 0.02  # seconds until a ctrl-C that was lost is sent again
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,9 +70,9 @@ def show(text: str) -> None:
 def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
     """Run a main function. A user error ends in one message and exit code 2; LAVIS_DEBUG=1 shows the traceback."""
     sys.argv[1:] = map(at_home, sys.argv[1:])
-    sys.unraisablehook = _not_lost
     try:
-        code = main(None)
+        with in_command():
+            code = main(None)
     except KeyboardInterrupt:
         code = 130
     except SystemExit as end:  # a run that a signal stopped, or a wrong flag
@@ -95,16 +93,6 @@ def run_main(main: Callable[[Sequence[str] | None], int | None]) -> None:
 
         leave(code or 0)
     raise SystemExit(code or 0)
-
-
-def _not_lost(lost: Any) -> None:
-    """Send a ctrl-C again that came while Python ran a callback, which cannot raise it (imports run many of those)."""
-    if lost.exc_type is KeyboardInterrupt:
-        again = threading.Timer(AGAIN, _thread.interrupt_main)
-        again.daemon = True
-        again.start()
-    else:
-        sys.__unraisablehook__(lost)
 
 
 def message_of(error: Exception) -> str | None:

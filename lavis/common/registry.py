@@ -14,6 +14,7 @@ from functools import partialmethod
 from typing import Any, TypeVar
 
 from lavis.common.errors import ConfigError, suggest
+from lavis.common.interrupts import while_importing
 
 T = TypeVar("T")
 ROOMS = (
@@ -34,11 +35,12 @@ class Registry:
         """Import all modules of ROOMS, once."""
         if self._discovered:
             return
-        for room in ROOMS:
-            package = importlib.import_module(f"lavis.{room}")
-            for module in pkgutil.walk_packages(package.__path__, f"lavis.{room}."):
-                if not module.name.rsplit(".", 1)[-1].startswith("__"):
-                    importlib.import_module(module.name)
+        with while_importing():
+            for room in ROOMS:
+                package = importlib.import_module(f"lavis.{room}")
+                for module in pkgutil.walk_packages(package.__path__, f"lavis.{room}."):
+                    if not module.name.rsplit(".", 1)[-1].startswith("__"):
+                        importlib.import_module(module.name)
         self._discovered = True
 
     def register(self, kind: str, *names: str) -> Callable[[T], T]:

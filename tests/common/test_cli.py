@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 
 import pytest
 
 from lavis.common.cli import DISK_ERRORS, run_main
+from lavis.common.interrupts import while_importing
 from tests.processes import run
 
 ENDING = """
@@ -77,3 +79,33 @@ run_main(main)
 def test_a_ctrl_c_that_python_loses_in_a_callback_ends_the_command_all_the_same():
     done = run([sys.executable, "-c", LOSES], fresh=True)
     assert done.returncode == 130 and "Traceback" not in done.stderr
+
+
+SWALLOWS = """
+import os, signal, time
+from lavis.common.cli import run_main
+from lavis.common.interrupts import while_importing
+
+def main(argv):
+    with while_importing():
+        try:  # as libraries do while they are imported
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+        except:
+            pass
+    time.sleep(15)
+    return 0
+
+run_main(main)
+"""
+
+
+def test_a_ctrl_c_while_modules_are_imported_is_not_swallowed():
+    done = run([sys.executable, "-c", SWALLOWS], fresh=True)
+    assert done.returncode == -signal.SIGINT and done.stderr == ""
+
+
+def test_outside_commands_imports_leave_ctrl_c_alone():
+    before = signal.getsignal(signal.SIGINT)
+    with while_importing():
+        assert signal.getsignal(signal.SIGINT) is before
