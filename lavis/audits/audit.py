@@ -71,7 +71,14 @@ class Audit:
 
     @cached_property
     def subjects(self) -> dict[str, Subject]:
-        """What each role's model is asked through. Raises DataError if a model is broken: it would seem to forget."""
+        """What each role's model is asked through.
+
+        Raises DataError if a model is broken (it would seem to forget), ConfigError if one that should never have seen
+        Df has the weights of one that did.
+        """
+        for role in FLOORS:
+            if role in self.digests and self.digests[role] == self.digests.get(ORIGINAL):
+                raise ConfigError(f"audit: the {role} model has the original's weights, which saw what is forgotten")
         company = Company(self.models.get(ORIGINAL))
         facts = (self.material, self.run, self.device, company)
         subjects = {role: Subject(model, *facts) for role, model in self.models.items()}
@@ -95,12 +102,20 @@ class Audit:
         return self._behaviours(self.run.audit.siblings)
 
     def _behaviours(self, checkpoints: list[str]) -> dict[str, Behaviour]:
-        """What other models do, one loaded after the other; a model that has a role here is not another."""
-        base, facts = self.models[UNLEARNED], (self.material, self.run, self.device)
-        models = (with_weights(base, path) for path in checkpoints)
-        known = ((weights_digest(model.checkpoint_state()), model) for model in models)
-        roles = set(self.digests.values())
-        return {digest: Subject(model, *facts).behaviour for digest, model in known if digest not in roles}
+        """What other models do, one loaded after the other; clean and retrained are not others.
+
+        Raises ConfigError for the unlearned or the original model itself.
+        """
+        found = {}
+        for path in checkpoints:
+            model = with_weights(self.models[UNLEARNED], path)
+            digest = weights_digest(model.checkpoint_state())
+            roles = [role for role in self.models if self.digests[role] == digest]
+            if roles and not set(roles) & set(FLOORS):
+                raise ConfigError(f"audit: {path} has the weights of the {roles[0]} model, so it is not another one")
+            if not roles:
+                found[digest] = Subject(model, self.material, self.run, self.device).behaviour
+        return found
 
     @cached_property
     def attacks(self) -> dict[str, Attack]:

@@ -117,12 +117,22 @@ def test_audits_of_the_same_data_share_the_attacks_on_references(models, audit_o
 
 def test_membership_is_read_again_when_a_reference_or_a_shadow_changes(models, audited, audit_of, tmp_path):
     run_audit(audit_of(models, CHEAP, folder=tmp_path))
-    shadow = f"run.audit.shadows=[{audited.original}]"
-    kept = audit_of(models, CHEAP, shadow, folder=tmp_path)
-    assert kept.shadows == {}, "the original has a role here, so it is not another model"
+    kept = audit_of(models, CHEAP, f"run.audit.shadows=[{audited.clean}]", folder=tmp_path)
+    assert kept.shadows == {}, "the clean model has a role here, so it is not another model"
     other = audit_of({**models, "clean": models["unlearned"]}, CHEAP, folder=tmp_path)
     stored = {name: other.stored(name, other.attacks[name], "unlearned") is not None for name in ("lira", "rounding")}
     assert stored == {"lira": False, "rounding": True}
+
+
+def test_models_that_saw_the_data_are_no_references(models, audited, audit_of):
+    """Every share would be 0, and the exchange test would find nothing."""
+    seen = f"run.audit.shadows=[{audited.original}]"
+    with pytest.raises(ConfigError, match="has the weights of the original model"):
+        run_audit(audit_of(models, CHEAP, seen))
+    with pytest.raises(ConfigError, match="the clean model has the original's weights"):
+        run_audit(audit_of({**models, "clean": models["original"]}, CHEAP))
+    with pytest.raises(ConfigError, match="--retrained .* has the unlearned model's own weights"):
+        lavis.audit(audited.clean, retrained=audited.clean, attacks=["rounding"])
 
 
 def test_references_of_one_seed_serve_all(tmp_path):
