@@ -82,7 +82,10 @@ def _mapping(text: str, flag: str) -> dict[str, str]:
     wrong = [key for key, sign, value in pairs if not sign or not key or not value]
     if wrong:
         raise ConfigError(f"{flag}: expected NAME=VALUE,NAME=VALUE, found '{text}'")
-    return {key.strip(): value.strip() for key, _, value in pairs}
+    found = {key.strip(): value.strip() for key, _, value in pairs}
+    if len(found) < len(pairs):
+        raise ConfigError(f"{flag}: a name is given twice in '{text}'")
+    return found
 
 
 def _number(text: str, flag: str) -> float:

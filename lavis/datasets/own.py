@@ -35,6 +35,7 @@ from lavis.tables.sources import Source, find_sources
 from lavis.tables.table import Table, read_table, write_dropped
 
 log = logging.getLogger(__name__)
+RESERVED = {"df", "dr"}  # evaluated sets that follow from what is to be forgotten
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class OwnPairsBuilder(PairBuilder):
         super().check(config)
         assert isinstance(config, PairsConfig)
         Forget.read(config.forget)
+        for name in RESERVED & config.fractions.keys():
+            raise ConfigError(f"datasets.pairs.fractions names '{name}', which follows from what is to be forgotten")
 
     @property
     def hint(self) -> str:

@@ -79,7 +79,7 @@ class ImageStore:
     def listing(self, folders: Iterable[str]) -> list[str]:
         """The images in these folders; in all folders if one does not exist (its name may be spelled otherwise)."""
         paths = [self.root / folder for folder in folders]
-        files = (file for path in paths for file in path.iterdir()) if all(p.is_dir() for p in paths) else None
+        files = (file for path in paths for file in path.iterdir()) if all(map(os.path.isdir, paths)) else None
         return [file.relative_to(self.root).as_posix() for file in files or self.root.rglob("*") if file.is_file()]
 
     def open(self, image: str) -> Image.Image:
@@ -180,7 +180,7 @@ class ImageStore:
             link = links.get(PurePosixPath(image).name, True)
             if link and not self._inside(self.root / image):
                 raise DataError(self._outside(image))
-            if link and not (self.root / image).exists():
+            if link and not os.path.exists(self.root / image):  # pathlib raises for a name that is too long
                 missing.append(image)
         return missing
 

@@ -178,3 +178,17 @@ def test_a_whole_run_on_a_table(world, tmp_path, method):
     (results,) = (tmp_path / "output" / f"unlearn-{method}").rglob("results.json")
     content = json.loads(results.read_text())
     assert content["df_size"] == 10 and content["counts"]["df"] == 10 and content["counts"]["test"] == 10
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".jpg", "a/" * 2500 + "b.jpg"])
+def test_a_name_that_is_too_long_drops_its_row_alone(build, name):
+    rows = people_rows()
+    rows[7] = {**rows[7], "path": name}
+    table = build(rows=rows).table
+    assert [row.image for row in table.dropped] == [name] and len(table.pairs) == len(rows) - 1
+
+
+@pytest.mark.parametrize("name", ["df", "dr"])
+def test_fractions_do_not_name_the_forget_set(build, name):
+    with pytest.raises(ConfigError, match=f"fractions names '{name}', which follows from"):
+        build(fractions={name: 0.2})
