@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not args.no_sweep:
         subprocess.run([sys.executable, "bash/run.py", args.sweep, "--with-originals"], cwd=ROOT, check=True)  # noqa: S603
-    report = read_json(Path(load_sweep(args.sweep).report_dir) / "report.json", "report")
+    report = read_json(Path(load_sweep(args.sweep).report_dir) / "results.json", "report")
     rows = [row for row in report["rows"] if row["name"] not in ("compromised", "retrained")]
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         found = list(pool.map(lambda row: audited(row, report["rows"], args), rows))
