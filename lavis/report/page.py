@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from lavis.common.files import write_json, write_text
 from lavis.evaluation.metric import DIRECTIONS
-from lavis.report import cells, columns, numbers, published, sections, tables
+from lavis.report import cells, columns, numbers, published, sections, story, tables
 from lavis.report.gallery import NEAR_RANK, Gallery
 from lavis.report.numbers import Row, by_setting, named, names_of
 from lavis.report.palette import COLOURS
@@ -72,6 +72,8 @@ def render(report: Report) -> str:
 def shown_of(report: Report, setting: Setting, rows: list[Row]) -> dict[str, Any]:
     """The content of each section for one setting, by the name of the section's template."""
     return {
+        "story": story.stories(rows, report.rules),
+        "steps": story.next_steps(rows, report.rules),
         "summary": sections.recalls(rows),
         "verdicts": sections.verdicts(rows, report.rules),
         "tradeoff": sections.trade_off(rows),
