@@ -39,7 +39,7 @@ class Report:
 
     `losses` and `relearning` are by run folder, `galleries` by setting; `rules` are the verdicts' thresholds;
     `problems` are sentences about failed jobs and missing results. Rows that were measured on other data than the rest
-    are left out, and `problems` gets a sentence about each.
+    are left out, and `problems` gets a sentence about each. A `public` report (lavis/report/public.py) has no places.
     """
 
     rows: list[Row]
@@ -50,6 +50,7 @@ class Report:
     problems: Sequence[str] = ()
     made_by: Sequence[str] = ()
     rules: VerdictRules | None = None
+    public: bool = False
 
     def __post_init__(self) -> None:
         rows, unlike = comparable(self.rows)
@@ -79,7 +80,7 @@ def shown_of(report: Report, setting: Setting, rows: list[Row]) -> dict[str, Any
     """The content of each section for one setting, by the name of the section's template."""
     return {
         "story": story.stories(rows, report.rules),
-        "steps": story.next_steps(rows, report.rules),
+        "steps": story.next_steps(rows, report.rules, places=not report.public),
         "summary": sections.recalls(rows),
         "verdicts": sections.verdicts(rows, report.rules),
         "tradeoff": sections.trade_off(rows),

@@ -154,8 +154,11 @@ def _percent(share: float) -> str:
     return f"{100 * min(max(share, 0.0), 1.0):.0f} %"
 
 
-def next_steps(rows: Sequence[Row], rules: VerdictRules | None = None) -> list[Step]:
-    """What to do after reading the sentences, the most urgent first; empty without a method."""
+def next_steps(rows: Sequence[Row], rules: VerdictRules | None = None, places: bool = True) -> list[Step]:
+    """What to do after reading the sentences, the most urgent first; empty without a method.
+
+    places: whether commands may name run folders.
+    """
     found = stories(rows, rules)
     if not found:
         return []
@@ -164,7 +167,7 @@ def next_steps(rows: Sequence[Row], rules: VerdictRules | None = None) -> list[S
     steps = (
         [Step(f"{_names(by_verdict[BROKEN])}: rerun with a lower rate (run.init_lr).")] if by_verdict[BROKEN] else []
     )
-    steps += _about_the_best(rows, best) if best else _about_failures(by_verdict)
+    steps += _about_the_best(rows, best, places) if best else _about_failures(by_verdict)
     if target_name(rows) is None:
         steps += [Step(NO_TARGET), Step("Attack the model that you would use, before you trust it.", AUDIT)]
     return steps
@@ -183,9 +186,9 @@ def _or_far(distance: float | None) -> float:
     return math.inf if distance is None else distance
 
 
-def _about_the_best(rows: Sequence[Row], best: str) -> list[Step]:
+def _about_the_best(rows: Sequence[Row], best: str, places: bool) -> list[Step]:
     own = named(rows, best)
-    command = ("multidelete", "audit", str(own[0]["folder"])) if own[0].get("folder") else ()
+    command = ("multidelete", "audit", str(own[0]["folder"])) if places and own[0].get("folder") else AUDIT
     steps = [Step(f"Attack {best} before you trust it: what is only hidden can come back.", command)]
     if len(own) < ENOUGH_SEEDS:
         steps.append(Step(f"Repeat {best} with {ENOUGH_SEEDS} seeds: one run does not show what is chance."))

@@ -42,6 +42,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--launcher", choices=LAUNCHERS, help="where jobs run (default: the sweep file's, else local)")
     parser.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit; implies slurm")
     parser.add_argument("--show-people", action="store_true", help="gallery: also portraits that are not drawn")
+    parser.add_argument("--public", action="store_true", help="a report to hand on: numbers, no people, no paths")
     parser.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="passed on to every job")
     return parser.parse_args(argv)
 
@@ -84,7 +85,8 @@ def with_flags(sweep: SweepConfig, args: argparse.Namespace) -> SweepConfig:
     slurm = {**sweep.slurm, **slurm_options(args.slurm)}
     shown = sweep.show_people or args.show_people
     options = [*sweep.options, *args.options]
-    return dataclasses.replace(sweep, options=options, launcher=launcher, slurm=slurm, show_people=shown)
+    sweep = dataclasses.replace(sweep, options=options, launcher=launcher, slurm=slurm, show_people=shown)
+    return sweep.made_public() if args.public else sweep
 
 
 def make_pool(sweep: SweepConfig, args: argparse.Namespace) -> Pool:

@@ -207,6 +207,22 @@ def test_photographs_of_people_need_a_flag(bench: Bench) -> None:
     assert "add --show-people" not in bench.page()
 
 
+def test_a_public_report_shows_nobody_and_names_no_folder(bench: Bench) -> None:
+    own = bench.write(gallery=2, options=[*bench.options, "datasets.salmu_tiny.generate=null"])
+    former = bench.folder / "report-public" / "gallery-0.json"
+    former.parent.mkdir()
+    former.write_text("a caption")
+    assert cli.main([own, "--with-originals", "--public", "--show-people"]) == 0
+    assert report(["--sweep", own, "--public"]) == 0
+    assert not (bench.folder / "report").exists()
+    names = {"index.html", "results.json", "results.csv", "results.md"}
+    assert {path.name for path in former.parent.iterdir()} == names
+    for name in names:
+        text = (former.parent / name).read_text()
+        assert "vlul" in text and str(bench.folder) not in text and "data:image/jpeg" not in text
+    assert "show-people" not in (former.parent / "index.html").read_text()
+
+
 def test_user_errors_end_in_one_message() -> None:
     command = [sys.executable, "bash/run.py", "configs/sweep/nothing.yaml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
