@@ -107,9 +107,14 @@ def columns_of(table: Table, rows: Sequence[Row]) -> list[Column]:
 
 
 def missing_of(table: Table, rows: Sequence[Row]) -> list[Column]:
-    """The columns that are not shown because no row has them."""
-    shown = columns_of(table, rows)
-    return [column for column in table.columns if column not in shown]
+    """The columns of metrics that are not shown because no row has them."""
+    shown, metrics = columns_of(table, rows), {column.key for column in all_columns()}
+    return [column for column in table.columns if column not in shown and column.key in metrics]
+
+
+def standing(rows: Sequence[Row]) -> list[Column]:
+    """The distances to those references that there are."""
+    return [column for column in STANDING if has(rows, column.key)]
 
 
 def readable(text: str) -> str:

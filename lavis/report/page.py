@@ -1,7 +1,12 @@
-"""Writes the report. Its page is static HTML without scripts or external resources, with all text escaped."""
+"""Writes the report. Its page is static HTML without external resources, with all text escaped.
+
+The only script is templates/tables.js: the page's policy names its hash, so that a browser runs nothing else.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +19,7 @@ from markupsafe import Markup
 
 from lavis.common.files import write_json, write_text
 from lavis.evaluation.metric import DIRECTIONS
-from lavis.report import cells, columns, numbers, published, sections, tables
+from lavis.report import cells, columns, numbers, published, sections, story, tables
 from lavis.report.gallery import NEAR_RANK, Gallery
 from lavis.report.numbers import Row, by_setting, named, names_of
 from lavis.report.palette import COLOURS
@@ -24,6 +29,7 @@ from lavis.report.standing import with_derived
 from lavis.report.text import clean
 from lavis.report.verdicts import VerdictRules
 
+TEMPLATES = Path(__file__).with_name("templates")
 Setting = tuple[str, str, int | None]  # backbone, task, df_size
 
 
@@ -33,7 +39,7 @@ class Report:
 
     `losses` and `relearning` are by run folder, `galleries` by setting; `rules` are the verdicts' thresholds;
     `problems` are sentences about failed jobs and missing results. Rows that were measured on other data than the rest
-    are left out, and `problems` gets a sentence about each.
+    are left out, and `problems` gets a sentence about each. A `public` report (lavis/report/public.py) has no places.
     """
 
     rows: list[Row]
@@ -44,6 +50,7 @@ class Report:
     problems: Sequence[str] = ()
     made_by: Sequence[str] = ()
     rules: VerdictRules | None = None
+    public: bool = False
 
     def __post_init__(self) -> None:
         rows, unlike = comparable(self.rows)
@@ -72,6 +79,8 @@ def render(report: Report) -> str:
 def shown_of(report: Report, setting: Setting, rows: list[Row]) -> dict[str, Any]:
     """The content of each section for one setting, by the name of the section's template."""
     return {
+        "story": story.stories(rows, report.rules),
+        "steps": story.next_steps(rows, report.rules, places=not report.public),
         "summary": sections.recalls(rows),
         "verdicts": sections.verdicts(rows, report.rules),
         "tradeoff": sections.trade_off(rows),
@@ -88,7 +97,7 @@ def shown_of(report: Report, setting: Setting, rows: list[Row]) -> dict[str, Any
 def environment() -> Environment:
     """The templates; everything they print is escaped and stripped of control characters."""
     templates = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -98,8 +107,15 @@ def environment() -> Environment:
     filters = {"shown": numbers.shown, "anchor": sections.anchor, "command": command, "word": tables.word_of}
     templates.filters |= filters
     templates.globals.update({"cells": cells, "columns": columns, "numbers": numbers, "published": published})
+    script = (TEMPLATES / "tables.js").read_text(encoding="utf-8")
+    templates.globals.update({"script": Markup(script), "script_hash": policy_hash(script)})  # noqa: S704 - our own file
     templates.globals.update({"sections": sections, "DIRECTIONS": DIRECTIONS, "NEAR_RANK": NEAR_RANK})
     return templates
+
+
+def policy_hash(script: str) -> str:
+    """What a page's Content-Security-Policy calls an inline script that may run."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def command(words: object) -> str:

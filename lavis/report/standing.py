@@ -46,8 +46,12 @@ def judged(rows: Sequence[Row], group: Sequence[Row], rules: VerdictRules | None
     """The verdict on the mean of a method's rows (seeds); None for references and without SALMUBench's metrics."""
     if not rows or rows[0]["name"] in REFERENCES:
         return None
-    if not any(key.startswith(BENCHMARK) for row in group for key in row["metrics"]):
-        return None
+    benchmark = any(key.startswith(BENCHMARK) for row in group for key in row["metrics"])
+    return assessed(rows, group, rules) if benchmark else None
+
+
+def assessed(rows: Sequence[Row], group: Sequence[Row], rules: VerdictRules | None = None) -> Verdict:
+    """The verdict on the mean of a method's rows (seeds), whatever was measured."""
     broken = [f"{BROKEN}: seed {row.get('seed')}: {row['broken']}" for row in rows if row.get("broken")]
     if broken:
         return Verdict(BROKEN, tuple(broken))

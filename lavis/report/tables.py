@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from lavis.common.printable import printable
+from lavis.evaluation.metric import Column
 from lavis.report.cells import cell
-from lavis.report.columns import STANDING, Table, benchmark_tables, columns_of, general_tables, readable
+from lavis.report.columns import Table, benchmark_tables, columns_of, general_tables, readable, standing
 from lavis.report.numbers import Row, broken, by_setting, doubtful, named, names_of
 from lavis.report.published import SOURCE, published
 from lavis.report.standing import judged
@@ -60,7 +61,8 @@ def _frames(group: Sequence[Row], rules: VerdictRules | None) -> Iterator[tuple[
     """The tables of one setting with their titles, every cell as text."""
     verdicts = {name: judged(named(group, name), group, rules) for name in names_of(group)}
     if any(verdicts.values()):
-        lines = [_verdict_line(named(group, name), verdict) for name, verdict in verdicts.items()]
+        distances = standing(group)
+        lines = [_verdict_line(named(group, name), verdict, distances) for name, verdict in verdicts.items()]
         yield "Verdicts", pd.DataFrame(lines, dtype=object)
     for table in benchmark_tables(group):
         yield table.title + " (ours)" * table.ours, pd.DataFrame(list(_lines(table, group, arrows=True)), dtype=object)
@@ -69,9 +71,9 @@ def _frames(group: Sequence[Row], rules: VerdictRules | None) -> Iterator[tuple[
             yield table.title, pd.DataFrame(list(_lines(table, group, arrows=False)), dtype=object)
 
 
-def _verdict_line(rows: Sequence[Row], verdict: Verdict | None) -> dict[str, str]:
+def _verdict_line(rows: Sequence[Row], verdict: Verdict | None, distances: Sequence[Column]) -> dict[str, str]:
     word = word_of(verdict.name) if verdict else "reference"
-    numbers = {column.title: cell(rows, column).text for column in STANDING}
+    numbers = {column.title: cell(rows, column).text for column in distances}
     reasons = readable("; ".join(verdict.reasons)) if verdict else ""
     return {"model": _model(rows), "verdict": word, **numbers, "reasons": reasons, "seeds": _seeds(rows)}
 

@@ -7,9 +7,9 @@ the thresholds are ours. docs/verdicts.md states each rule and its reason.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from lavis.common.errors import ConfigError, suggest
 from lavis.evaluation.measure import columns_used
@@ -22,16 +22,25 @@ MODES = (CATASTROPHIC, INEFFECTIVE, OVER_GENERALISED)  # the first that applies 
 ENOUGH = 0.8  # share of the metrics that both models must have
 SMALL = 0.01  # references closer than this cannot serve as a scale
 
+# What a finding is about: general knowledge, pairs to keep, pairs to forget, other people, other facts about the same
+# people, and a forget similarity that should not be below Clean's.
+KNOWLEDGE, RETAIN, FORGET, OTHERS, FACTS, BELOW = "knowledge", "retain", "forget", "others", "facts", "below"
+
 # The metrics of each rule: of each tuple the first that all models concerned have.
 RECALLS = (("salmubench_x_mrr_whole", "salmubench_retfail_mrr_whole", "salmubench_retfail_mrr", "df_txt_r1"),)
-UTILITIES = (("salmubench_imagenet", "salmubench_gen_know"), ("dr_txt_r1",))
-HOLDOUTS = (
-    ("salmubench_inter_id_sim", "holdout_identity_cosine"),
-    ("salmubench_intra_id_sim", "holdout_association_cosine"),
-)
-HOLDOUT_RANKS = (("salmubench_x_mrr_holdout_identity",), ("salmubench_x_mrr_holdout_association",))
+UTILITIES = {KNOWLEDGE: ("salmubench_imagenet", "salmubench_gen_know"), RETAIN: ("dr_txt_r1",)}
+HOLDOUTS = {
+    OTHERS: ("salmubench_inter_id_sim", "holdout_identity_cosine"),
+    FACTS: ("salmubench_intra_id_sim", "holdout_association_cosine"),
+}
+HOLDOUT_RANKS = {OTHERS: ("salmubench_x_mrr_holdout_identity",), FACTS: ("salmubench_x_mrr_holdout_association",)}
 ASSOCIATIONS = (("salmubench_assoc_str", "df_cosine"),)
-READ = tuple(name for line in (*RECALLS, *UTILITIES, *HOLDOUTS, *HOLDOUT_RANKS, *ASSOCIATIONS) for name in line)
+READ = tuple(
+    name
+    for lines in (RECALLS, UTILITIES.values(), HOLDOUTS.values(), HOLDOUT_RANKS.values(), ASSOCIATIONS)
+    for line in lines
+    for name in line
+)
 Metrics = Mapping[str, float | None]
 
 
@@ -64,12 +73,29 @@ class VerdictRules:
             raise ConfigError(f"{source}: {error}") from None
 
 
+class Finding(NamedTuple):
+    """One comparison with the references.
+
+    `failed` is None where it could not be measured. `share` is how much is lost, or of FORGET how much is left, as a
+    fraction of the difference between two references.
+    """
+
+    subject: str
+    text: str
+    failed: bool | None = None
+    share: float = 0.0
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """`name`: one of MODES, NONE, NOT_MEASURED, BROKEN. `reasons`: all findings in words, the name's first."""
+    """`name`: one of MODES, NONE, NOT_MEASURED, BROKEN. `reasons`: all failures in words, the name's first.
+
+    `findings` are all comparisons, also those without a failure.
+    """
 
     name: str
     reasons: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -129,26 +155,26 @@ def verdict(
     case, rules = _Case(metrics, clean, compromised, retrained), rules or VerdictRules()
     checks = (_catastrophic, _ineffective, _over_generalised)
     found = {mode: list(check(case, rules)) for mode, check in zip(MODES, checks, strict=True)}
-    failures = [f"{mode}: {text}" for mode, findings in found.items() for text, failed in findings if failed]
-    missing = [text for findings in found.values() for text, failed in findings if failed is None]
-    reasons = tuple(failures + [f"{NOT_MEASURED}: {text}" for text in missing])
-    if failures:
-        return Verdict(next(mode for mode in MODES if any(failed for _, failed in found[mode])), reasons)
-    return Verdict(NOT_MEASURED if missing else NONE, reasons)
-
-
-Finding = tuple[str, bool | None]  # in words; whether it is a failure, None where it could not be measured
+    every = tuple(one for findings in found.values() for one in findings)
+    failures = [f"{mode}: {one.text}" for mode, findings in found.items() for one in findings if one.failed]
+    missing = [f"{NOT_MEASURED}: {one.text}" for one in every if one.failed is None]
+    failed = [mode for mode in MODES if any(one.failed for one in found[mode])]
+    name = failed[0] if failed else NOT_MEASURED if missing else NONE
+    return Verdict(name, (*failures, *missing), every)
 
 
 def _catastrophic(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
     """General knowledge or retain recall, compared with the lower of compromised's and retrained's."""
-    utilities = [hit for names in UTILITIES if (hit := case.first(names, case.compromised, case.retrained))]
-    for name, (own, *references) in utilities:
-        before = max(min(references), SMALL)
-        share = 1 - own / before
-        yield f"{name} {own:.4g}, {share:.0%} below {before:.4g}", share > rules.utility_loss
-    if not utilities:
-        yield f"{_either(UTILITIES)} of the model and its references", None
+    hits = {subject: case.first(names, case.compromised, case.retrained) for subject, names in UTILITIES.items()}
+    for subject, hit in hits.items():
+        if hit:
+            name, (own, *references) = hit
+            before = max(min(references), SMALL)
+            share = 1 - own / before
+            text = f"{name} {own:.4g}, {share:.0%} below {before:.4g}"
+            yield Finding(subject, text, share > rules.utility_loss, share)
+    if not any(hits.values()):
+        yield Finding(RETAIN, f"{_either(UTILITIES.values())} of the model and its references")
 
 
 def _ineffective(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
@@ -156,40 +182,42 @@ def _ineffective(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
     target = case.retrained or case.clean
     hit = case.first(RECALLS[0], case.compromised, target) if target else None
     if hit is None or hit[1][1] - hit[1][2] < SMALL * hit[1][1]:
-        yield f"{_either(RECALLS)} of the model, compromised and a target below it", None
+        yield Finding(FORGET, f"{_either(RECALLS)} of the model, compromised and a target below it")
         return
     name, (own, start, aim) = hit
     left = (own - aim) / (start - aim)
-    yield f"{name} {own:.4g}, {left:.0%} left between {aim:.4g} and {start:.4g}", left > rules.recall_left
+    text = f"{name} {own:.4g}, {left:.0%} left between {aim:.4g} and {start:.4g}"
+    yield Finding(FORGET, text, left > rules.recall_left, left)
 
 
 def _over_generalised(case: _Case, rules: VerdictRules) -> Iterator[Finding]:
     """Holdouts that were lost together with Df, and a forget similarity below Clean's."""
-    for names in (*HOLDOUTS, *HOLDOUT_RANKS):
+    for subject, names in (*HOLDOUTS.items(), *HOLDOUT_RANKS.items()):
         hit = case.first(names, case.retrained or case.compromised, case.clean)
-        finding = _lost(*hit, rules) if hit else None
+        finding = _lost(subject, *hit, rules) if hit else None
         if finding:
             yield finding
-        elif names in HOLDOUTS:
-            yield f"{_either((names,))} of the model and its references", None
+        elif names == HOLDOUTS[subject]:
+            yield Finding(subject, f"{_either((names,))} of the model and its references")
     low = case.clean or case.retrained
     hit = case.first(ASSOCIATIONS[0], low, case.compromised) if low else None
     if hit and hit[1][2] - hit[1][1] >= SMALL:
         name, (own, floor, start) = hit
         under = (floor - own) / (start - floor)
-        yield f"{name} {own:.4g} lies below Clean's {floor:.4g}", under > rules.below_clean
+        yield Finding(BELOW, f"{name} {own:.4g} lies below Clean's {floor:.4g}", under > rules.below_clean, under)
 
 
-def _lost(name: str, values: list[float], rules: VerdictRules) -> Finding | None:
+def _lost(subject: str, name: str, values: list[float], rules: VerdictRules) -> Finding | None:
     """The share of the way from the expected value down to Clean's (0 without Clean) that a holdout has lost."""
     own, expected, floor = (*values, 0.0)[:3]
     if expected - floor < SMALL:
         return None
     share = (expected - own) / (expected - floor)
-    return f"{name} {own:.4g}, {share:.0%} lost between {expected:.4g} and {floor:.4g}", share > rules.holdout_loss
+    text = f"{name} {own:.4g}, {share:.0%} lost between {expected:.4g} and {floor:.4g}"
+    return Finding(subject, text, share > rules.holdout_loss, share)
 
 
-def _either(names: Sequence[Sequence[str]]) -> str:
+def _either(names: Iterable[Sequence[str]]) -> str:
     return " or ".join(name for line in names for name in line)
 
 

@@ -23,6 +23,7 @@ from lavis.sweeps.pool import JobResult, Pool
 from lavis.sweeps.references import missing_originals, prepare_data, published, reference_jobs
 from lavis.sweeps.schema import LAUNCHERS, SweepConfig, load_sweep
 from lavis.sweeps.slurm import slurm_lanes, slurm_options, slurm_starter
+from lavis.sweeps.telling import verdicts_of
 
 logger = logging.getLogger(__name__)
 DEFAULT = "configs/sweep/salmu_mini.yaml"
@@ -42,6 +43,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--launcher", choices=LAUNCHERS, help="where jobs run (default: the sweep file's, else local)")
     parser.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit; implies slurm")
     parser.add_argument("--show-people", action="store_true", help="gallery: also portraits that are not drawn")
+    parser.add_argument("--public", action="store_true", help="a report to hand on: numbers, no people, no paths")
     parser.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="passed on to every job")
     return parser.parse_args(argv)
 
@@ -57,11 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.search:
         from lavis.sweeps.search import search
 
-        return search(sweep, lambda: make_pool(sweep, args), dry_run=args.dry_run, report_only=args.report_only)
+        how = {"dry_run": args.dry_run, "report_only": args.report_only, "rerun": args.rerun}
+        return search(sweep, lambda: make_pool(sweep, args), **how)
     places, unlearning = settings(sweep), [cell.job for cell in expand(sweep)]
     training = training_jobs(sweep, places) if args.with_originals else []
     if args.dry_run:
-        list_jobs([*training, *unlearning])
+        if not args.with_originals:
+            check_originals(sweep, places)
+        list_jobs([*training, *pending_evaluations(sweep, places), *unlearning], args.rerun)
         return 0
     if args.report_only:
         return _report(sweep, [], 0, [])
@@ -73,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code < STOPPED:
         check_originals(sweep, places)
         evaluations = evaluation_jobs(sweep, places, problems)
-        more, later = run_jobs([*evaluations, *unlearning], make_pool(sweep, args))
+        more, later = run_jobs([*evaluations, *unlearning], make_pool(sweep, args), verdicts_of(sweep))
         results, code = [*results, *more], max(code, later)
     return _report(sweep, results, code, problems)
 
@@ -84,7 +89,8 @@ def with_flags(sweep: SweepConfig, args: argparse.Namespace) -> SweepConfig:
     slurm = {**sweep.slurm, **slurm_options(args.slurm)}
     shown = sweep.show_people or args.show_people
     options = [*sweep.options, *args.options]
-    return dataclasses.replace(sweep, options=options, launcher=launcher, slurm=slurm, show_people=shown)
+    sweep = dataclasses.replace(sweep, options=options, launcher=launcher, slurm=slurm, show_people=shown)
+    return sweep.made_public() if args.public else sweep
 
 
 def make_pool(sweep: SweepConfig, args: argparse.Namespace) -> Pool:
@@ -132,6 +138,13 @@ def evaluation_jobs(sweep: SweepConfig, places: Sequence[Setting], problems: lis
             except (MissingFile, CheckpointError, ConfigError) as error:
                 problems.append(f"{name} could not be evaluated: {error}")
     return jobs
+
+
+def pending_evaluations(sweep: SweepConfig, places: Sequence[Setting]) -> list[Job]:
+    """Those jobs of `evaluation_jobs` that have to run as things are now; nothing is linked or set aside."""
+    every = itertools.product(places, sweep.references, reference_seeds(sweep))
+    found = [reference_result(sweep, place, name, seed) for place, name, seed in every]
+    return [result.job for result in found if result.job is not None and result.pending]
 
 
 def check_originals(sweep: SweepConfig, places: Sequence[Setting]) -> None:

@@ -14,6 +14,7 @@ from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.report.gallery import Gallery, build_gallery, is_drawn
 from lavis.report.numbers import Row, by_setting
 from lavis.report.page import Report
+from lavis.report.public import public
 from lavis.report.rows import broken_row, check_audit, losses, other_evaluations, relearning, row_from_folder
 from lavis.report.verdicts import VerdictRules
 from lavis.sweeps.evaluations import reference_result
@@ -47,7 +48,8 @@ def collect(sweep: SweepConfig, failures: Sequence[str] = (), made_by: Sequence[
         check_audit(Path(folder), problems)
     drawn = galleries(sweep, rows, Path(sweep.report_dir), problems)
     rules, said = VerdictRules.from_dict(sweep.verdict, sweep.source), list(dict.fromkeys(problems))
-    return Report(rows, galleries=drawn, problems=said, made_by=made_by, rules=rules, **curves)
+    report = Report(rows, galleries=drawn, problems=said, made_by=made_by, rules=rules, **curves)
+    return public(report) if sweep.public else report
 
 
 def setting_rows(sweep: SweepConfig, setting: Setting, cells: Sequence[Cell], problems: list[str]) -> list[Row]:
@@ -123,9 +125,15 @@ def _same_forget_set(row: Row, setting: Setting, problems: list[str]) -> bool:
 
 
 def galleries(sweep: SweepConfig, rows: Sequence[Row], folder: Path, problems: list[str]) -> dict[Any, Gallery]:
-    """A gallery for every setting; one that cannot be built is a problem on the page, not the end of the report."""
+    """A gallery for every setting; one that cannot be built is a problem on the page, not the end of the report.
+
+    Files of former galleries are deleted: they may show people whom this report must not show.
+    """
+    for former in folder.glob("gallery-*.json"):
+        former.unlink()
     built: dict[Any, Gallery] = {}
-    places = {(place.backbone, place.task, place.df_size): place for place in settings(sweep)} if sweep.gallery else {}
+    shown = [place for place in settings(sweep) if sweep.gallery and not (sweep.public and not _drawn(sweep, place))]
+    places = {(place.backbone, place.task, place.df_size): place for place in shown}
     for setting, group in by_setting(rows).items():
         if setting not in places:
             continue
@@ -137,6 +145,10 @@ def galleries(sweep: SweepConfig, rows: Sequence[Row], folder: Path, problems: l
     for number, gallery in enumerate(built.values()):
         gallery.save(folder / f"gallery-{number}.json")
     return built
+
+
+def _drawn(sweep: SweepConfig, setting: Setting) -> bool:
+    return is_drawn(compose(setting.cfg_path, tuple(sweep.options), df_size=setting.df_size))
 
 
 def _gallery(sweep: SweepConfig, setting: Setting, rows: Sequence[Row]) -> Gallery:

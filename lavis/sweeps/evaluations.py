@@ -44,6 +44,12 @@ class ReferenceResult:
     link: Path = Path()
     metrics: tuple[str, ...] = ()  # kinds of metrics (run.metrics) that the results should have
 
+    @property
+    def pending(self) -> bool:
+        """Whether `job` has no results yet, or lacks some of the metrics."""
+        results = read_results(self.folder)
+        return results.get("finished") is not True or not _measures(results, self.metrics)
+
     def prepare(self, model_type: str) -> None:
         """Link the checkpoint; set results aside that are of other weights or lack metrics. Raises MissingFile."""
         from lavis.hub.places import resolve_weights

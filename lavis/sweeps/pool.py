@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +28,14 @@ class JobResult:
     code: int | None = None
     seconds: float = 0.0
     tail: list[str] = field(default_factory=list)
+
+
+Tell = Callable[[Job], str]  # what to log about a finished job's results, in one line; may be empty
+
+
+def silent(job: Job) -> str:
+    """A `tell` that says nothing."""
+    return ""
 
 
 @dataclass
@@ -64,12 +72,13 @@ class Pool:
         self.stopped_by: int | None = None
         self._signals = 0
         self._running: list[_Running] = []
+        self._tell: Tell = silent
         self._followed: set[int] = set()
         self._results: dict[int, JobResult] = {}  # by the job's id, like _followed
 
-    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
-        """Run all jobs; returns their results in the order of `jobs`."""
-        self._results = {}
+    def run(self, jobs: Sequence[Job], tell: Tell = silent) -> list[JobResult]:
+        """Run all jobs; returns their results in the order of `jobs`. tell: what to log about a finished one."""
+        self._results, self._tell = {}, tell
         with self._handlers(), ProgressDisplay(len(jobs), len(self.lanes)) as progress:
             waiting = [job for job in jobs if not self._done_before(job, progress)]
             try:
@@ -153,7 +162,16 @@ class Pool:
                 self._running.remove(running)
                 running.claim.close()
                 result = self._results[id(running.job)] = self._judge(running, code)
-                progress.step(_sentence(result), None if result.status == "stopped" else result.seconds)
+                spent = [time.monotonic() - other.started for other in self._running]
+                text = _sentence(result) + (self._verdict(result.job) if result.status == "done" else "")
+                progress.step(text, None if result.status == "stopped" else result.seconds, spent)
+
+    def _verdict(self, job: Job) -> str:
+        try:
+            told = self._tell(job)
+        except Exception as error:  # noqa: BLE001 - a line of the log must not end a sweep
+            told = f"no verdict: {error}"
+        return f", {told}" if told else ""
 
     def _judge(self, running: _Running, code: int) -> JobResult:
         job, seconds = running.job, time.monotonic() - running.started

@@ -52,13 +52,13 @@ class ProgressDisplay:
         with tqdm.external_write_mode(file=sys.stderr):
             logger.info("%s", text)
 
-    def step(self, text: str, seconds: float | None = None) -> None:
-        """Count one more ended job; `seconds` if it ran."""
+    def step(self, text: str, seconds: float | None = None, running: Sequence[float] = ()) -> None:
+        """Count one more ended job; `seconds` if it ran. running: for how long the others have run."""
         self.finished += 1
         if seconds is not None:
             self._times.append(seconds)
-        left = self.seconds_left()
-        more = f" (about {clock(left)} left)" if left and self.finished < self.total else ""
+        left = self.seconds_left(running)
+        more = f" (about {clock(left)} left for all)" if left and self.finished < self.total else ""
         self._bar.update(1)
         self.say(f"[{self.finished}/{self.total}] {text}{more}")
 

@@ -22,11 +22,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", help="folder to write to (default: the sweep's report_dir)")
     parser.add_argument("--gallery", type=COUNT_OR_NONE, help="portraits to show (default: the sweep's); 0 for none")
     parser.add_argument("--show-people", action="store_true", default=None, help="also portraits that are not drawn")
+    parser.add_argument("--public", action="store_true", help="a report to hand on: numbers, no people, no paths")
     args = parser.parse_args(argv)
     setup_logging()
     sweep = load_sweep(args.sweep)
     changes = {"report_dir": args.out, "gallery": args.gallery, "show_people": args.show_people}
     sweep = dataclasses.replace(sweep, **{key: value for key, value in changes.items() if value is not None})
+    sweep = sweep.made_public(args.out) if args.public else sweep
     return show_report(sweep, collect(sweep, made_by=["python", "-m", "lavis.sweeps.report", *sys.argv[1:]]))
 
 

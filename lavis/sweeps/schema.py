@@ -46,7 +46,12 @@ class SweepConfig:
     report_dir: str = "output/report"
     gallery: int = 8  # portraits in the report's gallery; 0: none
     show_people: bool = False  # also portraits of data sets that are not drawn (--show-people)
+    public: bool = False  # a report to hand on (--public): no portraits of real people, no paths, no commands
     source: str = "sweep"  # the file this was read from
+
+    def made_public(self, folder: str | None = None) -> SweepConfig:
+        """The sweep with a report to hand on, in a folder of its own, next to the other report without `folder`."""
+        return dataclasses.replace(self, public=True, report_dir=folder or f"{self.report_dir.rstrip('/')}-public")
 
     def path_for(self, backbone: str, task: str) -> str:
         """The experiment file of a backbone and task (the task is "" if the sweep names none). Raises ConfigError."""
@@ -123,8 +128,9 @@ def _check_single_values(sweep: SweepConfig) -> None:
             raise ConfigError(f"{sweep.source}: unknown reference '{name}'; {suggest(str(name), REFERENCES)}")
     if not isinstance(sweep.gallery, int) or isinstance(sweep.gallery, bool) or sweep.gallery < 0:
         raise ConfigError(f"{sweep.source}: 'gallery' is a number of portraits, found {sweep.gallery!r}")
-    if not isinstance(sweep.show_people, bool):
-        raise ConfigError(f"{sweep.source}: 'show_people' is true or false, found {sweep.show_people!r}")
+    for key in ("show_people", "public"):
+        if not isinstance(getattr(sweep, key), bool):
+            raise ConfigError(f"{sweep.source}: '{key}' is true or false, found {getattr(sweep, key)!r}")
     if not isinstance(sweep.report_dir, str) or not sweep.report_dir:
         raise ConfigError(f"{sweep.source}: 'report_dir' is a folder, found {sweep.report_dir!r}")
     for key, choices in (("reference_seeds", REFERENCE_SEEDS), ("launcher", LAUNCHERS)):

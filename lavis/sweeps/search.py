@@ -23,28 +23,31 @@ from lavis.settings.validation import build
 from lavis.sweeps.candidates import Candidate, Rule, recall
 from lavis.sweeps.console import EXIT_FAILED, STOPPED, list_jobs, run_jobs
 from lavis.sweeps.evaluations import reference_result
-from lavis.sweeps.jobs import read_results
+from lavis.sweeps.jobs import Job, read_results
 from lavis.sweeps.plan import Cell, Setting, compose, expand, settings, start_of
-from lavis.sweeps.pool import Pool
+from lavis.sweeps.pool import Pool, Tell
 from lavis.sweeps.references import missing_originals, published
 from lavis.sweeps.schema import SweepConfig
 from lavis.sweeps.search_report import write_search
 
 SEARCH_OPTIONS = ("run.metrics=[cosine,retrieval,membership]", "run.test_splits=[]", "run.read_holdouts=false")
+SMALL = 0.01  # a target whose recall on Df is this near to compromised's leaves nothing to forget
 RECALLS = ("df_txt_r1", "df_img_r1", "dr_txt_r1", "dr_img_r1")
 
 
-def search(sweep: SweepConfig, pool: Callable[[], Pool], dry_run: bool = False, report_only: bool = False) -> int:
+def search(
+    sweep: SweepConfig, pool: Callable[[], Pool], dry_run: bool = False, report_only: bool = False, rerun: bool = False
+) -> int:
     """Run the grid and write the choice; returns a sweep's exit code. Raises ConfigError, MissingFile."""
     rule, setting = read_rule(sweep), _only_setting(sweep)
     cells = expand(closed(sweep, setting))
     if dry_run:
-        list_jobs([cell.job for cell in cells])
+        list_jobs([cell.job for cell in cells], rerun)
         return 0
     start, aim = reference_numbers(sweep, setting, "compromised"), reference_numbers(sweep, setting, rule.target)
     code, problems = 0, []
     if not report_only:
-        results, code = run_jobs([cell.job for cell in cells], pool())
+        results, code = run_jobs([cell.job for cell in cells], pool(), outcome(cells, start, aim, rule))
         if code >= STOPPED:
             return code
         problems = [f"{r.job.name} failed: {' '.join(r.tail[-1:])}" for r in results if r.status == "failed"]
@@ -132,8 +135,27 @@ def candidates(cells: Sequence[Cell], start: Mapping[str, float], aim: Mapping[s
         runs = [{key: result.get(key) for key in ("seed", "commit", "command", "seconds")} for result in results]
         options = list(group[0].variant.options)
         doubt = next(filter(None, (cell.job.doubt() for cell in group)), "")
-        found.append(Candidate(method, point, options, metrics, kept, distance(metrics, aim), runs, doubt=doubt))
+        left, gap = recall_left(metrics, start, aim), distance(metrics, aim)
+        found.append(Candidate(method, point, options, metrics, kept, left, gap, runs, doubt=doubt))
     return found
+
+
+def recall_left(metrics: Mapping[str, float], start: Mapping[str, float], aim: Mapping[str, float]) -> float:
+    """How much of what there is to forget is left of recall@1 on Df, in percent; NaN if there is nothing to forget."""
+    most, least = recall(start, "df"), recall(aim, "df")
+    return 100 * (recall(metrics, "df") - least) / (most - least) if most - least > SMALL * most else math.nan
+
+
+def outcome(cells: Sequence[Cell], start: Mapping[str, float], aim: Mapping[str, float], rule: Rule) -> Tell:
+    """For the log: what a finished job's point forgot and kept, by its own seed alone."""
+    by_folder = {cell.job.folder: cell for cell in cells}
+
+    def tell(job: Job) -> str:
+        (point,) = candidates([by_folder[job.folder]], start, aim)
+        word = "good" if point.forgot(rule) and point.keeps(rule) else "not good"
+        return f"{word}: {point.left:.1f} % of the recall on Df is left, {point.kept:.1f} % of that on Dr is kept"
+
+    return tell
 
 
 def distance(metrics: Mapping[str, float], aim: Mapping[str, float]) -> float:
@@ -144,11 +166,9 @@ def distance(metrics: Mapping[str, float], aim: Mapping[str, float]) -> float:
 
 
 def choose(found: Sequence[Candidate], rule: Rule) -> None:
-    """Mark one candidate per method, never one whose numbers are not finite."""
+    """Mark the good candidate nearest to the target for each method that has a good one."""
     for method in dict.fromkeys(candidate.method for candidate in found):
-        finite = [c for c in found if c.method == method and math.isfinite(c.distance) and math.isfinite(c.kept)]
-        keeping = [c for c in finite if c.kept >= rule.dr_kept]
-        if keeping:
-            min(keeping, key=lambda c: c.distance).chosen = True
-        elif finite:
-            max(finite, key=lambda c: c.kept).chosen = True
+        finite = [c for c in found if c.method == method and math.isfinite(c.distance)]
+        good = [c for c in finite if c.keeps(rule) and c.forgot(rule)]
+        if good:
+            min(good, key=lambda c: c.distance).chosen = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,22 +61,64 @@ def markdown(
         "",
         f"`python bash/run.py --search {sweep.source}`; seed {', '.join(map(str, seeds))}; numbers: [{data}]({data}).",
         "",
-        f"Of the settings that keep at least {rule.dr_kept:g} % of the compromised model's recall@1 on Dr, the one",
-        f"nearest to *{rule.target}* on Df; if none keeps that much, the one that keeps most. Distance: mean of the",
-        "absolute differences of the cosine, of recall@1 (as a fraction) and of the membership AUC. Recall is the mean",
-        "of both directions, in percent. Only Df and Dr are used: the jobs run with `run.read_holdouts=false`.",
+        f"A setting is good if it keeps at least {rule.dr_kept:g} % of the compromised model's recall@1 on Dr, and if",
+        f"at most {rule.df_left:g} % of what that model's recall@1 on Df has above *{rule.target}*'s is left. The good",
+        f"setting nearest to *{rule.target}* on Df is chosen. Distance: mean of the absolute differences of the",
+        "cosine, of recall@1 (as a fraction) and of the membership AUC. Recall is the mean of both directions, in",
+        "percent. Only Df and Dr are used: the jobs run with `run.read_holdouts=false`.",
         "",
         *_table([_reference_row(name, metrics) for name, metrics in references.items()]),
     ]
     for method in dict.fromkeys(candidate.method for candidate in found):
         own = [candidate for candidate in found if candidate.method == method]
-        kept = any(candidate.chosen and candidate.kept >= rule.dr_kept for candidate in own)
         lines += ["", f"## {method}", "", *_table([_row(candidate) for candidate in own])]
-        lines += [] if kept else ["", f"None keeps {rule.dr_kept:g} % of Dr: the one that keeps most is taken."]
-    lines += ["", "## Chosen", "", "```", yaml.safe_dump({"jobs": chosen_jobs(found)}, sort_keys=False).rstrip(), "```"]
+        lines += [] if any(candidate.chosen for candidate in own) else ["", why_none(own, rule)]
+    lines += ["", "## Chosen", "", *_chosen(found)]
     if problems:
         lines += ["", "## Not complete", "", *(f"- {problem}" for problem in problems)]
     return "\n".join(lines) + "\n"
+
+
+def why_none(own: Sequence[Candidate], rule: Rule) -> str:
+    """What was tried for a method without a good setting, and what the best ones lack."""
+    tried = f"{len(own)} setting{'s' if len(own) > 1 else ''} tried, none is good."
+    finite = [c for c in own if math.isfinite(c.distance) and math.isfinite(c.kept)]
+    if not finite:
+        return f"{tried} None has finite numbers."
+    if not any(math.isfinite(c.left) for c in finite):
+        return (
+            f"{tried} The target's recall on Df is as high as compromised's, so that nothing shows what was forgotten."
+        )
+    return f"{tried} {_best_that_keeps(finite, rule)} {_best_that_forgot(finite, rule)}"
+
+
+def _best_that_keeps(found: Sequence[Candidate], rule: Rule) -> str:
+    keeping = [candidate for candidate in found if candidate.keeps(rule)]
+    if keeping:
+        best = min(keeping, key=lambda candidate: candidate.left)
+        return f"Of those that keep enough of Dr, {best.name} forgets most: {best.left:.1f} % of Df is left."
+    best = max(found, key=lambda candidate: candidate.kept)
+    return f"None keeps enough of Dr; {best.name} keeps most: {best.kept:.1f} %."
+
+
+def _best_that_forgot(found: Sequence[Candidate], rule: Rule) -> str:
+    forgot = [candidate for candidate in found if candidate.forgot(rule)]
+    if forgot:
+        best = max(forgot, key=lambda candidate: candidate.kept)
+        return f"Of those that forgot, {best.name} keeps most: {best.kept:.1f} % of Dr."
+    best = min(found, key=lambda candidate: candidate.left)
+    return f"None forgot; {best.name} forgets most: {best.left:.1f} % of Df is left."
+
+
+def _chosen(found: Sequence[Candidate]) -> list[str]:
+    """The chosen settings as YAML, and the methods without one."""
+    jobs = chosen_jobs(found)
+    without = [method for method in dict.fromkeys(c.method for c in found) if method not in jobs]
+    block = ["```", yaml.safe_dump({"jobs": jobs}, sort_keys=False).rstrip(), "```"] if jobs else []
+    said = (
+        f"No good setting for {', '.join(without)}: see above what was tried, and try other values." if without else ""
+    )
+    return [*block, *([""] if block and said else []), *([said] if said else [])]
 
 
 def chosen_jobs(found: Sequence[Candidate]) -> dict[str, Any]:
@@ -102,7 +145,7 @@ def _put(section: dict[str, Any], option: str) -> None:
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     chosen = [column.title for column in columns_used(SEARCH)]
-    head = ["setting", *chosen, "Df R@1", "Dr R@1", "Dr kept %", "distance", "seconds"]
+    head = ["setting", *chosen, "Df R@1", "Dr R@1", "Df left %", "Dr kept %", "distance", "seconds"]
     return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
@@ -112,12 +155,12 @@ def _numbers(metrics: Mapping[str, float]) -> list[str]:
 
 
 def _reference_row(name: str, metrics: Mapping[str, float]) -> list[str]:
-    return [name, *_numbers(metrics), "", "", ""]
+    return [name, *_numbers(metrics), "", "", "", ""]
 
 
 def _row(candidate: Candidate) -> list[str]:
-    name = ", ".join(option.removeprefix("run.").replace("=", " ") for option in candidate.options)
-    name += " (out of date)" if candidate.doubt else ""
+    name = candidate.name + (" (out of date)" if candidate.doubt else "")
     seconds = sum(sum((run["seconds"] or {}).values()) for run in candidate.runs)
-    cells = [name, *_numbers(candidate.metrics), f"{candidate.kept:.1f}", f"{candidate.distance:.3f}", f"{seconds:.0f}"]
+    percentages = f"{candidate.left:.1f}", f"{candidate.kept:.1f}"
+    cells = [name, *_numbers(candidate.metrics), *percentages, f"{candidate.distance:.3f}", f"{seconds:.0f}"]
     return [f"**{cell}**" for cell in cells] if candidate.chosen else cells

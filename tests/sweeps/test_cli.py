@@ -125,6 +125,27 @@ def test_dry_run_lists_commands_and_runs_nothing(bench: Bench, capsys: pytest.Ca
     assert not (bench.folder / "report").exists()
 
 
+def test_dry_run_lists_only_what_the_call_would_run(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(MissingFile, match="there is no original model yet"):
+        cli.main([bench.sweep, "--dry-run"])
+    assert cli.main([bench.write(methods=["vlul"]), "--with-originals"]) == 0
+    capsys.readouterr()
+    assert cli.main([bench.write(df_sizes=[60, 32]), "--dry-run"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert ["evaluate.py" in line.split("--cfg-path")[0] for line in lines] == [True, True, False, False, False]
+    assert last == "# finished, not run again: 1 of 6"
+    assert not (bench.output / "references").exists()
+
+
+def test_a_finished_job_s_line_has_its_verdict_and_the_time_left(bench: Bench, heard: pytest.LogCaptureFixture) -> None:
+    assert cli.main([bench.sweep, "--with-originals", "--jobs", "1"]) == 0
+    (line,) = [
+        one.getMessage() for one in heard.records if "vlul" in one.getMessage() and ": done in" in one.getMessage()
+    ]
+    assert "it did not forget the 60 pairs" in line or "the 60 pairs to forget" in line
+    assert line.endswith("left for all)")
+
+
 def test_the_report_alone(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(MissingFile, match="no results yet"):
         report(["--sweep", bench.sweep])
@@ -159,12 +180,13 @@ def test_rows_that_are_out_of_date_are_marked_and_the_exit_code_says_so(
 
     assert cli.main([bench.sweep, "--dry-run", "--with-originals"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.startswith("# finished, but its results are of another ") for line in lines[:3]] == [
-        False,
-        True,
-        False,
-    ]
-    assert all(line.startswith("# finished, but its results are older than ") for line in lines[3:])
+    (line,) = lines
+    assert line.startswith("# finished, not run again: 5 of 5; out of date, --rerun repeats them: clean")
+    assert line.count("its results are of another ") == 1 and line.count("its results are older than ") == 2
+    assert cli.main([bench.sweep, "--dry-run", "--with-originals", "--rerun"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.split("--unlearn_method ")[-1].split()[0] for line in lines[1:]] == ["vlul", "delete"]
+    assert "run.reference=clean" in lines[0] and last == "# finished, not run again: 2 of 5"
     for again in (lambda: cli.main([bench.sweep]), lambda: report(["--sweep", bench.sweep])):
         assert again() == 1
         shown = capsys.readouterr().out
@@ -205,6 +227,22 @@ def test_photographs_of_people_need_a_flag(bench: Bench) -> None:
     assert "add --show-people" in bench.page() and "data:image/jpeg" not in bench.page()
     assert cli.main([own, "--report-only", "--show-people"]) == 0
     assert "add --show-people" not in bench.page()
+
+
+def test_a_public_report_shows_nobody_and_names_no_folder(bench: Bench) -> None:
+    own = bench.write(gallery=2, options=[*bench.options, "datasets.salmu_tiny.generate=null"])
+    former = bench.folder / "report-public" / "gallery-0.json"
+    former.parent.mkdir()
+    former.write_text("a caption")
+    assert cli.main([own, "--with-originals", "--public", "--show-people"]) == 0
+    assert report(["--sweep", own, "--public"]) == 0
+    assert not (bench.folder / "report").exists()
+    names = {"index.html", "results.json", "results.csv", "results.md"}
+    assert {path.name for path in former.parent.iterdir()} == names
+    for name in names:
+        text = (former.parent / name).read_text()
+        assert "vlul" in text and str(bench.folder) not in text and "data:image/jpeg" not in text
+    assert "show-people" not in (former.parent / "index.html").read_text()
 
 
 def test_user_errors_end_in_one_message() -> None:

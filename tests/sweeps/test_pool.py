@@ -45,6 +45,16 @@ def test_goes_on_after_a_failed_job_and_shows_its_last_lines(tmp_path: Path, hea
     assert "FAILED with exit code 3" in heard.text
 
 
+def test_a_done_job_is_told_with_its_verdict_and_a_verdict_that_fails_ends_nothing(
+    tmp_path: Path, heard: pytest.LogCaptureFixture
+) -> None:
+    jobs = [write_job(tmp_path, "one"), write_job(tmp_path, "bad", "fail"), write_job(tmp_path, "two")]
+    told = {"one": "it forgot"}
+    outcomes = Pool(LANES[:1]).run(jobs, lambda job: told[job.name])
+    assert [o.status for o in outcomes] == ["done", "failed", "done"]
+    assert ", it forgot (about " in heard.text and "no verdict: 'two'" in heard.text
+
+
 def test_finished_jobs_are_not_run_again(tmp_path: Path, heard: pytest.LogCaptureFixture) -> None:
     jobs = [write_job(tmp_path, "one"), write_job(tmp_path, "two")]
     assert statuses(Pool(LANES), jobs) == ["done", "done"]

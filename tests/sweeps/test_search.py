@@ -14,8 +14,18 @@ from lavis.common.errors import ConfigError, MissingFile
 from lavis.sweeps import cli
 from lavis.sweeps.plan import ROOT, expand, settings
 from lavis.sweeps.schema import SweepConfig, sweep_from_dict
-from lavis.sweeps.search import SEARCH_OPTIONS, Candidate, Rule, choose, closed, distance, read_rule, visible
-from lavis.sweeps.search_report import markdown
+from lavis.sweeps.search import (
+    SEARCH_OPTIONS,
+    Candidate,
+    Rule,
+    choose,
+    closed,
+    distance,
+    read_rule,
+    recall_left,
+    visible,
+)
+from lavis.sweeps.search_report import markdown, why_none
 from tests.processes import run
 from tests.small import SmallWorld
 
@@ -45,20 +55,63 @@ def sweep(folder: Path, **more: Any) -> SweepConfig:
     return sweep_from_dict(base | more, "s.yaml")
 
 
-def candidate(method: str, name: str, kept: float, gap: float) -> Candidate:
-    return Candidate(method, name, [f"run.init_lr={name}"], {}, kept, gap, [])
+def candidate(method: str, name: str, kept: float, gap: float, left: float = 5.0) -> Candidate:
+    return Candidate(method, name, [f"run.init_lr={name}"], AIM, kept, left, gap, [])
 
 
 def test_the_nearest_of_those_that_keep_enough_is_chosen() -> None:
     found = [candidate("a", "1", 96, 0.3), candidate("a", "2", 95, 0.2), candidate("a", "3", 94.9, 0.0)]
+    found += [candidate("a", "4", 99, 0.0, left=10.1), candidate("a", "5", 99, 0.0, left=math.nan)]
     found += [candidate("b", "1", 40, 0.1), candidate("b", "2", 50, 0.5), candidate("b", "3", math.nan, 0.0)]
-    found += [candidate("c", "1", 99, math.nan)]
+    found += [candidate("c", "1", 99, math.nan), candidate("d", "1", 99, 0.1, left=-5.0)]
     choose(found, Rule(dr_kept=95))
-    assert [(c.method, c.point) for c in found if c.chosen] == [("a", "2"), ("b", "2")]
+    assert [(c.method, c.point) for c in found if c.chosen] == [("a", "2"), ("d", "1")]
+
+
+def test_only_a_setting_that_forgot_is_printed_as_yaml(tmp_path: Path) -> None:
+    found = [candidate("a", "1", 99, 0.1), candidate("b", "1", 96.7, 0.4, left=82.3)]
+    found += [candidate("b", "2", 13.0, 0.4, left=4.0), candidate("b", "3", 20.0, 0.4, left=9.0)]
+    choose(found, Rule())
+    page = markdown(sweep(tmp_path), Rule(), {}, found, [], "found.json")
+    chosen = page.partition("## Chosen")[2]
+    assert yaml.safe_load(chosen.split("```")[1]) == {"jobs": {"a": {"init_lr": 1}}}
+    assert chosen.rstrip().endswith("No good setting for b: see above what was tried, and try other values.")
+    assert (
+        "3 settings tried, none is good. Of those that keep enough of Dr, init_lr 1 forgets most: 82.3 % of Df is "
+        "left. Of those that forgot, init_lr 3 keeps most: 20.0 % of Dr." in page
+    )
+    page = markdown(sweep(tmp_path), Rule(), {}, found[1:], [], "found.json")
+    assert "```" not in page and "jobs:" not in page
+
+
+@pytest.mark.parametrize(
+    ("kept", "left", "gap", "why"),
+    [
+        (
+            60,
+            30,
+            0.1,
+            "None keeps enough of Dr; init_lr 1 keeps most: 60.0 %. None forgot; init_lr 1 forgets most: 30.0 %",
+        ),
+        (99, math.nan, 0.1, "The target's recall on Df is as high as compromised's"),
+        (99, 5, math.nan, "None has finite numbers."),
+    ],
+)
+def test_why_no_setting_is_good(kept: float, left: float, gap: float, why: str) -> None:
+    told = why_none([candidate("a", "1", kept, gap, left)], Rule())
+    assert told.startswith("1 setting tried, none is good.") and why in told
+
+
+def test_recall_left_by_hand() -> None:
+    """Means of both directions: compromised 43, the target 3, the candidate 13: a quarter of 40 is left."""
+    start = AIM | {"df_txt_r1": 42.0, "df_img_r1": 44.0}
+    assert recall_left(AIM | {"df_txt_r1": 12.0, "df_img_r1": 14.0}, start, AIM) == pytest.approx(25.0)
+    assert recall_left(AIM, start, AIM) == 0.0
+    assert math.isnan(recall_left(AIM, AIM, AIM))
 
 
 def test_a_point_whose_results_are_out_of_date_is_marked(tmp_path: Path) -> None:
-    old = Candidate("a", "2", ["run.init_lr=2"], AIM, 96, 0.2, [], doubt="its results are of other settings")
+    old = Candidate("a", "2", ["run.init_lr=2"], AIM, 96, 5.0, 0.2, [], doubt="its results are of other settings")
     page = markdown(sweep(tmp_path), Rule(), {}, [old], [], "found.json")
     assert "| init_lr 2 (out of date) |" in page
 
@@ -129,7 +182,7 @@ def test_holdout_numbers_of_the_references_change_nothing(tmp_path: Path, capsys
     path.write_text(yaml.safe_dump(content))
     pages = []
     for holdout in (0.9, -0.9):
-        write_results(tmp_path / "original" / PLACE, df_cosine=0.9, holdout_identity_cosine=holdout)
+        write_results(tmp_path / "original" / PLACE, df_cosine=0.9, df_txt_r1=62.0, holdout_identity_cosine=holdout)
         write_results(tmp_path / "retrained" / PLACE / "60", holdout_identity_cosine=holdout)
         place = tmp_path / "search" / "unlearn-vlul" / PLACE / "60"
         write_results(place / "init_lr-1e-4", df_cosine=0.5, holdout_identity_cosine=holdout)
@@ -138,9 +191,10 @@ def test_holdout_numbers_of_the_references_change_nothing(tmp_path: Path, capsys
         pages.append((tmp_path / "found.md").read_text())
     assert pages[0] == pages[1]
     assert (
-        "| **init_lr 1e-4** | **0.500** | **1.000** | **3.0** | **91.0** | **100.0** | **0.083** | **1** |" in pages[0]
+        "| **init_lr 1e-4** | **0.500** | **1.000** | **3.0** | **91.0** | **0.0** | **100.0** | **0.083** | **1** |"
+        in pages[0]
     )
-    assert "| init_lr 2e-4 | 0.300 | 1.000 | 3.0 | nan | nan | 0.017 | 1 |" in pages[0]
+    assert "| init_lr 2e-4 | 0.300 | 1.000 | 3.0 | nan | 0.0 | nan | 0.017 | 1 |" in pages[0]
     assert "3e-4" not in pages[0]
     data = json.loads((tmp_path / "found.json").read_text())
     assert [c["chosen"] for c in data["candidates"]] == [True, False]
