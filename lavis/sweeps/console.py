@@ -29,7 +29,7 @@ def list_jobs(jobs: Sequence[Job], rerun: bool = False) -> None:
     doubtful = [f"{job.name}: {doubt.rpartition(';')[0]}" for job, doubt in resting if doubt]
     more = f"; out of date, --rerun repeats them: {'; '.join(doubtful)}" if doubtful else ""
     if resting:
-        sys.stdout.write(printable(f"# finished, not run again: {len(resting)} of {len(jobs)}{more}\n"))
+        sys.stdout.write(printable(f"# finished, not repeated: {len(resting)} of {len(jobs)}{more}\n"))
 
 
 def _finished(jobs: Sequence[Job]) -> list[tuple[Job, str]]:

@@ -133,7 +133,7 @@ def test_dry_run_lists_only_what_the_call_would_run(bench: Bench, capsys: pytest
     assert cli.main([bench.write(df_sizes=[60, 32]), "--dry-run"]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
     assert ["evaluate.py" in line.split("--cfg-path")[0] for line in lines] == [True, True, False, False, False]
-    assert last == "# finished, not run again: 1 of 6"
+    assert last == "# finished, not repeated: 1 of 6"
     assert not (bench.output / "references").exists()
 
 
@@ -181,12 +181,12 @@ def test_rows_that_are_out_of_date_are_marked_and_the_exit_code_says_so(
     assert cli.main([bench.sweep, "--dry-run", "--with-originals"]) == 0
     lines = capsys.readouterr().out.splitlines()
     (line,) = lines
-    assert line.startswith("# finished, not run again: 5 of 5; out of date, --rerun repeats them: clean")
+    assert line.startswith("# finished, not repeated: 5 of 5; out of date, --rerun repeats them: clean")
     assert line.count("its results are of another ") == 1 and line.count("its results are older than ") == 2
     assert cli.main([bench.sweep, "--dry-run", "--with-originals", "--rerun"]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
     assert [line.split("--unlearn_method ")[-1].split()[0] for line in lines[1:]] == ["vlul", "delete"]
-    assert "run.reference=clean" in lines[0] and last == "# finished, not run again: 2 of 5"
+    assert "run.reference=clean" in lines[0] and last == "# finished, not repeated: 2 of 5"
     for again in (lambda: cli.main([bench.sweep]), lambda: report(["--sweep", bench.sweep])):
         assert again() == 1
         shown = capsys.readouterr().out
