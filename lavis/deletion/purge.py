@@ -21,6 +21,7 @@ from lavis.audits.runner import FRESH, SHARED
 from lavis.common.aliases import HASH_BYTES
 from lavis.common.checkpoint import BEST, all_checkpoints, load_file, save_checkpoint, weights_digest
 from lavis.common.files import write_text
+from lavis.common.secrets import FILE as SECRET
 from lavis.common.secrets import PURGED, keyed_hash, secret_of
 from lavis.datasets.builder import PairBuilder
 from lavis.deletion.digests import telling_digests
@@ -30,6 +31,7 @@ from lavis.deletion.scan import Finder, as_text, parts
 from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
 from lavis.models.fused.momentum import FeatureQueue
 
+FEATURES = "features"
 FOLDERS = ("pixels", "packed", "shards")  # decoded images, images of tables, indexes of archives
 LISTS = ("twins.json", "near_twins.json")  # pairs of a forgotten and a retained image
 GALLERY = "gallery-*.json"
@@ -113,7 +115,7 @@ class _Purge:
         """Delete the teacher's embeddings, and of the models' all that are not known to be of other rows."""
         kept = set() if everything else self._others()
         removed, staying = [], []
-        for path in sorted((self.output / "features").glob(f"*{SUFFIX}")):
+        for path in sorted(self.output.rglob(f"{FEATURES}/*{SUFFIX}")):
             store = FeatureStore(path)
             store.load()
             removed += store.keep_only(kept)
@@ -142,17 +144,22 @@ class _Purge:
                 write_text(path, text.replace(former, digest))
 
     def _others(self) -> set[bytes]:
-        """The keys of what is not to be forgotten."""
+        """The keys of what is not to be forgotten, by every secret below the output folder.
+
+        An evaluation that writes into a run folder has a secret of its own there. Rows whose secret is gone have none
+        of these keys, and go.
+        """
         entries, store = retained(self.builder), self.builder.store
         forgotten = {text for entry in self.builder.partition().df for text in entry.captions}
         texts = {text for entry in entries for text in entry.captions} - forgotten
         images = {image for entry in entries for image in entry.images}
-        keys = {key_of(self.secret, "text", text) for text in texts}
-        return keys | {key_of(self.secret, "image", image, *store.stamp(image)) for image in images}
+        facts = [("text", text) for text in texts] + [("image", image, *store.stamp(image)) for image in images]
+        secrets = {secret_of(path.parent) for path in self.output.rglob(SECRET)}
+        return {key_of(secret, *fact) for secret in secrets for fact in facts}
 
     def files(self, states: list[Path]) -> None:
         """Delete training states, decoded images, parts of audits, lists of look-alikes, galleries."""
-        folders = [self.output / name for name in FOLDERS]
+        folders = [path for name in FOLDERS for path in sorted(self.output.rglob(name)) if not self._is_source(path)]
         folders += [path / name for path in sorted(self.output.rglob(AUDIT)) for name in AUDITED]
         folders += [self.output / SHARED]
         lists = [path for name in LISTS for path in self.output.rglob(name)]
@@ -161,6 +168,10 @@ class _Purge:
             if path.exists():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
                 self.done.removed.append(self._name(path))
+
+    def _is_source(self, folder: Path) -> bool:
+        """Whether the user's own data lie in a folder that is called like a cache."""
+        return any(path.resolve().is_relative_to(folder.resolve()) for path in self.builder.data_files)
 
     def rewrite(self) -> None:
         """Put keyed hashes in place of what identifies forget rows; delete other files that contain it."""
