@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from lavis.common.files import write_text
 from lavis.common.secrets import FILE as SECRET
 from lavis.common.secrets import PURGED, keyed_hash, secret_of
 from lavis.datasets.builder import PairBuilder
+from lavis.deletion.conditions import replace_conditions
 from lavis.deletion.digests import telling_digests
 from lavis.deletion.forgotten import Forgotten, forgotten_of, retained
 from lavis.deletion.record import RECORD
@@ -52,12 +53,18 @@ class Purged:
     removed: list[str] = field(default_factory=list)
     rewritten: list[str] = field(default_factory=list)
     remains: list[str] = field(default_factory=list)
+    unsought: int = 0  # values that were not looked for
 
     def text(self) -> str:
         counts = f"{len(self.removed)} files and folders removed, {len(self.rewritten)} rewritten"
-        if not self.remains:
-            return f"{counts}; nothing that identifies a forgotten row was found afterwards"
-        return "\n".join([f"{counts}; still found in:", *(f"  {place}" for place in self.remains)])
+        said = "still found in:" if self.remains else "nothing that identifies a forgotten row was found afterwards"
+        lines = [f"{counts}; {said}", *(f"  {place}" for place in self.remains)]
+        if self.unsought:
+            lines.append(
+                f"Not looked for: {self.unsought} values of forgotten rows that are too short, numbers, or shared with "
+                "other rows; they were replaced in forget.where alone, so look through log.txt and commands yourself"
+            )
+        return "\n".join(lines)
 
 
 def purge(
@@ -75,7 +82,7 @@ def purge(
     if left:
         say(f"{left} training states of other runs stay, from which those runs can continue; --all deletes them too")
     texts = (*telling_digests(folder, builder), *forgotten.texts)
-    work = _Purge(output, Forgotten(texts), builder)
+    work = _Purge(output, replace(forgotten, texts=texts), builder)
     work.embeddings(everything)
     work.queues(finals_of(output) if everything else [folder / BEST], say)
     work.files(states)
@@ -109,7 +116,7 @@ class _Purge:
     def __init__(self, output: Path, forgotten: Forgotten, builder: PairBuilder) -> None:
         self.output, self.forgotten, self.builder = output, forgotten, builder
         self.secret = secret_of(output)
-        self.done = Purged()
+        self.done = Purged(unsought=len(forgotten.unsought))
 
     def embeddings(self, everything: bool) -> None:
         """Delete the teacher's embeddings, and of the models' all that are not known to be of other rows."""
@@ -175,11 +182,15 @@ class _Purge:
 
     def rewrite(self) -> None:
         """Put keyed hashes in place of what identifies forget rows; delete other files that contain it."""
-        finder = Finder(self.forgotten)
+        finder, conditions = Finder(self.forgotten), set(self.forgotten.conditions)
         for path in sorted(self.output.rglob("*")):
-            if path.is_symlink() or not path.is_file() or not any(finder.in_bytes(part) for _, part in parts(path)):
+            if path.is_symlink() or not path.is_file():
                 continue
-            self._replace(path, finder)
+            replaced = bool(conditions) and replace_conditions(path, conditions, self._hashed)
+            if any(finder.in_bytes(part) for _, part in parts(path)):
+                self._replace(path, finder)
+            elif replaced:
+                self.done.rewritten.append(self._name(path))
 
     def _replace(self, path: Path, finder: Finder) -> None:
         text = None if path.suffix == ".pth" else as_text(path.read_bytes())
@@ -193,9 +204,12 @@ class _Purge:
 
     def _redacted(self, text: str, finder: Finder) -> str:
         def hashed(found: re.Match[str]) -> str:
-            return f"{PURGED}{keyed_hash(self.secret, finder.spelled[found[0]], HASH_BYTES).hex()}"
+            return self._hashed(finder.spelled[found[0]])
 
         return finder.pattern.sub(hashed, text) if finder.pattern else text
+
+    def _hashed(self, text: str) -> str:
+        return f"{PURGED}{keyed_hash(self.secret, text, HASH_BYTES).hex()}"
 
     def _redacted_tree(self, node: Any, finder: Finder) -> Any:
         """The content of a checkpoint with its texts redacted and its tensors as they are."""

@@ -42,7 +42,7 @@ def output_of(folder: Path, run: Mapping[str, Any]) -> Path:
     """The output folder that a run folder lies in; `run`: the run's configuration.
 
     A configured relative path says nothing in another working directory, and folders are moved. So where the run folder
-    has its usual name, the output folder is the one that contains `unlearn-<method>/...`; otherwise it is the configured
+    has its usual name, the output folder is the one that contains `unlearn-<method>/...`; else it is the configured
     one if the run folder lies in it, else the nearest with a `.secret`. Raises ConfigError if there is none.
     """
     place, configured = folder.resolve(), Path(run.get("output_dir", "output"))
