@@ -27,7 +27,7 @@ from lavis.common.registry import registry
 from lavis.hub.preparing import builder_of
 from lavis.models.base import BaseModel
 from lavis.report.audit_page import as_text, write_page
-from lavis.runners.run_dir import RESULTS, folder_lock
+from lavis.runners.run_dir import RESULTS, folder_lock, output_of
 from lavis.settings.config import Config, load_config
 from lavis.tasks.checkpoints import checkpoint_config, load_model, starting_weights
 
@@ -118,8 +118,17 @@ def _config(checkpoint: Path, chosen: Mapping[str, Any], options: Sequence[str])
     run = {"batch_size_eval": DEFAULTS["batch_size_eval"]}
     run |= {key: value for key, value in content["run"].items() if key in (*KEPT, "batch_size_eval")}
     with tempfile.TemporaryDirectory() as temporary:
+        run["output_dir"] = str(_output(checkpoint, content["run"]))
         path = write_config(Path(temporary) / CONFIG, content["model"], content["datasets"], {**run, "audit": chosen})
         return load_config(path, options)
+
+
+def _output(checkpoint: Path, run: Mapping[str, Any]) -> Path:
+    """Where the run's reference models are; the configured folder for a checkpoint that was moved by itself."""
+    try:
+        return output_of(checkpoint.parent, run)
+    except ConfigError:
+        return Path(run.get("output_dir", "output"))
 
 
 def _built(

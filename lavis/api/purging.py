@@ -12,7 +12,7 @@ from lavis.common.registry import registry
 from lavis.datasets.builder import PairBuilder
 from lavis.deletion.purge import Purged
 from lavis.deletion.purge import purge as purge_folder
-from lavis.runners.run_dir import folder_lock
+from lavis.runners.run_dir import folder_lock, output_of
 from lavis.settings.config import compose_dataset
 from lavis.settings.schema import RunConfig
 from lavis.tasks.checkpoints import checkpoint_config
@@ -23,6 +23,7 @@ SAYS_WHAT_TO_FORGET = ("df_size", "df_seed", "seed", "twins", "train_splits", "t
 def purge(folder: Path, say: Callable[[str], None], everything: bool = False) -> Purged:
     """Remove what a run's output folder holds of its forget set (lavis/deletion/purge.py).
 
+    The output folder is found from where the run folder lies, whatever the working directory.
     Raises MissingFile if the folder has no finished run, DataError if its data are no longer there.
     """
     if not (folder / BEST).is_file():
@@ -43,14 +44,12 @@ def purge(folder: Path, say: Callable[[str], None], everything: bool = False) ->
 
 
 def run_data(folder: Path) -> tuple[PairBuilder, Path]:
-    """The run's data, and its output folder: the configured one if the run still lies in it, else the run folder."""
+    """The run's data, and its output folder. Raises DataError if the folder is not of an unlearning run."""
     config = checkpoint_config(folder / BEST)
     run, datasets = config.get("run", {}), config.get("datasets", {})
     if not run.get("method") or len(datasets) != 1:
         raise DataError(f"{folder / BEST} is not of an unlearning run; nothing was forgotten there")
-    configured = Path(run.get("output_dir", "output"))
-    inside = folder.resolve().is_relative_to(configured.resolve())
-    output = configured if inside else folder
+    output = output_of(folder, run)
     ((name, section),) = datasets.items()
     known = {item.name for item in fields(RunConfig)}
     settings = {key: run[key] for key in SAYS_WHAT_TO_FORGET if key in run and key in known}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lavis.api.purging import run_data
-from lavis.common.errors import DataError, UserFault
+from lavis.common.errors import ConfigError, DataError, UserFault
 from lavis.common.files import read_json
 from lavis.deletion.record import KIND, RECORD, SCHEMA, differences, write_record
 from lavis.deletion.seal import FIELD, intact
@@ -16,8 +16,10 @@ from lavis.deletion.signing import signature_problem
 def record(folder: Path, key: str | None = None, sign_with: str | None = None) -> Path:
     """Write a finished run's deletion record again. Raises MissingFile, DataError, CheckpointError, ConfigError.
 
-    Where its rows can no longer be read, as after a purge and their deletion, the request is that of the former record.
+    A record that is sealed or signed is only replaced by one that is too. Where its rows can no longer be read, as after
+    a purge and their deletion, the request is that of the former record.
     """
+    _refuse_weaker(folder / RECORD, key, sign_with)
     builder, output = run_data(folder)
     try:
         builder.prepare()
@@ -33,14 +35,38 @@ def verify(path: Path, key: str | None = None, signers: str | None = None, signe
     """What of a record no longer matches, one sentence each; empty if all does. Raises MissingFile, DataError."""
     path = path / RECORD if path.is_dir() else path
     content = _read(path)
-    problems = [] if key is None or intact(content, key) else ["the HMAC does not fit the record and this key"]
-    if key is None and FIELD in content:
-        problems.append("the record has an HMAC, which was not checked: name its key file with --key")
+    if (signers is None) != (signer is None):
+        raise ConfigError("--signers and --signer go together: the file of allowed signers, and a name in it")
+    problems = _seal_problems(content, key)
     signed = path.with_name(f"{path.name}.sig").is_file()
     if signed or signers:
         problem = signature_problem(path, signers, signer) if signed else "the record is not signed"
         problems += [problem] if problem else []
     return [*problems, *differences(path, content)]
+
+
+def unsealed(path: Path) -> str:
+    """A sentence if a record has neither an HMAC nor a signature; else empty. Raises as `verify`."""
+    path = path / RECORD if path.is_dir() else path
+    sealed = FIELD in _read(path) or path.with_name(f"{path.name}.sig").is_file()
+    return "" if sealed else "the record has neither an HMAC nor a signature: nothing shows who wrote it"
+
+
+def _seal_problems(content: dict[str, Any], key: str | None) -> list[str]:
+    if key is None:
+        unchecked = "the record has an HMAC, which was not checked: name its key file with --key"
+        return [unchecked] if FIELD in content else []
+    if FIELD not in content:
+        return ["the record has no HMAC: it was written without --key"]
+    return [] if intact(content, key) else ["the HMAC does not fit the record and this key"]
+
+
+def _refuse_weaker(path: Path, key: str | None, sign_with: str | None) -> None:
+    signature = path.with_name(f"{path.name}.sig")
+    if sign_with is None and signature.is_file():
+        raise ConfigError(f"{path} is signed; sign the new one with --sign-with, or delete {signature.name} first")
+    if key is None and path.is_file() and FIELD in _read(path):
+        raise ConfigError(f"{path} has an HMAC; name a key file with --key, or delete {path.name} first")
 
 
 def _read(path: Path) -> dict[str, Any]:

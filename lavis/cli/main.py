@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import lavis
 from lavis.cli.arguments import add_data, data_of, forget_of
@@ -15,6 +14,7 @@ from lavis.common.arguments import COUNT, SHARE
 from lavis.common.cli import USER_ERROR, Parser, run_main, show
 from lavis.common.cli import parser as config_parser
 from lavis.common.errors import ConfigError, suggest
+from lavis.common.home import home_path
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def purge(words: Sequence[str]) -> int:
     args = parser.parse_args(words)
     from lavis.api.purging import purge as run
 
-    done = run(Path(args.run), lambda text: show(f"{text}\n"), everything=args.all)
+    done = run(home_path(args.run), lambda text: show(f"{text}\n"), everything=args.all)
     show(f"{done.text()}\n")
     return 1 if done.remains else 0
 
@@ -224,7 +224,7 @@ def record(words: Sequence[str]) -> int:
     args = parser.parse_args(words)
     from lavis.api.records import record as run
 
-    show(f"{run(Path(args.run), args.key, args.sign_with)} written\n")
+    show(f"{run(home_path(args.run), args.key, args.sign_with)} written\n")
     return 0
 
 
@@ -235,10 +235,13 @@ def verify(words: Sequence[str]) -> int:
     parser.add_argument("--signers", help="file of allowed signers (man ssh-keygen), to check whose signature it is")
     parser.add_argument("--signer", help="the signer's name in that file")
     args = parser.parse_args(words)
+    from lavis.api.records import unsealed
     from lavis.api.records import verify as run
 
-    problems = run(Path(args.record), args.key, args.signers, args.signer)
-    show("".join(f"{text}\n" for text in problems or ["everything matches the record"]))
+    path = home_path(args.record)
+    problems = run(path, args.key, args.signers, args.signer)
+    said = [*(problems or ["everything matches the record"]), unsealed(path)]
+    show("".join(f"{text}\n" for text in said if text))
     return 1 if problems else 0
 
 

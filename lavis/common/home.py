@@ -18,7 +18,9 @@ def at_home(text: str) -> str:
 
 
 def home_path(path: str | Path) -> Path:
-    """The path, with a `~` at its beginning replaced by the home folder. Raises ConfigError if it is not UTF-8."""
+    """The path, with a `~` at its beginning replaced by the home folder. Raises ConfigError if empty or not UTF-8."""
+    if not str(path):
+        raise ConfigError("a path is empty; name a file or a folder ('.' is the current one)")
     odd = odd_character(str(path))
     if odd:
         raise ConfigError(f"the path {path!s} is not UTF-8 ({odd}); choose another name")

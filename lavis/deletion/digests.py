@@ -18,17 +18,33 @@ from lavis.common.errors import UserFault
 from lavis.common.files import read_json
 from lavis.common.secrets import PURGED
 from lavis.datasets.builder import PairBuilder
+from lavis.datasets.digests import split_digests
+from lavis.images.fingerprint import content_digest, sampled
 
 SPLITS = ("df", "dr")
 TRAINED_ON = ("rows to train on", "images to train on")
 
 
 def telling_digests(folder: Path, builder: PairBuilder) -> set[str]:
-    """The digests in a run's results, evaluations and final checkpoint that follow from what was to be forgotten."""
+    """The digests that follow from what was to be forgotten.
+
+    Those in the run's results, evaluations and final checkpoint, and those that an evaluation of the forget or retain
+    set would write, whatever it calls the split: a table of these rows alone is all `train`.
+    """
     lists = [str(builder.forget_path)] if builder.config.forget_list else []
     found = {digest for data in _data(folder) for digest in _of_forget_rows(data, lists)}
     found |= {load_file(folder / BEST, lazily=True).get("origin", {}).get(name) for name in TRAINED_ON}
+    found |= set(_computed(builder))
     return {digest for digest in found if isinstance(digest, str) and not digest.startswith(PURGED)}
+
+
+def _computed(builder: PairBuilder) -> Iterator[str]:
+    parts = builder.partition()
+    for part in (parts.df, parts.dr):
+        yield from split_digests({"": part}).values()
+        with contextlib.suppress(UserFault, OSError):  # images that are gone
+            yield sampled(builder.store, (image for entry in part for image in entry.images))
+    yield content_digest(builder.forget_images())
 
 
 def _data(folder: Path) -> Iterator[dict[str, Any]]:

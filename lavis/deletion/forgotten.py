@@ -13,18 +13,25 @@ import torch
 from lavis.common.secrets import keyed_hash
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
+from lavis.deletion.conditions import condition_values
 
 GENERAL = ("split", "source", "field", "kind", "label")  # fields of a row that say nothing about a person
 LEAST = 3  # characters: shorter values are found everywhere
+CODE = re.compile(r"[^\W\d_]\d|\d[^\W\d_]")  # as in p3: no word, and no number
 ROW_BYTES = 32  # of an embedding; eight equal numbers in a row are no coincidence
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """`texts` to look for, the longest first, and the first ROW_BYTES of embeddings that were removed."""
+    """`texts` to look for, the longest first, and the first ROW_BYTES of embeddings that were removed.
+
+    conditions: the values of forget.where. unsought: those of them, and other values, that are found everywhere.
+    """
 
     texts: tuple[str, ...] = ()
     rows: set[bytes] = field(default_factory=set)
+    conditions: frozenset[str] = frozenset()
+    unsought: frozenset[str] = frozenset()
 
     def remember(self, removed: Iterable[torch.Tensor], kept: Iterable[torch.Tensor] = ()) -> None:
         """Look for these embeddings (D,) from now on, except for those that equal a row that stays."""
@@ -41,7 +48,10 @@ def forgotten_of(builder: PairBuilder) -> Forgotten:
     own = {text for entry in parts.df for text in (*entry.captions, *entry.images, *_file_names(entry))}
     shared = {value for entry in retained(builder) for value in _values(entry)}
     own |= {value for entry in parts.df for value in _values(entry)} - shared
-    return Forgotten(tuple(sorted((text for text in own if len(text) >= LEAST), key=len, reverse=True)))
+    conditions = frozenset(condition_values(builder))
+    texts = {text for text in own if len(text) >= LEAST or (text in conditions and CODE.fullmatch(text))}
+    unsought = (own | conditions) - texts
+    return Forgotten(tuple(sorted(texts, key=len, reverse=True)), conditions=conditions, unsought=frozenset(unsought))
 
 
 def retained(builder: PairBuilder) -> list[Entry]:

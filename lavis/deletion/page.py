@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from lavis.common.files import write_text
 from lavis.report.text import clean
@@ -13,6 +13,19 @@ from lavis.report.text import clean
 
 def write_page(path: Path, record: dict[str, Any]) -> None:
     """Write the page: static HTML, everything escaped, nothing loaded from elsewhere."""
+    write_text(path, rendered(record))
+
+
+def shows(path: Path, record: dict[str, Any]) -> bool:
+    """Whether a page is the one of this record. A record that lacks something has none."""
+    try:
+        return path.read_bytes() == rendered(record).encode("utf-8", "replace")
+    except (TemplateError, AttributeError, TypeError):
+        return False
+
+
+def rendered(record: dict[str, Any]) -> str:
+    """The page of a record as read from its file."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -21,4 +34,4 @@ def write_page(path: Path, record: dict[str, Any]) -> None:
         lstrip_blocks=True,
         finalize=lambda value: clean(value) if isinstance(value, str) else value,
     )
-    write_text(path, templates.get_template("record.html").render(record=record))
+    return templates.get_template("record.html").render(record=record)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from lavis.audits.runner import FRESH, SHARED
 from lavis.common.aliases import HASH_BYTES
 from lavis.common.checkpoint import BEST, all_checkpoints, load_file, save_checkpoint, weights_digest
 from lavis.common.files import write_text
+from lavis.common.secrets import FILE as SECRET
 from lavis.common.secrets import PURGED, keyed_hash, secret_of
 from lavis.datasets.builder import PairBuilder
+from lavis.deletion.conditions import replace_conditions
 from lavis.deletion.digests import telling_digests
 from lavis.deletion.forgotten import Forgotten, forgotten_of, retained
 from lavis.deletion.record import RECORD
@@ -30,6 +32,7 @@ from lavis.deletion.scan import Finder, as_text, parts
 from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
 from lavis.models.fused.momentum import FeatureQueue
 
+FEATURES = "features"
 FOLDERS = ("pixels", "packed", "shards")  # decoded images, images of tables, indexes of archives
 LISTS = ("twins.json", "near_twins.json")  # pairs of a forgotten and a retained image
 GALLERY = "gallery-*.json"
@@ -50,12 +53,18 @@ class Purged:
     removed: list[str] = field(default_factory=list)
     rewritten: list[str] = field(default_factory=list)
     remains: list[str] = field(default_factory=list)
+    unsought: int = 0  # values that were not looked for
 
     def text(self) -> str:
         counts = f"{len(self.removed)} files and folders removed, {len(self.rewritten)} rewritten"
-        if not self.remains:
-            return f"{counts}; nothing that identifies a forgotten row was found afterwards"
-        return "\n".join([f"{counts}; still found in:", *(f"  {place}" for place in self.remains)])
+        said = "still found in:" if self.remains else "nothing that identifies a forgotten row was found afterwards"
+        lines = [f"{counts}; {said}", *(f"  {place}" for place in self.remains)]
+        if self.unsought:
+            lines.append(
+                f"Not looked for: {self.unsought} values of forgotten rows that are too short, numbers, or shared with "
+                "other rows; they were replaced in forget.where alone, so look through log.txt and commands yourself"
+            )
+        return "\n".join(lines)
 
 
 def purge(
@@ -73,7 +82,7 @@ def purge(
     if left:
         say(f"{left} training states of other runs stay, from which those runs can continue; --all deletes them too")
     texts = (*telling_digests(folder, builder), *forgotten.texts)
-    work = _Purge(output, Forgotten(texts), builder)
+    work = _Purge(output, replace(forgotten, texts=texts), builder)
     work.embeddings(everything)
     work.queues(finals_of(output) if everything else [folder / BEST], say)
     work.files(states)
@@ -107,13 +116,13 @@ class _Purge:
     def __init__(self, output: Path, forgotten: Forgotten, builder: PairBuilder) -> None:
         self.output, self.forgotten, self.builder = output, forgotten, builder
         self.secret = secret_of(output)
-        self.done = Purged()
+        self.done = Purged(unsought=len(forgotten.unsought))
 
     def embeddings(self, everything: bool) -> None:
         """Delete the teacher's embeddings, and of the models' all that are not known to be of other rows."""
         kept = set() if everything else self._others()
         removed, staying = [], []
-        for path in sorted((self.output / "features").glob(f"*{SUFFIX}")):
+        for path in sorted(self.output.rglob(f"{FEATURES}/*{SUFFIX}")):
             store = FeatureStore(path)
             store.load()
             removed += store.keep_only(kept)
@@ -142,17 +151,22 @@ class _Purge:
                 write_text(path, text.replace(former, digest))
 
     def _others(self) -> set[bytes]:
-        """The keys of what is not to be forgotten."""
+        """The keys of what is not to be forgotten, by every secret below the output folder.
+
+        An evaluation that writes into a run folder has a secret of its own there. Rows whose secret is gone have none
+        of these keys, and go.
+        """
         entries, store = retained(self.builder), self.builder.store
         forgotten = {text for entry in self.builder.partition().df for text in entry.captions}
         texts = {text for entry in entries for text in entry.captions} - forgotten
         images = {image for entry in entries for image in entry.images}
-        keys = {key_of(self.secret, "text", text) for text in texts}
-        return keys | {key_of(self.secret, "image", image, *store.stamp(image)) for image in images}
+        facts = [("text", text) for text in texts] + [("image", image, *store.stamp(image)) for image in images]
+        secrets = {secret_of(path.parent) for path in self.output.rglob(SECRET)}
+        return {key_of(secret, *fact) for secret in secrets for fact in facts}
 
     def files(self, states: list[Path]) -> None:
         """Delete training states, decoded images, parts of audits, lists of look-alikes, galleries."""
-        folders = [self.output / name for name in FOLDERS]
+        folders = [path for name in FOLDERS for path in sorted(self.output.rglob(name)) if not self._is_source(path)]
         folders += [path / name for path in sorted(self.output.rglob(AUDIT)) for name in AUDITED]
         folders += [self.output / SHARED]
         lists = [path for name in LISTS for path in self.output.rglob(name)]
@@ -162,13 +176,21 @@ class _Purge:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
                 self.done.removed.append(self._name(path))
 
+    def _is_source(self, folder: Path) -> bool:
+        """Whether the user's own data lie in a folder that is called like a cache."""
+        return any(path.resolve().is_relative_to(folder.resolve()) for path in self.builder.data_files)
+
     def rewrite(self) -> None:
         """Put keyed hashes in place of what identifies forget rows; delete other files that contain it."""
-        finder = Finder(self.forgotten)
+        finder, conditions = Finder(self.forgotten), set(self.forgotten.conditions)
         for path in sorted(self.output.rglob("*")):
-            if path.is_symlink() or not path.is_file() or not any(finder.in_bytes(part) for _, part in parts(path)):
+            if path.is_symlink() or not path.is_file():
                 continue
-            self._replace(path, finder)
+            replaced = bool(conditions) and replace_conditions(path, conditions, self._hashed)
+            if any(finder.in_bytes(part) for _, part in parts(path)):
+                self._replace(path, finder)
+            elif replaced:
+                self.done.rewritten.append(self._name(path))
 
     def _replace(self, path: Path, finder: Finder) -> None:
         text = None if path.suffix == ".pth" else as_text(path.read_bytes())
@@ -182,9 +204,12 @@ class _Purge:
 
     def _redacted(self, text: str, finder: Finder) -> str:
         def hashed(found: re.Match[str]) -> str:
-            return f"{PURGED}{keyed_hash(self.secret, finder.spelled[found[0]], HASH_BYTES).hex()}"
+            return self._hashed(finder.spelled[found[0]])
 
         return finder.pattern.sub(hashed, text) if finder.pattern else text
+
+    def _hashed(self, text: str) -> str:
+        return f"{PURGED}{keyed_hash(self.secret, text, HASH_BYTES).hex()}"
 
     def _redacted_tree(self, node: Any, finder: Finder) -> Any:
         """The content of a checkpoint with its texts redacted and its tensors as they are."""

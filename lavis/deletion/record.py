@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +19,15 @@ from typing import Any
 import torch
 
 import lavis
+from lavis.audits.runner import SHARED
 from lavis.common.checkpoint import BEST, NAME, load_checkpoint, weights_digest
-from lavis.common.files import file_digest, read_json, write_json
+from lavis.common.files import file_digest, read_json, write_bytes, write_json
 from lavis.common.results import FILE_NAME, read_results
 from lavis.common.secrets import PURGED, keyed_hash, secret_of
 from lavis.datasets.builder import PairBuilder
 from lavis.deletion.audited import audit_of, untested
 from lavis.deletion.forgotten import row_hashes
-from lavis.deletion.page import write_page
+from lavis.deletion.page import shows, write_page
 from lavis.deletion.seal import seal
 from lavis.deletion.signing import sign
 from lavis.settings.declaration import NOTHING, declared
@@ -39,6 +41,7 @@ CACHES = {
     "pixels": "decoded images; `multidelete purge` removes them",
     "packed": "images copied out of tables; `multidelete purge` removes them",
     "shards": "names and places of images in archives; `multidelete purge` removes them",
+    SHARED: "sums by person that audits share, of forgotten people too; `multidelete purge` removes them",
 }
 ELSEWHERE = (
     "the data set itself, with the rows that were to be forgotten",
@@ -63,10 +66,17 @@ def write_record(
     done = _done(folder)
     done["read"] = keyed(done["read"], secret_of(output))
     record = {**about, "request": request, **done, **_left(folder, output)}
-    write_json(path, seal(record, key))
+    with tempfile.TemporaryDirectory() as temporary:  # what fails here leaves the former record as it is
+        draft = Path(temporary) / RECORD
+        write_json(draft, seal(record, key))
+        content = draft.read_bytes()
+        signature = None if sign_with is None else sign(draft, sign_with).read_bytes()
+    signed = path.with_name(f"{RECORD}.sig")
+    signed.unlink(missing_ok=True)
+    write_bytes(path, content)
+    if signature is not None:
+        write_bytes(signed, signature)
     write_page(folder / PAGE, read_json(path, "deletion record"))
-    if sign_with:
-        sign(path, sign_with)
     return path
 
 
@@ -144,7 +154,6 @@ def machine(device: str) -> dict[str, Any]:
 
 def inventory(folder: Path) -> list[dict[str, Any]]:
     """Every file of the run folder with its size, digest and fate."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in OWN)
     return [
         {
             "path": path.relative_to(folder).as_posix(),
@@ -152,8 +161,12 @@ def inventory(folder: Path) -> list[dict[str, Any]]:
             "digest": file_digest(path),
             "fate": fate(path),
         }
-        for path in files
+        for path in _files(folder)
     ]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in OWN)
 
 
 def fate(path: Path) -> str:
@@ -178,7 +191,24 @@ def caches(output: Path) -> list[dict[str, Any]]:
 def differences(path: Path, record: dict[str, Any]) -> list[str]:
     """What of a record no longer matches the files in its folder, one sentence each."""
     folder = path.parent
-    return [problem for item in record["files"] for problem in _compared(folder, item)] + _weights(folder, record)
+    found = [problem for item in record["files"] for problem in _compared(folder, item)]
+    return [*found, *_added(folder, record), *_page(folder / PAGE, record), *_weights(folder, record)]
+
+
+def _added(folder: Path, record: dict[str, Any]) -> list[str]:
+    known = {str(item["path"]) for item in record["files"]}
+    names = [path.relative_to(folder).as_posix() for path in _files(folder)]
+    return [f"{name} is not in the record: it was added since" for name in names if name not in known]
+
+
+def _page(path: Path, record: dict[str, Any]) -> list[str]:
+    if not path.is_file():
+        return [f"{PAGE} is no longer there (moved or deleted)"]
+    return (
+        []
+        if shows(path, record)
+        else [f"{PAGE} does not show this record (changed, or of another version of this project)"]
+    )
 
 
 def _compared(folder: Path, item: dict[str, Any]) -> Sequence[str]:

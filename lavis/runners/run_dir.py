@@ -7,12 +7,14 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from lavis.common.errors import ConfigError
 from lavis.common.leftovers import remove_leftovers
 from lavis.common.locks import Locked, lock
+from lavis.common.secrets import FILE
 from lavis.settings.schema import RunConfig
 
 RESULTS = "results.json"
@@ -34,6 +36,27 @@ def run_folder(run: RunConfig, backbone: str, task: str, df_size: int | None) ->
         folder /= str(df_size)
     folder /= run.subfolder
     return folder / seed_name(run) if run.seed_folder else folder
+
+
+def output_of(folder: Path, run: Mapping[str, Any]) -> Path:
+    """The output folder that a run folder lies in; `run`: the run's configuration.
+
+    A configured relative path says nothing in another working directory, and folders are moved. So where the run folder
+    has its usual name, the output folder is the one that contains `unlearn-<method>/...`; else it is the configured
+    one if the run folder lies in it, else the nearest with a `.secret`. Raises ConfigError if there is none.
+    """
+    place, configured = folder.resolve(), Path(run.get("output_dir", "output"))
+    name = f"unlearn-{run.get('method')}"
+    found = [] if run.get("run_folder") else [above.parent for above in place.parents if above.name == name]
+    if place.is_relative_to(configured.resolve()):
+        found.append(configured)
+    found += [above for above in (place, *place.parents) if (above / FILE).is_file()]
+    if found:
+        return configured if found[0] == configured.resolve() else found[0]
+    raise ConfigError(
+        f"{folder} lies in no output folder: not in run.output_dir ({configured}), and no folder above it contains "
+        f"{name} or {FILE}; call this from the folder where the run was started, or move the run back there"
+    )
 
 
 def seed_name(run: RunConfig) -> str:

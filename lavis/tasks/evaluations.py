@@ -21,6 +21,7 @@ from lavis.common.keeping import set_aside
 from lavis.common.results import EVALUATIONS, FILE_NAME, read_results, write_results
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
+from lavis.datasets.digests import split_digests
 from lavis.evaluation.measure import files_of_metrics
 from lavis.images.fingerprint import content_digest, file_digests, sampled
 from lavis.report.same_data import differing
@@ -40,17 +41,6 @@ def evaluated_data(builder: PairBuilder, splits: Mapping[str, Sequence[Entry]]) 
     listed = content_digest(builder.forget_images()) if builder.forgets else None
     facts = {"dataset": builder.name, "splits": split_digests(splits), "images": images, "forget_list": listed}
     return {**facts, "files": file_digests(builder.data_files)}
-
-
-def split_digests(splits: Mapping[str, Sequence[Entry]]) -> dict[str, str]:
-    """A hash of every split's images, captions, and labels or answers, in order."""
-    return {split: key_of([_measured(entry) for entry in entries], KEY_BYTES) for split, entries in splits.items()}
-
-
-def _measured(entry: Entry) -> tuple[Any, ...]:
-    """What the metrics of a row depend on; of pairs as ever, so that older results are recognised."""
-    truths = [entry.extra[key] for key in ("label", "given") if key in entry.extra]
-    return entry.images, entry.captions, *truths
 
 
 def _key(data: Mapping[str, Any]) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import lavis
 import unlearn
 from lavis.cli.main import main as multidelete
+from lavis.common.checkpoint import BEST, load_checkpoint
 from lavis.common.errors import ConfigError, DataError
 from tests.deletion.grep import found
 from tests.hub.folders import PLAIN, open_clip_folder
@@ -70,3 +73,30 @@ def test_the_purged_model_has_the_same_numbers_on_the_same_data(run, tmp_path: P
         run.folder, data=data, forget=forget, output_dir=tmp_path / "out", num_workers=0, device="cpu"
     )
     assert again == pytest.approx(run.metrics, abs=1e-9)
+
+
+@pytest.mark.parametrize("who", ["p3", 7])
+def test_short_values_go_from_forget_where_and_the_rest_is_said(tmp_path: Path, capsys, who: str | int) -> None:
+    rows = [{**row, "who": str(who) if row["who"] == "p3" else row["who"]} for row in people_rows()]
+    write_people(tmp_path)
+    write_csv(tmp_path / "people.csv", rows)
+    open_clip_folder(tmp_path / "mine", PLAIN)
+    folder = lavis.unlearn(
+        model=f"local-dir:{tmp_path / 'mine'}",
+        data={"source": str(tmp_path / "people.csv"), "images": str(tmp_path / "photos"), "columns": COLUMNS},
+        forget={"where": {"person": [who]}},
+        method="erase_hold",
+        output_dir=tmp_path / "run",
+        max_epoch=1,
+        num_workers=0,
+        device="cpu",
+        options=["run.metrics=[cosine]"],
+    ).folder
+    assert multidelete(["purge", str(folder)]) == 0
+    configs = [yaml.safe_load((folder / "config.yaml").read_text()), load_checkpoint(folder / BEST)["config"]]
+    configs.append(json.loads((folder / "results.json").read_text())["config"])
+    values = [config["datasets"]["pairs"]["forget"]["where"]["person"] for config in configs]
+    assert all(len(one) == 1 and one[0].startswith("purged-") for one in values)
+    assert ("Not looked for: 1 values" in capsys.readouterr().out) is (who == 7)
+    text = (folder / "log.txt").read_text()
+    assert who == 7 or not re.search(r"\bp3\b", text)

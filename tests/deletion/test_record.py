@@ -11,11 +11,12 @@ import pytest
 
 from lavis.cli.main import main as multidelete
 from lavis.common.checkpoint import BEST, load_checkpoint, save_checkpoint, weights_digest
-from lavis.common.errors import ConfigError, DataError
+from lavis.common.errors import ConfigError, DataError, MissingFile
 from lavis.deletion import record as writing
 from tests.report.reader import Reader
 
 RECORD = "deletion-record.json"
+UNSEALED = "the record has neither an HMAC nor a signature: nothing shows who wrote it\n"
 QUICK = ("run.metrics=[cosine]", "run.keep_training_state=false")
 
 
@@ -60,7 +61,7 @@ def test_equal_requests_have_equal_digests_in_one_output_folder_only(unlearn) ->
 
 def test_what_no_longer_matches_is_said_one_by_one(unlearned, capsys) -> None:
     folder = unlearned("erase", *QUICK)
-    assert verified(folder, capsys) == (0, "everything matches the record\n")
+    assert verified(folder, capsys) == (0, f"everything matches the record\n{UNSEALED}")
     (folder / "evaluate.txt").rename(folder.parent / "evaluate.txt")
     (folder / "results.json").write_text("{}")
     weights = load_checkpoint(folder / BEST)
@@ -68,7 +69,7 @@ def test_what_no_longer_matches_is_said_one_by_one(unlearned, capsys) -> None:
     save_checkpoint(folder / BEST, weights)
     code, text = verified(folder, capsys)
     lines = text.splitlines()
-    assert code == 1 and len(lines) == 4
+    assert code == 1 and len(lines) == 5 and lines[-1] == UNSEALED.strip()
     assert "evaluate.txt is no longer there (moved or deleted)" in lines and "results.json has changed" in lines
     assert f"the weights in {BEST} are not those of the record" in lines
     (folder / BEST).unlink()
@@ -84,7 +85,11 @@ def test_a_key_seals_it(unlearned, tmp_path: Path, capsys) -> None:
     changed = content(folder)
     changed["request"]["rows"] = 15
     (folder / RECORD).write_text(json.dumps(changed))
-    assert verified(folder, capsys, "--key", str(key)) == (1, "the HMAC does not fit the record and this key\n")
+    assert verified(folder, capsys, "--key", str(key)) == (
+        1,
+        "the HMAC does not fit the record and this key\n"
+        "deletion-record.html does not show this record (changed, or of another version of this project)\n",
+    )
     key.write_bytes(b"short")
     with pytest.raises(ConfigError, match="has 5 bytes"):
         multidelete(["record", str(folder), "--key", str(key)])
@@ -126,7 +131,7 @@ def test_an_audit_is_part_of_it(unlearned) -> None:
 
 def test_a_purged_run_matches_the_record_it_then_writes(unlearn, capsys) -> None:
     folder = unlearn("erase", *QUICK, "run.purge_after=true")
-    assert verified(folder, capsys) == (0, "everything matches the record\n")
+    assert verified(folder, capsys) == (0, f"everything matches the record\n{UNSEALED}")
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"schema": 1, "kind": "deletion record", "files": [1]}'])
@@ -152,3 +157,37 @@ def test_a_full_disk_costs_the_record_and_not_the_run(unlearn, monkeypatch, hear
     folder = unlearn("erase", *QUICK)
     assert (folder / "results.json").is_file() and not (folder / RECORD).exists()
     assert "deletion-record.json could not be written" in heard.text
+
+
+def test_files_that_were_added_and_a_changed_page_are_said(unlearned, tmp_path: Path, capsys) -> None:
+    folder = unlearned("erase", *QUICK)
+    (folder / "copy.csv").write_text("")
+    page = folder / "deletion-record.html"
+    page.write_text(page.read_text().replace("16", "15"))
+    (tmp_path / "key").write_bytes(bytes(32))
+    text = verified(folder, capsys, "--key", str(tmp_path / "key"))[1]
+    assert "copy.csv is not in the record" in text and "html does not show this record" in text
+    assert "the record has no HMAC" in text
+    with pytest.raises(ConfigError, match="go together"):
+        verified(folder, capsys, "--signers", "file")
+    assert "audits" in [item["folder"] for item in content(folder)["caches"]]
+
+
+def test_a_sealed_record_outlives_a_signature_that_fails(unlearned, tmp_path: Path) -> None:
+    folder, key = unlearned("erase", *QUICK), str(tmp_path / "key")
+    Path(key).write_bytes(bytes(32))
+    assert multidelete(["record", str(folder), "--key", key]) == 0
+    (folder / f"{RECORD}.sig").write_text("former")
+    before = (folder / RECORD).read_bytes()
+    for words in ([], ["--sign-with", key], ["--key", key], ["--key", key, "--sign-with", key]):
+        with pytest.raises(ConfigError):
+            multidelete(["record", str(folder), *words])
+    with pytest.raises(MissingFile):
+        multidelete(["record", str(folder), "--key", key, "--sign-with", ""])
+    assert (folder / RECORD).read_bytes() == before and (folder / f"{RECORD}.sig").read_text() == "former"
+
+
+@pytest.mark.parametrize("command", ["purge", "record", "verify", "audit"])
+def test_an_empty_path_is_refused(command: str) -> None:
+    with pytest.raises(ConfigError, match="a path is empty"):
+        multidelete([command, ""])
