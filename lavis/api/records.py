@@ -16,7 +16,7 @@ from lavis.deletion.signing import signature_problem
 def record(folder: Path, key: str | None = None, sign_with: str | None = None) -> Path:
     """Write a finished run's deletion record again. Raises MissingFile, DataError, CheckpointError, ConfigError.
 
-    A record that is sealed or signed is only replaced by one that is too. Where its rows can no longer be read, as after
+    A record that is sealed or signed is only replaced by one that is too. Where rows can no longer be read, as after
     a purge and their deletion, the request is that of the former record.
     """
     _refuse_weaker(folder / RECORD, key, sign_with)
