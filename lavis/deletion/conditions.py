@@ -6,13 +6,13 @@ A value such as 7 cannot be looked for, since it is found everywhere; here its p
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lavis.common.bounded_json import parse_json
 from lavis.common.checkpoint import load_file, save_checkpoint
 from lavis.common.errors import UserFault
 from lavis.common.files import read_text, write_json, write_text
@@ -52,7 +52,7 @@ def _parsed(path: Path) -> Any:
     with contextlib.suppress(UserFault, ValueError, RecursionError, yaml.YAMLError):
         text = read_text(path, "configuration")
         if "where" in text:
-            return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+            return parse_json(text, str(path), "") if path.suffix == ".json" else yaml.safe_load(text)
     return None
 
 

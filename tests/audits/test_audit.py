@@ -231,7 +231,7 @@ def test_command_and_function_write_the_page(audited, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "rounding" in shown and "audit.html" in shown
     page = (out / "audit.html").read_text()
-    assert "<script" not in page and "rounding" in page
+    assert page.count("<script") == 1 and "rounding" in page  # the one that sorts tables
     result = lavis.audit(audited.clean, attacks=["rounding"], output_dir=out)
     assert result.content["attacks"]["rounding"]["attacked"] < 0.2
     with pytest.raises(MissingFile, match="name the run folder of an unlearning"):
