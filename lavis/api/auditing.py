@@ -17,21 +17,21 @@ from lavis.audits.material import Material
 from lavis.audits.models import CLEAN, ORIGINAL, RETRAINED, UNLEARNED, reference_checkpoints
 from lavis.audits.runner import FRESH, SHARED, run_audit
 from lavis.common import distributed
-from lavis.common.checkpoint import BEST, weights_digest
+from lavis.common.checkpoint import BEST
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.features import PairFeatures
 from lavis.common.files import check_file
 from lavis.common.home import at_home, home_path
 from lavis.common.logger import get_logger, setup_logging
 from lavis.common.registry import registry
+from lavis.common.results import AUDIT
 from lavis.hub.preparing import builder_of
-from lavis.models.base import BaseModel
 from lavis.report.audit_page import as_text, write_page
 from lavis.runners.run_dir import RESULTS, folder_lock, output_of
 from lavis.settings.config import Config, load_config
 from lavis.tasks.checkpoints import checkpoint_config, load_model, starting_weights
 
-PAGE, FOLDER = "audit.html", "audit"
+PAGE = "audit.html"
 KEPT = (
     "output_dir",
     "resume_ckpt_path",
@@ -91,7 +91,7 @@ def audit(
     Raises ConfigError, DataError, MissingFile, CheckpointError.
     """
     checkpoint = _audited(run)
-    folder = home_path(output_dir or checkpoint.parent / FOLDER)
+    folder = home_path(output_dir or checkpoint.parent / AUDIT)
     chosen = {"budget": budget, "attacks": list(attacks), "control": control, "shadows": [str(one) for one in shadows]}
     config = _config(checkpoint, {key: value for key, value in chosen.items() if value}, options)
     given = {ORIGINAL: original, CLEAN: clean, RETRAINED: retrained}
@@ -148,17 +148,12 @@ def _built(
     for role, path in found.items():
         get_logger().info("%s: %s", role, path)
     models = {role: load_model(config.model, path, device) for role, path in found.items()}
-    _refuse_itself(models, given)
     material = Material(builder, folder / FRESH, run.audit.control, run.audit.seed)
-    return Audit(models, material, run, device, folder, shared)
-
-
-def _refuse_itself(models: Mapping[str, BaseModel], given: Mapping[str, str | Path | None]) -> None:
-    """Raise ConfigError if a reference that was named is the unlearned model: every share would be 0."""
-    own = weights_digest(models[UNLEARNED].checkpoint_state())
+    audit = Audit(models, material, run, device, folder, shared)
     for role in (CLEAN, RETRAINED):
-        if given.get(role) is not None and weights_digest(models[role].checkpoint_state()) == own:
+        if given[role] is not None and audit.digests[role] == audit.digests[UNLEARNED]:
             raise ConfigError(f"audit: --{role} {given[role]} has the unlearned model's own weights")
+    return audit
 
 
 def _references(config: Config, family: str, given: Mapping[str, str | Path | None]) -> dict[str, str]:

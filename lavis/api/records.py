@@ -10,7 +10,7 @@ from lavis.common.errors import ConfigError, DataError, UserFault
 from lavis.common.files import read_json
 from lavis.deletion.record import KIND, RECORD, SCHEMA, differences, write_record
 from lavis.deletion.seal import FIELD, intact
-from lavis.deletion.signing import signature_problem
+from lavis.deletion.signing import signature_of, signature_problem
 
 
 def record(folder: Path, key: str | None = None, sign_with: str | None = None) -> Path:
@@ -33,12 +33,12 @@ def record(folder: Path, key: str | None = None, sign_with: str | None = None) -
 
 def verify(path: Path, key: str | None = None, signers: str | None = None, signer: str | None = None) -> list[str]:
     """What of a record no longer matches, one sentence each; empty if all does. Raises MissingFile, DataError."""
-    path = path / RECORD if path.is_dir() else path
+    path = _file(path)
     content = _read(path)
     if (signers is None) != (signer is None):
         raise ConfigError("--signers and --signer go together: the file of allowed signers, and a name in it")
     problems = _seal_problems(content, key)
-    signed = path.with_name(f"{path.name}.sig").is_file()
+    signed = signature_of(path).is_file()
     if signed or signers:
         problem = signature_problem(path, signers, signer) if signed else "the record is not signed"
         problems += [problem] if problem else []
@@ -47,8 +47,8 @@ def verify(path: Path, key: str | None = None, signers: str | None = None, signe
 
 def unsealed(path: Path) -> str:
     """A sentence if a record has neither an HMAC nor a signature; else empty. Raises as `verify`."""
-    path = path / RECORD if path.is_dir() else path
-    sealed = FIELD in _read(path) or path.with_name(f"{path.name}.sig").is_file()
+    path = _file(path)
+    sealed = FIELD in _read(path) or signature_of(path).is_file()
     return "" if sealed else "the record has neither an HMAC nor a signature: nothing shows who wrote it"
 
 
@@ -62,11 +62,15 @@ def _seal_problems(content: dict[str, Any], key: str | None) -> list[str]:
 
 
 def _refuse_weaker(path: Path, key: str | None, sign_with: str | None) -> None:
-    signature = path.with_name(f"{path.name}.sig")
+    signature = signature_of(path)
     if sign_with is None and signature.is_file():
         raise ConfigError(f"{path} is signed; sign the new one with --sign-with, or delete {signature.name} first")
     if key is None and path.is_file() and FIELD in _read(path):
         raise ConfigError(f"{path} has an HMAC; name a key file with --key, or delete {path.name} first")
+
+
+def _file(path: Path) -> Path:
+    return path / RECORD if path.is_dir() else path
 
 
 def _read(path: Path) -> dict[str, Any]:

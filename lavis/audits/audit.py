@@ -198,7 +198,7 @@ class Audit:
         assert self.folder is not None
         if self.shared is None or role == UNLEARNED:
             return self.folder / PARTS / f"{name}-{role}.json"
-        return self.shared / f"{name}-{key[:24]}.json"
+        return self.shared / f"{name}-{key}.json"
 
 
 def _check(found: Readings) -> None:

@@ -13,6 +13,7 @@ from lavis.common.files import SMALL, plain, read_text, write_json
 SCHEMA = 1
 FILE_NAME = "results.json"
 EVALUATIONS = "evaluations"  # folder in a run folder: what was evaluated later
+AUDIT = "audit"  # folder in a run folder: what attacks found
 NONE = type(None)
 FIELDS: dict[str, tuple[type, ...]] = {
     "schema": (int,),

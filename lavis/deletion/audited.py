@@ -9,8 +9,8 @@ from lavis.audits.runner import FILE
 from lavis.common.errors import DataError
 from lavis.common.files import read_json
 from lavis.common.registry import registry
+from lavis.common.results import AUDIT
 
-FOLDER = "audit"
 UNTESTED = (
     "no audit was run: whether what was forgotten comes back by fine-tuning, by changing the weights, by reading out, "
     "or by asking differently, and whether membership shows, was tested only as far as the metrics here go"
@@ -19,7 +19,7 @@ UNTESTED = (
 
 def audit_of(folder: Path) -> dict[str, Any] | None:
     """The run's audit without its curves and variants; None if there is none. Raises DataError for another file."""
-    path = folder / FOLDER / FILE
+    path = folder / AUDIT / FILE
     if not path.is_file():
         return None
     content = read_json(path, "audit")

@@ -21,6 +21,7 @@ from lavis.audits.runner import FRESH, SHARED
 from lavis.common.aliases import HASH_BYTES
 from lavis.common.checkpoint import BEST, all_checkpoints, load_file, save_checkpoint, weights_digest
 from lavis.common.files import write_text
+from lavis.common.results import AUDIT
 from lavis.common.secrets import FILE as SECRET
 from lavis.common.secrets import PURGED, keyed_hash, secret_of
 from lavis.datasets.builder import PairBuilder
@@ -29,15 +30,14 @@ from lavis.deletion.digests import telling_digests
 from lavis.deletion.forgotten import Forgotten, forgotten_of, retained
 from lavis.deletion.record import RECORD
 from lavis.deletion.scan import Finder, as_text, parts
+from lavis.embedding.feature_store import FOLDER as FEATURES
 from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
 from lavis.models.fused.momentum import FeatureQueue
+from lavis.report.gallery import GALLERIES
 
-FEATURES = "features"
 FOLDERS = ("pixels", "packed", "shards")  # decoded images, images of tables, indexes of archives
 LISTS = ("twins.json", "near_twins.json")  # pairs of a forgotten and a retained image
-GALLERY = "gallery-*.json"
-AUDIT = "audit"  # folders of this name; what people did under attack, and photographs drawn of them, is in these:
-AUDITED = (PARTS, FRESH)
+AUDITED = (PARTS, FRESH)  # in folders AUDIT: what people did under attack, and photographs drawn of them
 PORTRAIT = "data:image/jpeg;base64,"
 WARNING = (
     "what goes cannot be used again: training cannot continue from the middle (the finished model stays), a later run "
@@ -171,7 +171,7 @@ class _Purge:
         folders += [self.output / SHARED]
         lists = [path for name in LISTS for path in self.output.rglob(name)]
         pages = [path for path in self.output.rglob("*.html") if PORTRAIT in path.read_text("utf-8", "replace")]
-        for path in (*states, *folders, *lists, *self.output.rglob(GALLERY), *pages):
+        for path in (*states, *folders, *lists, *self.output.rglob(GALLERIES), *pages):
             if path.exists():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
                 self.done.removed.append(self._name(path))

@@ -29,7 +29,8 @@ from lavis.deletion.audited import audit_of, untested
 from lavis.deletion.forgotten import row_hashes
 from lavis.deletion.page import shows, write_page
 from lavis.deletion.seal import seal
-from lavis.deletion.signing import sign
+from lavis.deletion.signing import sign, signature_of
+from lavis.embedding.feature_store import FOLDER as FEATURES
 from lavis.settings.declaration import NOTHING, declared
 from lavis.settings.schema import RunConfig
 
@@ -37,7 +38,7 @@ RECORD, PAGE = "deletion-record.json", "deletion-record.html"
 OWN = (RECORD, PAGE, f"{RECORD}.sig", ".lock", "log.txt")  # these change after the record is written
 SCHEMA, KIND = 1, "deletion record"
 CACHES = {
-    "features": "embeddings of images and captions, the original model's among them; `multidelete purge` removes them",
+    FEATURES: "embeddings of images and captions, the original model's among them; `multidelete purge` removes them",
     "pixels": "decoded images; `multidelete purge` removes them",
     "packed": "images copied out of tables; `multidelete purge` removes them",
     "shards": "names and places of images in archives; `multidelete purge` removes them",
@@ -71,7 +72,7 @@ def write_record(
         write_json(draft, seal(record, key))
         content = draft.read_bytes()
         signature = None if sign_with is None else sign(draft, sign_with).read_bytes()
-    signed = path.with_name(f"{RECORD}.sig")
+    signed = signature_of(path)
     signed.unlink(missing_ok=True)
     write_bytes(path, content)
     if signature is not None:

@@ -12,10 +12,15 @@ from lavis.common.files import check_file
 NAMESPACE = "deletion-record"
 
 
+def signature_of(path: Path) -> Path:
+    """Where ssh-keygen puts a file's signature."""
+    return path.with_name(f"{path.name}.sig")
+
+
 def sign(path: Path, key: str) -> Path:
     """Sign a file with an SSH key; returns the path of the signature, `<path>.sig`. Raises ConfigError, MissingFile."""
     check_file(key, "SSH key")
-    signature = path.with_name(f"{path.name}.sig")
+    signature = signature_of(path)
     signature.unlink(missing_ok=True)
     done = _run(["-Y", "sign", "-f", key, "-n", NAMESPACE, str(path)])
     if done.returncode:
@@ -29,7 +34,7 @@ def signature_problem(path: Path, signers: str | None = None, signer: str | None
     signers: OpenSSH's file of allowed signers, `signer` one of its names. Without them, it is only checked that the
     signature fits the file, and not whose it is.
     """
-    signature = ["-n", NAMESPACE, "-s", f"{path}.sig"]
+    signature = ["-n", NAMESPACE, "-s", str(signature_of(path))]
     who = ["-Y", "check-novalidate"] if signers is None else ["-Y", "verify", "-f", signers, "-I", signer or ""]
     done = _run([*who, *signature], path.read_bytes())
     return "" if done.returncode == 0 else f"the signature does not fit the record: {done.stderr.strip()}"

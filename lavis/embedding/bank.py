@@ -24,7 +24,7 @@ from lavis.embedding.embed import (
     embed_pixels,
     split_features,
 )
-from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
+from lavis.embedding.feature_store import FOLDER, SUFFIX, FeatureStore, key_of
 from lavis.settings.schema import RunConfig
 
 AUTO = "auto"
@@ -180,5 +180,5 @@ def cache_secret(folder: Path | None, run: RunConfig) -> bytes:
 def cache_folder(run: RunConfig) -> Path | None:
     """The folder where run.feature_cache stores embeddings; None if it is off."""
     if run.feature_cache == AUTO:
-        return Path(run.output_dir) / "features"
+        return Path(run.output_dir) / FOLDER
     return Path(run.feature_cache) if run.feature_cache else None

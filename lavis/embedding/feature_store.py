@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 KEY_BYTES = 16
 SUFFIX = ".safetensors"
+FOLDER = "features"  # in run.output_dir
 Packed = tuple[torch.Tensor, torch.Tensor]  # keys (n, 16) uint8 and rows (n, D)
 
 

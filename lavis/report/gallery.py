@@ -19,6 +19,7 @@ from lavis.hub.preparing import builder_of
 from lavis.settings.config import Config
 from lavis.settings.schema import ModelConfig
 
+GALLERIES = "gallery-*.json"  # in a report's folder, one for each setting
 SECRET, FACT, NEAR, KEPT, FORGOTTEN = "secret", "fact", "near", "kept", "forgotten"
 POOL, THUMBNAIL, NEAR_RANK = 2000, 192, 10
 

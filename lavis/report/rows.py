@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lavis.audits.runner import FILE
 from lavis.common.errors import DataError, MissingFile, first_few
 from lavis.common.files import SMALL, json_lines, read_json
-from lavis.common.results import EVALUATIONS, read_results
+from lavis.common.results import AUDIT, EVALUATIONS, read_results
 from lavis.report.numbers import Row, is_number
 
 KEPT = (
@@ -16,7 +17,7 @@ KEPT = (
     *("checkpoint", "commit", "command", "seconds"),
 )
 NO_LOSS = ("train_lr", "train_seconds", "train_waiting", "train_grad_norm")
-RELEARNING, AUDIT = "relearning.json", "audit/audit.json"
+RELEARNING = "relearning.json"
 Series = dict[str, list[tuple[float, float]]]
 
 
@@ -115,7 +116,7 @@ def _records(path: Path, problems: list[str]) -> list[dict[str, Any]]:
 
 def check_audit(folder: Path, problems: list[str]) -> None:
     """Add a sentence to `problems` if there is an audit of the run whose results cannot be read."""
-    path = folder / AUDIT
+    path = folder / AUDIT / FILE
     try:
         if os.path.lexists(path) and not isinstance(read_json(path, "audit", largest=SMALL), dict):
             raise DataError(f"{path}: expected an object; repeat the audit to rewrite it")

@@ -11,7 +11,7 @@ from typing import Any
 
 from lavis.common.checkpoint import BEST
 from lavis.common.errors import ConfigError, DataError, MissingFile
-from lavis.report.gallery import Gallery, build_gallery, is_drawn
+from lavis.report.gallery import GALLERIES, Gallery, build_gallery, is_drawn
 from lavis.report.numbers import Row, by_setting
 from lavis.report.page import Report
 from lavis.report.public import public
@@ -129,7 +129,7 @@ def galleries(sweep: SweepConfig, rows: Sequence[Row], folder: Path, problems: l
 
     Files of former galleries are deleted: they may show people whom this report must not show.
     """
-    for former in folder.glob("gallery-*.json"):
+    for former in folder.glob(GALLERIES):
         former.unlink()
     built: dict[Any, Gallery] = {}
     shown = [place for place in settings(sweep) if sweep.gallery and not (sweep.public and not _drawn(sweep, place))]
@@ -143,7 +143,7 @@ def galleries(sweep: SweepConfig, rows: Sequence[Row], folder: Path, problems: l
             logger.warning("no gallery for %s: %s", setting, error)
             problems.append(f"no gallery of portraits: {error}")
     for number, gallery in enumerate(built.values()):
-        gallery.save(folder / f"gallery-{number}.json")
+        gallery.save(folder / GALLERIES.replace("*", str(number)))
     return built
 
 
