@@ -70,7 +70,7 @@ def test_two_processes_are_open_clips(tmp_path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.start_processes(work, (2, port, str(tmp_path)), nprocs=2, start_method="fork")
+    mp.start_processes(work, (2, port, str(tmp_path)), nprocs=2, start_method="spawn")
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     ours, theirs = torch.stack([one["losses"] for one in found]).T
     torch.testing.assert_close(ours, theirs.mean().expand(2), atol=1e-12, rtol=0)
