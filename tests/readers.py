@@ -16,10 +16,11 @@ import torch
 from safetensors.torch import save
 
 from lavis.audits.audit import read_part
+from lavis.audits.runner import FILE
 from lavis.common.checkpoint import load_checkpoint, load_file, weights_of
 from lavis.common.errors import DataError
 from lavis.common.forget_list import read_forget_list
-from lavis.common.results import read_results
+from lavis.common.results import AUDIT, read_results
 from lavis.datasets.annotations import read_annotations
 from lavis.datasets.condition import Forget
 from lavis.datasets.metadata import read_fragile, read_identities
@@ -27,7 +28,7 @@ from lavis.hub.open_clip_form import from_json
 from lavis.hub.places import listed_in
 from lavis.images.tars import members
 from lavis.importing.salmu_metadata import FRAGILE, IDENTITIES
-from lavis.report.rows import AUDIT, check_audit, losses, relearning
+from lavis.report.rows import check_audit, losses, relearning
 from lavis.settings.config import load_config
 from lavis.sweeps.evaluations import read_digest
 from lavis.sweeps.schema import load_sweep
@@ -140,7 +141,9 @@ READERS = {
     "relearning curves": Reader(
         _left_out(relearning), "relearning.json", _dumped({"steps": [0, 5], "x": [0.5, 1.0]}), json=True, optional=True
     ),
-    "audit": Reader(_left_out(check_audit, up=1), AUDIT, _dumped({"attacks": {}}), json=True, optional=True),
+    "audit": Reader(
+        _left_out(check_audit, up=1), f"{AUDIT}/{FILE}", _dumped({"attacks": {}}), json=True, optional=True
+    ),
     "part of an audit": Reader(read_part, "part.json", _dumped(PART), json=True),
     "digest of weights": Reader(read_digest, ".weights.pth.digest", b"0123abcd" * 16),
     "architecture": Reader(from_json, "arch.json", _dumped(ARCH), json=True),
