@@ -11,7 +11,6 @@ import hashlib
 import os
 import pickle
 import re
-import shutil
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 
 from lavis.common.errors import DISK_ERRORS, CheckpointError, dead_worker, first_few
-from lavis.common.files import check_file, replacing
+from lavis.common.files import check_file, link_or_copy, replacing
 from lavis.common.logger import get_logger
 from lavis.common.torchscript import is_archive, read_archive
 
@@ -234,10 +233,7 @@ def delete_training_states(folder: Path) -> None:
 def link_best(folder: Path, target: str) -> None:
     """Make `checkpoint_best.pth` resolve to `target`, atomically (a copy where links are not possible)."""
     with replacing(folder / BEST) as temporary:
-        try:
-            temporary.symlink_to(target)
-        except OSError:
-            shutil.copyfile(folder / target, temporary)
+        link_or_copy(Path(target), temporary)
 
 
 def discard_all(folder: Path) -> None:

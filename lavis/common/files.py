@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -85,6 +86,17 @@ def dispensable(what: object) -> Iterator[None]:
         yield
     except OSError as error:
         log.warning("%s could not be written (%s); the run does not need it", what, error.strerror or error)
+
+
+def link_or_copy(target: Path, place: Path) -> None:
+    """Make `place` a symbolic link to `target`, or a copy where the system or the file system has no links.
+
+    A relative `target` is relative to the folder of `place`. Raises OSError.
+    """
+    try:
+        place.symlink_to(target)
+    except OSError:
+        shutil.copyfile(place.parent / target, place)
 
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = False) -> None:

@@ -33,6 +33,7 @@ import torch
 
 from lavis.common.files import beyond_limit
 from lavis.common.secrets import secret_of
+from lavis.images.positioned import BINARY, read_at, write_at
 from lavis.images.store import ImageCache, ImageStore
 from lavis.processors.image import ImageProcessor
 
@@ -141,13 +142,12 @@ class DiskCache:
 
     def _read(self, i: int) -> torch.Tensor | None:
         """A row on disk; None if it is empty or must not be used."""
-        facts = os.pread(self._rows, ROW.size, i * ROW.size)
+        facts = read_at(self._rows, ROW.size, i * ROW.size)
         mark, length, changed = ROW.unpack(facts) if len(facts) == ROW.size else (0, 0, 0)
         if mark == 0:
             return None
-        pixels = bytearray(self.row_bytes)
-        count = os.preadv(self._pixels, [pixels], i * self.row_bytes)
-        if (length, changed) == self._stamp(i) and count == len(pixels) and mark == zlib.crc32(pixels) + 1:
+        pixels = bytearray(read_at(self._pixels, self.row_bytes, i * self.row_bytes))
+        if (length, changed) == self._stamp(i) and len(pixels) == self.row_bytes and mark == zlib.crc32(pixels) + 1:
             return torch.frombuffer(pixels, dtype=torch.uint8).view(3, self.size, self.size)
         self.invalid += 1
         if self.invalid == 1:
@@ -160,9 +160,9 @@ class DiskCache:
             return
         data, place = pixels.contiguous().numpy().tobytes(), i * ROW.size
         try:
-            os.pwrite(self._rows, ROW.pack(0, 0, 0), place)
-            os.pwrite(self._pixels, data, i * self.row_bytes)
-            os.pwrite(self._rows, ROW.pack(zlib.crc32(data) + 1, *self._stamp(i)), place)
+            write_at(self._rows, ROW.pack(0, 0, 0), place)
+            write_at(self._pixels, data, i * self.row_bytes)
+            write_at(self._rows, ROW.pack(zlib.crc32(data) + 1, *self._stamp(i)), place)
         except OSError as error:
             self._usable = False
             log.warning("%s cannot be written (%s): images are decoded every time", self.path, error.strerror or error)
@@ -187,7 +187,7 @@ class DiskCache:
         os.utime(self.path)
 
     def _open(self) -> None:
-        self._pixels, self._rows = (os.open(self.path / name, os.O_RDWR) for name in (PIXELS, ROWS))
+        self._pixels, self._rows = (os.open(self.path / name, os.O_RDWR | BINARY) for name in (PIXELS, ROWS))
         weakref.finalize(self, _close, self._pixels, self._rows)
 
     def _make_room(self, max_bytes: int) -> None:

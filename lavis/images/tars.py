@@ -98,7 +98,8 @@ def _advice(path: Path) -> str:
 def read_at(path: Path, start: int, size: int) -> bytes:
     """Read `size` bytes of a file from byte `start` on."""
     with path.open("rb", buffering=0) as stream:
-        return os.pread(stream.fileno(), size, start)
+        stream.seek(start)
+        return stream.read(size)
 
 
 def plain_name(name: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from lavis.common.checkpoint import BEST
 from lavis.common.errors import DataError, MissingFile
-from lavis.common.files import SMALL, file_digest, read_text, replacing, write_text
+from lavis.common.files import SMALL, file_digest, link_or_copy, read_text, replacing, write_text
 from lavis.common.keeping import set_aside
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
@@ -56,7 +56,7 @@ class ReferenceResult:
 
         target = resolve_weights(self.source, model_type).resolve()
         with replacing(self.link) as temporary:
-            temporary.symlink_to(target)
+            link_or_copy(target, temporary)
         changed = self._changed(target)
         results = self.folder / RESULTS
         if results.exists() and (changed or not _measures(read_results(self.folder), self.metrics)):

@@ -16,6 +16,7 @@ from lavis.sweeps.jobs import Job
 # OpenMP's waiting threads spin by default, which slows several processes on few cores several-fold. The variables must
 # be set before torch is imported, so that the parent has to set them.
 QUIET_THREADS = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+GROUPS = hasattr(os, "killpg")  # Windows has no process groups to kill, and children inherit no files there
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class LocalProcess:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **lane.env},
                 start_new_session=True,
-                pass_fds=lane.inherited,
+                pass_fds=lane.inherited if GROUPS else (),
             )
 
     def poll(self) -> int | None:
@@ -100,7 +101,10 @@ class LocalProcess:
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):  # it had ended
-            os.killpg(self._process.pid, signal.SIGKILL)
+            if GROUPS:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
         self._process.wait()
 
 

@@ -16,7 +16,8 @@ from lavis.sweeps.progress import ProgressDisplay, clock
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
-STOPPED_CODES = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT)
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none
+STOPPED_CODES = (-KILL, -signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
 @dataclass(frozen=True)
