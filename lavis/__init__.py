@@ -5,7 +5,10 @@ Everything below is imported when it is first used, so `import lavis` takes mill
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lavis.common.namesake import check_namesake
 
 if TYPE_CHECKING:
     from lavis.api.auditing import AuditResult, audit
@@ -33,6 +36,8 @@ _HOMES = {
     "running": ("Result", "evaluate", "export", "unlearn"),
     "zoo": ("dataset_zoo", "model_zoo"),
 }
+
+check_namesake(Path(__file__).parent)
 
 
 def __getattr__(name: str) -> Any:

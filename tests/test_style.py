@@ -155,7 +155,9 @@ def test_names_are_matched_exactly() -> None:
 
 
 def test_no_module_level_work() -> None:
-    assert offences(LIBRARY, loose_statements) == {}
+    """Except for the look at what else is called `lavis`, without which a reader finds errors of mixed-up files."""
+    found = offences(LIBRARY, loose_statements)
+    assert {name: len(lines) for name, lines in found.items()} == {"lavis/__init__.py": 1}
 
 
 def test_no_path_of_one_machine() -> None:
