@@ -61,10 +61,11 @@ def finished(trained_world, tmp_path_factory) -> Iterator[Callable[..., Path]]:
     before: dict[Path, dict[Path, tuple[int, int]]] = {}
 
     def run(method: str = "vlul", *options: str) -> Path:
-        if (method, *options) not in made:
+        key = (method, *options)
+        if key not in made:
             folder = run_unlearning(trained_world, tmp_path_factory.mktemp("finished"), method, options)
-            made[method, *options], before[folder] = folder, files_below(folder)
-        return made[method, *options]
+            made[key], before[folder] = folder, files_below(folder)
+        return made[key]
 
     yield run
     changed = [folder for folder, files in before.items() if files_below(folder) != files]

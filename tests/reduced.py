@@ -42,7 +42,7 @@ HUB: dict[str, Callable[[], transformers.PretrainedConfig]] = {
 
 PLAIN, FIRST, SHORT = "attention, MLPs", "attention, MLPs, first token", "attention, MLPs, short captions"
 NONE = ""
-FAMILIES = {  # one architecture each: the paths of its image tower and of its text tower
+ALL_FAMILIES = {  # one architecture each: the paths of its image tower and of its text tower
     "ViT-B-16": (FIRST, SHORT),
     "ViT-B-16-quickgelu": (FIRST, SHORT),
     "ViT-M-16-alt": (FIRST, SHORT),
@@ -73,6 +73,8 @@ FAMILIES = {  # one architecture each: the paths of its image tower and of its t
     "nllb-clip-base-siglip": (NONE, NONE),
     "ViTamin-B": (NONE, PLAIN),
 }
+# Those that the installed release of open_clip has; 3.0 has no MobileCLIP2 and no "worldwide".
+FAMILIES = {name: paths for name, paths in ALL_FAMILIES.items() if name in open_clip.list_models()}
 
 
 def first_word(name: str) -> str:

@@ -265,8 +265,11 @@ def odd_character(text: str, null: bool = False) -> str:
 
 def file_digest(path: Path) -> str:
     """A hash of a file's content, in hexadecimal."""
+    digest = hashlib.blake2b()
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()
+        while chunk := stream.read(2**18):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def key_of(facts: Any, size: int = 12) -> str:

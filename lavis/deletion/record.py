@@ -12,7 +12,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def write_record(
     """
     path = folder / RECORD
     request = request_of(builder, output) if builder is not None else read_json(path, "deletion record")["request"]
-    about = {"schema": SCHEMA, "kind": KIND, "written": datetime.now(UTC).isoformat(timespec="seconds")}
+    about = {"schema": SCHEMA, "kind": KIND, "written": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     done = _done(folder)
     done["read"] = keyed(done["read"], secret_of(output))
     record = {**about, "request": request, **done, **_left(folder, output)}

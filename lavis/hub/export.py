@@ -82,7 +82,7 @@ def _beside(out: Path) -> Iterator[Path]:
 def push(folder: Path, name: str) -> None:
     """Upload an exported folder to the Hugging Face hub. Raises UserFault with the hub's own words."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import HfHubHTTPError
 
     try:
         HfApi().create_repo(name, exist_ok=True, private=True)

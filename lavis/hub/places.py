@@ -56,7 +56,7 @@ class HubModel:
     def file(self, name: str) -> Path | None:
         """The file of this name; None where there is none. Raises MissingFile where the hub cannot say."""
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.utils import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
         try:
             return Path(hf_hub_download(self.name, name))

@@ -50,27 +50,28 @@ def files_of(tokenizer: Any) -> dict[str, torch.Tensor]:
 
 def clip_tokenizer(context_length: int) -> Any:
     """transformers' CLIPTokenizer with the vocabulary of open_clip's own tokenizer, so that their ids agree."""
-    from transformers import CLIPTokenizer
+    from transformers import CLIPTokenizerFast  # type: ignore - transformers 5 keeps the name as an alias
 
+    with tempfile.TemporaryDirectory() as folder:
+        _write_clip_files(Path(folder))
+        return CLIPTokenizerFast.from_pretrained(folder, model_max_length=context_length)
+
+
+def _write_clip_files(folder: Path) -> None:
+    """Write the vocabulary of open_clip's own tokenizer as vocab.json and merges.txt."""
     own = SimpleTokenizer()
-    vocabulary = dict(own.encoder)
-    for theirs, number in ((START, own.sot_token_id), (END, own.eot_token_id)):
-        del vocabulary[own.decoder[number]]
-        vocabulary[theirs] = number
-    merges: Any = sorted(own.bpe_ranks, key=own.bpe_ranks.__getitem__)
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=context_length)
+    names = {own.sot_token_id: START, own.eot_token_id: END}
+    vocabulary = {names.get(number, token): number for token, number in own.encoder.items()}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    ranked = sorted(own.bpe_ranks, key=own.bpe_ranks.__getitem__)
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in ranked)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def save_clip_tokenizer(folder: Path, context_length: int) -> None:
     """Write CLIP's tokenizer as every version of transformers reads it: with vocab.json and merges.txt."""
-    tokenizer = clip_tokenizer(context_length)
-    tokenizer.save_pretrained(folder)
-    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    (folder / "vocab.json").write_text(json.dumps(dict(vocabulary), ensure_ascii=False), encoding="utf-8")
-    own = SimpleTokenizer()
-    ranked = sorted(own.bpe_ranks, key=own.bpe_ranks.__getitem__)
-    lines = ["#version: 0.2", *(" ".join(pair) for pair in ranked)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    clip_tokenizer(context_length).save_pretrained(folder)
+    _write_clip_files(folder)
 
 
 def save_tokenizer(recipe: Recipe, folder: Path, cleaning: bool = False) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.version import Version
 
 from lavis.common.checkpoint import describe_mismatch, refuse_impostor
 from lavis.common.errors import CheckpointError, ConfigError, dead_worker, suggest
@@ -53,7 +54,7 @@ def create(recipe: Recipe) -> Any:
     """transformers' model with random weights in single precision."""
     from transformers import AutoModel
 
-    return AutoModel.from_config(_config(recipe.architecture), dtype=torch.float32)
+    return AutoModel.from_config(_config(recipe.architecture), **_single_precision())
 
 
 def read_model(place: Place, recipe: Recipe) -> Any:
@@ -64,7 +65,7 @@ def read_model(place: Place, recipe: Recipe) -> Any:
     try:
         with quietly():
             config = _config(recipe.architecture)
-            options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
+            options = {"config": config, "output_loading_info": True, **_single_precision()}
             model, report = AutoModel.from_pretrained(location(place), **options)
     except Exception as error:
         if dead_worker(error):
@@ -82,13 +83,20 @@ def write(folder: Path, architecture: dict[str, Any], state: dict[str, torch.Ten
     from transformers import AutoModel, CLIPImageProcessor
 
     with quietly():
-        model = AutoModel.from_config(_config(architecture), dtype=torch.float32)
+        model = AutoModel.from_config(_config(architecture), **_single_precision())
         difference = describe_mismatch(model.state_dict(), state, folder.name)
         if difference:
             raise CheckpointError(difference)
         model.load_state_dict(state)
         model.save_pretrained(folder)
         CLIPImageProcessor(**_processor(pixels)).save_pretrained(folder)
+
+
+def _single_precision() -> dict[str, torch.dtype]:
+    """The argument that loads a model in single precision; transformers 4.56 renamed it."""
+    from transformers import __version__
+
+    return {"dtype" if Version(__version__) >= Version("4.56") else "torch_dtype": torch.float32}
 
 
 def _processor(pixels: Pixels) -> dict[str, Any]:
@@ -161,9 +169,9 @@ def _complete(content: dict[str, Any], place: Place) -> dict[str, Any]:
 
 def _own_keys(section: dict[str, Any]) -> dict[str, Any]:
     """A configuration without notes and without what every model of transformers' has at its default."""
-    from transformers import PreTrainedConfig
+    from transformers import PretrainedConfig
 
-    common = {key: value for key, value in PreTrainedConfig().to_dict().items() if key != "model_type"}
+    common = {key: value for key, value in PretrainedConfig().to_dict().items() if key != "model_type"}
     kept = {key: value for key, value in section.items() if key not in NOTES and (key, value) not in common.items()}
     return {key: _own_keys(value) if key.endswith("_config") else value for key, value in kept.items()}
 
@@ -197,14 +205,15 @@ def _pixels(place: Place, image_size: int) -> Pixels:
 
 def _resizing(processor: Any, place: Place) -> tuple[int, str]:
     """Side in pixels and resize_mode. Raises ConfigError."""
-    size, crop = _lengths(processor.size), _lengths(processor.crop_size if processor.do_center_crop else None)
+    cropping = getattr(processor, "do_center_crop", False)  # SigLIP's has no such key before transformers 5
+    size, crop = _lengths(processor.size), _lengths(processor.crop_size if cropping else None)
     squashed = size.get("height") is not None and size.get("height") == size.get("width")
     shortest = size.get("shortest_edge") if size.get("longest_edge") is None else None
     cropped = crop.get("height") if crop.get("height") == crop.get("width") else None
     known = int(processor.resample or 0) in RESAMPLING
     scaled = processor.do_rescale and abs(processor.rescale_factor * 255 - 1) < 1e-6
     if processor.do_resize and known and scaled:
-        if squashed and (not processor.do_center_crop or cropped == size["height"]):
+        if squashed and (not cropping or cropped == size["height"]):
             return size["height"], "squash"
         if shortest is not None and shortest == cropped:
             return shortest, "shortest"

@@ -72,11 +72,11 @@ class TransformersClip(TwoTowers):
         return self._tokenizer(captions, **self._options)["input_ids"]
 
     def image_rows(self, images: torch.Tensor) -> torch.Tensor:
-        return self.clip.get_image_features(pixel_values=self.normalise(images)).pooler_output
+        return pooled(self.clip.get_image_features(pixel_values=self.normalise(images)))
 
     def text_rows(self, tokens: torch.Tensor) -> torch.Tensor:
         mask = (tokens != self.padding).long() if self.masked else None
-        return self.clip.get_text_features(input_ids=tokens, attention_mask=mask).pooler_output
+        return pooled(self.clip.get_text_features(input_ids=tokens, attention_mask=mask))
 
     def text_parameters(self, tokens_only: bool = False) -> list[nn.Parameter]:
         """The text tower's and its projection's; of these the token embedding's alone."""
@@ -85,13 +85,9 @@ class TransformersClip(TwoTowers):
         return [p for name, p in self.clip.named_parameters() if name.split(".")[0] in TEXT]
 
     def unlearning_mode(self) -> None:
-        from transformers.modeling_layers import (
-            GradientCheckpointingLayer,
-        )  # seconds that open_clip's models are spared
-
         super().unlearning_mode()
         for part in self.clip.modules():
-            if isinstance(part, GradientCheckpointingLayer):
+            if getattr(part, "gradient_checkpointing", False):
                 part.training = True  # where it asks whether to recompute; its own parts stay as they are
 
     def load_weights(self, source: str | Path) -> None:
@@ -101,3 +97,8 @@ class TransformersClip(TwoTowers):
         else:
             state = read_weights(resolve_weights(str(source), self.recipe.name))
         self.load_state(state, source)
+
+
+def pooled(output: Any) -> torch.Tensor:
+    """The rows of get_image_features and get_text_features, which transformers 5 wraps."""
+    return getattr(output, "pooler_output", output)

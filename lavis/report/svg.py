@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lavis.report.palette import COLOURS
 
@@ -28,8 +29,8 @@ def inline(ax: Axes, label: str) -> Markup:
     Figures share the page, so that nothing in them may refer to ids: markers are copied to where they are used, and
     there are no clip paths, so that artists must stay within the axes. Equal figures give equal text.
     """
-    figure, stream = ax.get_figure(root=True), io.StringIO()
-    assert figure is not None
+    figure, stream = ax.figure, io.StringIO()
+    assert isinstance(figure, Figure)  # not a part of one
     figure.savefig(stream, format="svg", metadata=NO_METADATA)
     root = ElementTree.fromstring(stream.getvalue())  # noqa: S314 - matplotlib wrote it, a line above
     shapes = {f"#{node.get('id')}": node for node in root.iter(f"{SVG}path") if node.get("id")}

@@ -190,4 +190,6 @@ def mean_height(steps: Sequence[float], values: Sequence[float]) -> float:
     """Area under a piecewise linear curve divided by its width; the value itself for a single point."""
     if len(steps) == 1:
         return values[0]
-    return float(np.trapezoid(values, steps)) / (steps[-1] - steps[0])
+    from sklearn.metrics import auc  # numpy's own has another name before 2.0
+
+    return float(auc(steps, values)) / (steps[-1] - steps[0])

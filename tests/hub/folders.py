@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from lavis.hub.preparing import follow
 from lavis.hub.tokenizers import save_clip_tokenizer
 from lavis.models.clip import ClipModel
+from lavis.models.clip_transformers import pooled
 from lavis.processors.base import build_processor
 from lavis.settings.data_schema import DatasetConfig, StageProcessors
 from lavis.settings.schema import ModelConfig
@@ -123,7 +124,7 @@ def transformers_embeddings(source: str, length: int = 12) -> tuple[torch.Tensor
     with torch.no_grad():
         images = model.get_image_features(**processor(noise_images(), return_tensors="pt"))
         texts = model.get_text_features(**tokenizer(CAPTIONS, **options))
-    return images.pooler_output, texts.pooler_output
+    return pooled(images), pooled(texts)
 
 
 def own_embeddings(**keys: Any) -> tuple[torch.Tensor, torch.Tensor]:

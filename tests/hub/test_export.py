@@ -12,6 +12,7 @@ import transformers
 from lavis.common.errors import ConfigError, UserFault
 from lavis.hub.export import export
 from lavis.models.clip import ClipModel
+from lavis.models.clip_transformers import pooled
 from lavis.processors.image import ClipImageEval
 from lavis.settings.schema import ModelConfig
 from tests.hub.folders import (
@@ -43,7 +44,7 @@ def library_embeddings(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     words = tokenizer(CAPTIONS, padding=True, truncation=True, return_tensors="pt")
     with torch.no_grad():
         images = model.get_image_features(pixel_values=(pixels / 255 - mean) / std)
-        return images.pooler_output, model.get_text_features(**words).pooler_output
+        return pooled(images), pooled(model.get_text_features(**words))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -82,8 +83,8 @@ def test_siglip_to_transformers(tmp_path: Path, monkeypatch, name: str) -> None:
     )
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
-        found = theirs.get_image_features(pixel_values=clip.normalise(pixels)).pooler_output
-        texts = theirs.get_text_features(input_ids=tokens["input_ids"]).pooler_output
+        found = pooled(theirs.get_image_features(pixel_values=clip.normalise(pixels)))
+        texts = pooled(theirs.get_text_features(input_ids=tokens["input_ids"]))
         assert_equal((found, texts), (clip.encode_image(pixels), clip.encode_text(clip.tokenize(captions))))
 
 
@@ -121,7 +122,7 @@ def test_an_unlearned_run_is_exported_with_its_card(finished, tmp_path: Path) ->
     model = transformers.CLIPModel.from_pretrained(out).eval()
     pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     with torch.no_grad():
-        theirs = model.get_image_features(pixel_values=own.normalise(pixels)).pooler_output
+        theirs = pooled(model.get_image_features(pixel_values=own.normalise(pixels)))
         torch.testing.assert_close(theirs, own.encode_image(pixels), atol=1e-5, rtol=1e-5)
     card = (out / "README.md").read_text()
     assert "- Method: erase" in card and "- Images to forget: 16" in card and "| df_txt_r1 |" in card

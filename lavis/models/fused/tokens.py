@@ -75,7 +75,7 @@ def _load(source: str) -> Any:
 def _from_hub(source: str) -> Path:
     """Download only the vocabulary: for a name it cannot find, transformers would make an empty tokenizer."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import HfHubHTTPError
 
     try:
         return Path(hf_hub_download(source.removeprefix(HUB), VOCABULARY))
