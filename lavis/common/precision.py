@@ -11,8 +11,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 KERNELS = {"math": SDPBackend.MATH, "flash": SDPBackend.FLASH_ATTENTION, "efficient": SDPBackend.EFFICIENT_ATTENTION}
 
-HALF_ON_CPU = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of torch.cpu; torch 2.4 and 2.5 have neither
-
 
 class Arithmetic(Protocol):
     """The settings of `run:` that matter here."""
@@ -41,8 +39,7 @@ def amp_dtype(run: Arithmetic, device: torch.device) -> torch.dtype | None:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu":
-        asked = [getattr(torch.cpu, name, bool) for name in HALF_ON_CPU]
-        return torch.bfloat16 if any(ask() for ask in asked) else None
+        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else None
     return torch.float16
 
 

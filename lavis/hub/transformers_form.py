@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from packaging.version import Version
 
 from lavis.common.checkpoint import describe_mismatch, refuse_impostor
 from lavis.common.errors import CheckpointError, ConfigError, dead_worker, suggest
@@ -54,7 +53,7 @@ def create(recipe: Recipe) -> Any:
     """transformers' model with random weights in single precision."""
     from transformers import AutoModel
 
-    return AutoModel.from_config(_config(recipe.architecture), **_single_precision())
+    return AutoModel.from_config(_config(recipe.architecture), dtype=torch.float32)
 
 
 def read_model(place: Place, recipe: Recipe) -> Any:
@@ -65,7 +64,7 @@ def read_model(place: Place, recipe: Recipe) -> Any:
     try:
         with quietly():
             config = _config(recipe.architecture)
-            options = {"config": config, "output_loading_info": True, **_single_precision()}
+            options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
             model, report = AutoModel.from_pretrained(location(place), **options)
     except Exception as error:
         if dead_worker(error):
@@ -83,20 +82,13 @@ def write(folder: Path, architecture: dict[str, Any], state: dict[str, torch.Ten
     from transformers import AutoModel, CLIPImageProcessor
 
     with quietly():
-        model = AutoModel.from_config(_config(architecture), **_single_precision())
+        model = AutoModel.from_config(_config(architecture), dtype=torch.float32)
         difference = describe_mismatch(model.state_dict(), state, folder.name)
         if difference:
             raise CheckpointError(difference)
         model.load_state_dict(state)
         model.save_pretrained(folder)
         CLIPImageProcessor(**_processor(pixels)).save_pretrained(folder)
-
-
-def _single_precision() -> dict[str, torch.dtype]:
-    """The argument that loads a model in single precision; transformers 4.56 renamed it."""
-    from transformers import __version__
-
-    return {"dtype" if Version(__version__) >= Version("4.56") else "torch_dtype": torch.float32}
 
 
 def _processor(pixels: Pixels) -> dict[str, Any]:

@@ -14,19 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from lavis.common import distributed
 from lavis.common.errors import ConfigError
 from lavis.common.seed import random_states, restore_random_states
 from lavis.models.base import BaseModel
-from lavis.runners.torch_versions import (
-    DTensor,
-    FSDPModule,
-    distribute_tensor,
-    fully_shard,
-    norm_of,
-    scale_to_norm,
-)
 from lavis.settings.schema import RunConfig
 
 
@@ -133,7 +127,7 @@ def average_whole(parameters: Iterable[nn.Parameter]) -> None:
 def total_norm(gradients: list[torch.Tensor]) -> torch.Tensor:
     """Euclidean norm over all gradients, scalar; they may be a mix of sharded and whole tensors."""
     kinds = [[g for g in gradients if isinstance(g, DTensor) is sharded] for sharded in (False, True)]
-    norms = [norm_of(part) for part in kinds if part]
+    norms = [nn.utils.get_total_norm(part) for part in kinds if part]
     full = [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
     return full[0] if len(full) == 1 else torch.linalg.vector_norm(torch.stack(full)) if full else torch.tensor(0.0)
 
@@ -143,7 +137,7 @@ def clip(parameters: list[nn.Parameter], most: float, norm: torch.Tensor) -> Non
     for sharded in (False, True):
         part = [p for p in parameters if isinstance(p, DTensor) is sharded]
         if part:
-            scale_to_norm(part, most, norm)
+            nn.utils.clip_grads_with_norm_(part, most, norm)
 
 
 def state_bytes(optimizer: torch.optim.Optimizer) -> int:

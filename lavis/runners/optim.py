@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
-from lavis.runners.torch_versions import DTensor
 from lavis.settings.schema import RunConfig
 
 

@@ -171,5 +171,6 @@ def write_dropped(table: Table, path: Path) -> None:
     text = io.StringIO()
     lines = csv.writer(text)
     lines.writerow(("row", "image", "reason"))
-    lines.writerows((row.place, row.image, row.reason) for row in table.dropped)
+    for row in table.dropped:
+        lines.writerow((row.place, row.image.replace("\0", "\\0"), row.reason))  # Python 3.10 writes no null
     write_text(path, text.getvalue())

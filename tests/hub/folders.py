@@ -10,6 +10,7 @@ import numpy as np
 import open_clip
 import torch
 import transformers
+from packaging.version import Version
 from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -119,7 +120,8 @@ def transformers_embeddings(source: str, length: int = 12) -> tuple[torch.Tensor
     folder = source.removeprefix("local-dir:")
     model = transformers.AutoModel.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    fast = {} if Version(transformers.__version__).major > 4 else {"use_fast": True}  # 5 has no others
+    processor = transformers.AutoImageProcessor.from_pretrained(folder, **fast)
     options = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
     with torch.no_grad():
         images = model.get_image_features(**processor(noise_images(), return_tensors="pt"))
