@@ -62,11 +62,14 @@ def expected() -> list[tuple[str, str]]:
     counts = {name: word(len(values)) for name, values in measured().items()}
     methods, seeds, failed = counts["methods"], counts["seeds"], verdicts()
     attacks = len(registry.names("attack"))
+    quick = [name for name in registry.names("attack") if "quick" in registry.get_attack_class(name).budgets]
     of_demo, all_models = word(len(demo.methods)), word(len(demo.methods) + len(demo.references))
     return [
         ("README.md", f"trains {word(len(demo.references))} references"),
         ("README.md", f"unlearns with {of_demo} methods, evaluates all {all_models} models"),
         ("README.md", f"On {word(run['cpus'])} CPU cores this takes about {word(round(run['seconds'] / 60))} minutes"),
+        ("README.md", f"attacks the model of `vlul` in {word(len(quick))} ways"),
+        ("docs/audit.md", f"| quick | {len(quick)} |"),
         ("README.md", f"compares [{methods} methods over {seeds} seeds]"),
         ("README.md", f"a verdict for each of {methods} methods"),
         ("README.md", f"about {hours()} on two cores"),
