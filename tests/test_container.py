@@ -15,7 +15,7 @@ import yaml
 from tests.processes import ROOT
 
 FOLDER = ROOT / "container"
-HOME = "/home/user/multidelete"
+HOME = "/app/multidelete"
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -68,7 +68,9 @@ def test_an_image_has_the_whole_project_and_nothing_that_was_made_here() -> None
 
 def test_the_last_user_is_not_root() -> None:
     users = [rest for word, rest in instructions() if word == "USER"]
-    assert users == ["1000"] and "useradd --create-home --uid 1000 user" in [rest for _, rest in instructions()]
+    assert users == ["1000"] and "useradd --create-home --home-dir /app --uid 1000 user" in [
+        rest for _, rest in instructions()
+    ]
 
 
 def test_arguments_and_variables_hold_no_secret() -> None:
