@@ -12,18 +12,35 @@ from lavis.report.page import environment
 from lavis.report.palette import COLOURS
 
 NONE = "–"
+FAR = 0.1  # a share above this counts as having come back
 
 
 def write_page(content: Mapping[str, Any], path: Path) -> None:
     """Write the page of an audit (the content of audit.json) atomically."""
     template = environment().get_template("audit.html")
-    write_text(path, template.render(audit=content, lines=lines(content), number=_number, colours=COLOURS))
+    write_text(
+        path, template.render(audit=content, lead=lead(content), lines=lines(content), number=_number, colours=COLOURS)
+    )
 
 
 def lines(content: Mapping[str, Any]) -> list[dict[str, str]]:
     """The attacks' cells as text, the strongest first; those without a share last."""
     ordered = sorted(content["attacks"].items(), key=lambda item: -_known(item[1]["share"], -9.0))
     return [{"name": name, **_cells(one)} for name, one in ordered]
+
+
+def lead(content: Mapping[str, Any]) -> str:
+    """What the audit found, in one sentence: its strongest attack, and how many others bring much back."""
+    shares = [share for one in content["attacks"].values() if (share := _known(one["share"], None)) is not None]
+    if not shares:
+        return "No attack has a share, as there is nothing to compare with."
+    best = content["attacks"][content["strongest"]]
+    found = f"{_percent(best['share'])} of what the original knew ({_percent(best['low'])} to {_percent(best['high'])})"
+    count = sum(share > FAR for share in shares)
+    if not count:
+        return f"No attack brings back more than {_percent(FAR)}. The strongest, {content['strongest']}, gets {found}."
+    many = f"{count} of {len(shares)} attacks bring back more than {_percent(FAR)}"
+    return f"{many}. The strongest, {content['strongest']}, gets {found}."
 
 
 def as_text(content: Mapping[str, Any]) -> str:
@@ -36,7 +53,7 @@ def as_text(content: Mapping[str, Any]) -> str:
     widths = [max(len(row[head]) for row in rows) for head in heads]
     table = ["  ".join(row[head].ljust(n) for head, n in zip(heads, widths, strict=True)).rstrip() for row in rows]
     tests = [f"test {name}: {one['verdict']}" for name, one in content.get("tests", {}).items()]
-    return "\n".join([*table, *tests, *(f"note: {note}" for note in content["notes"]), ""])
+    return "\n".join([lead(content), "", *table, *tests, *(f"note: {note}" for note in content["notes"]), ""])
 
 
 def _cells(one: Mapping[str, Any]) -> dict[str, str]:
@@ -44,6 +61,10 @@ def _cells(one: Mapping[str, Any]) -> dict[str, str]:
     keys = ("share", "attacked", "floor", "original", "gain", "p", "p_holm")
     cells = {key: _number(one[key]) for key in keys}
     return {**cells, "interval": interval, "variant": one["variant"] or one["problem"], "problem": one["problem"]}
+
+
+def _percent(share: float | None) -> str:
+    return NONE if _known(share, None) is None else f"{shown(100 * float(share or 0.0), 0)} %"
 
 
 def _number(value: float | None) -> str:

@@ -52,7 +52,7 @@
     table.parentElement.before(label);
   };
 
-  for (const table of document.querySelectorAll(".scroll > table, .wide > table")) {
+  for (const table of document.querySelectorAll(".scroll > table")) {
     if (!table.tHead || !table.tBodies.length || !table.tBodies[0].rows.length) continue;
     addSorting(table);
     addFilter(table);
