@@ -1,4 +1,4 @@
-"""Tables of what is registered: models and their types, data sets, methods, metrics, attacks."""
+"""Tables of what is registered: models and their types, data sets, methods, metrics, attacks, trackers."""
 
 from __future__ import annotations
 
@@ -57,10 +57,12 @@ dataset_zoo = Zoo(("data set", "what it is"), lambda: _first_lines("builder"))
 method_zoo = Zoo(("method", "what it is"), lambda: _first_lines("trainer"))
 metric_zoo = Zoo(("metric", "columns"), _metrics)
 attack_zoo = Zoo(("attack", "what it is"), _attacks)
+tracker_zoo = Zoo(("tracker", "what it is"), lambda: _first_lines("tracker"))
 ZOOS = {
     "models": model_zoo,
     "datasets": dataset_zoo,
     "methods": method_zoo,
     "metrics": metric_zoo,
     "attacks": attack_zoo,
+    "trackers": tracker_zoo,
 }

@@ -257,7 +257,7 @@ COMMANDS = {
     "import": Command("convert SALMU's published parquet files", import_salmu),
     "sweep": Command("run the jobs of a sweep, and write its report", sweep),
     "report": Command("write the report of finished runs", report),
-    "zoo": Command("list models, data sets, methods, metrics or attacks", zoo),
+    "zoo": Command("list models, data sets, methods, metrics, attacks or trackers", zoo),
     "show-config": Command("print the whole configuration, and where each value comes from", show_config),
 }
 

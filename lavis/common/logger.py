@@ -1,4 +1,4 @@
-"""Logging: one logger, JSON lines on disk, and TensorBoard if enabled."""
+"""Logging: one logger, and JSON lines on disk."""
 
 from __future__ import annotations
 
@@ -58,25 +58,12 @@ def json_line(record: dict[str, Any]) -> str:
 class RunLog:
     """`log.txt` of a run folder: one JSON object per line. Does nothing unless `active` (on the main process)."""
 
-    def __init__(self, folder: Path, active: bool = True, tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path, active: bool = True) -> None:
         self.path = folder / "log.txt"
         self.active = active
-        self._board: Any = None
-        if active and tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(folder / "tensorboard"))
-
-    def write(self, record: dict[str, Any], step: int | None = None) -> None:
+    def write(self, record: dict[str, Any]) -> None:
         if not self.active:
             return
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json_line(record))
-        if self._board is not None and step is not None:
-            for name, value in record.items():
-                if isinstance(value, (int, float)):
-                    self._board.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        if self._board is not None:
-            self._board.close()

@@ -21,7 +21,7 @@ ROOMS = (
     *("common", "processors", "models", "datasets", "trainers", "runners", "evaluation", "salmubench", "audits"),
     *("attacks", "tasks"),
 )
-KINDS = ("model", "builder", "task", "processor", "runner", "lr_scheduler", "trainer", "metric", "attack")
+KINDS = ("model", "builder", "task", "processor", "runner", "lr_scheduler", "trainer", "metric", "attack", "tracker")
 
 
 class Registry:
@@ -79,6 +79,7 @@ class Registry:
     register_trainer = partialmethod(register, "trainer")
     register_metric = partialmethod(register, "metric")
     register_attack = partialmethod(register, "attack")
+    register_tracker = partialmethod(register, "tracker")
     get_model_class = partialmethod(get, "model")
     get_builder_class = partialmethod(get, "builder")
     get_task_class = partialmethod(get, "task")
@@ -88,6 +89,7 @@ class Registry:
     get_trainer_class = partialmethod(get, "trainer")
     get_metric_class = partialmethod(get, "metric")
     get_attack_class = partialmethod(get, "attack")
+    get_tracker_class = partialmethod(get, "tracker")
 
 
 def _origin(item: Any) -> tuple[str, str]:

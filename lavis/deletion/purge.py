@@ -34,6 +34,7 @@ from lavis.embedding.feature_store import FOLDER as FEATURES
 from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
 from lavis.models.fused.momentum import FeatureQueue
 from lavis.report.gallery import GALLERIES
+from lavis.runners.trackers.group import holders
 
 FOLDERS = ("pixels", "packed", "shards")  # decoded images, images of tables, indexes of archives
 LISTS = ("twins.json", "near_twins.json")  # pairs of a forgotten and a retained image
@@ -81,6 +82,8 @@ def purge(
     say(f"Purging {folder} and the caches of {output}: {len(states)} training states; {WARNING}")
     if left:
         say(f"{left} training states of other runs stay, from which those runs can continue; --all deletes them too")
+    for holder in holders(folder):
+        say(f"Not reached by a purge: {holder}")
     texts = (*telling_digests(folder, builder), *forgotten.texts)
     work = _Purge(output, replace(forgotten, texts=texts), builder)
     work.embeddings(everything)

@@ -31,8 +31,8 @@ from lavis.deletion.page import shows, write_page
 from lavis.deletion.seal import seal
 from lavis.deletion.signing import sign, signature_of
 from lavis.embedding.feature_store import FOLDER as FEATURES
-from lavis.settings.declaration import NOTHING, declared
-from lavis.settings.schema import RunConfig
+from lavis.runners.trackers.group import holders
+from lavis.settings.shareable import shareable
 
 RECORD, PAGE = "deletion-record.json", "deletion-record.html"
 OWN = (RECORD, PAGE, f"{RECORD}.sig", ".lock", "log.txt")  # these change after the record is written
@@ -90,7 +90,7 @@ def _done(folder: Path) -> dict[str, Any]:
     return {
         "weights": {"original": original, "unlearned": unlearned, "changed": original != unlearned},
         "method": results["method"],
-        "settings": settings_of(run),
+        "settings": shareable(run),
         "seeds": results.get("seeds") or {"data": results["df_seed"], "training": results["seed"]},
         "software": software(results["commit"]),
         "machine": machine(run.get("device", "")),
@@ -105,7 +105,7 @@ def _done(folder: Path) -> dict[str, Any]:
 
 def _left(folder: Path, output: Path) -> dict[str, Any]:
     """What there is now, here and elsewhere."""
-    return {"files": inventory(folder), "caches": caches(output), "elsewhere": list(ELSEWHERE)}
+    return {"files": inventory(folder), "caches": caches(output), "elsewhere": [*ELSEWHERE, *holders(folder)]}
 
 
 def request_of(builder: PairBuilder, output: Path) -> dict[str, Any]:
@@ -123,13 +123,6 @@ def keyed(digests: dict[str, str], secret: bytes) -> dict[str, str]:
         path: digest if digest.startswith(PURGED) else keyed_hash(secret, digest).hex()
         for path, digest in digests.items()
     }
-
-
-def settings_of(run: dict[str, Any]) -> dict[str, Any]:
-    """The settings that weights or numbers depend on. Paths and names of data are not among them."""
-    known = declared(RunConfig)
-    hidden = {"resume_ckpt_path", "imagenet", "zero_shot"}
-    return {k: v for k, v in run.items() if k in known and known[k].about.affects != NOTHING and k not in hidden}
 
 
 def software(commit: str | None) -> dict[str, Any]:

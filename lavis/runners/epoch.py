@@ -26,6 +26,7 @@ from lavis.runners.ranks import starting_facts
 from lavis.runners.run_dir import RESULTS
 from lavis.runners.saving import Saver, TrainingState
 from lavis.runners.stop import StopFlag, Stopped
+from lavis.runners.trackers.group import Trackers
 from lavis.settings.schema import RunConfig
 from lavis.trainers.base import BaseTrainer
 from lavis.trainers.parts import limit
@@ -48,8 +49,10 @@ class EpochRunner:
 
     @classmethod
     def check(cls, run: RunConfig, model: type[BaseModel]) -> None:
-        """Raises ConfigError for settings that this runner cannot apply to a model of this class."""
+        """Raises ConfigError for settings that this runner cannot apply to such a model, and for missing packages."""
         fsdp.check_parallel(run, model)
+        for name in run.tracker:
+            registry.get_tracker_class(name).check(name)
 
     def __init__(
         self, trainer: BaseTrainer, feed: Feed, folder: Path, config: dict[str, Any], validate: Validate | None = None
@@ -60,7 +63,8 @@ class EpochRunner:
         limit(trainer.model, trainer.run)
         self.loop = TrainingLoop(trainer, self._schedule(), alone=not self.trains)
         self.saver = Saver(folder, self.model, self.loop.optimizer, self.loop.scaler, config, self.run.keep_last)
-        self.log = RunLog(folder, distributed.is_main(), self.run.tensorboard)
+        self.log = RunLog(folder, distributed.is_main())
+        self.trackers = Trackers(folder, self.run.tracker if distributed.is_main() else ())
         self.state = TrainingState()
         self.stop = StopFlag()
         self.config = config
@@ -82,7 +86,6 @@ class EpochRunner:
 
     def _end(self) -> TrainingState:
         self.saver.finish(self.state)
-        self.log.close()
         return self.state
 
     def _start(self) -> None:
@@ -96,6 +99,7 @@ class EpochRunner:
                 discard_all(self.folder)
             for name in (RESULTS, self.log.path.name):
                 (self.folder / name).unlink(missing_ok=True)
+            self.trackers.start(self.config, self._done)
         self.log.write({"config": self.config})
         for record in self.state.history:
             self.log.write(record)
@@ -115,13 +119,26 @@ class EpochRunner:
             self.bar.update()
             if (step + 1) % self.run.log_freq == 0:
                 self._check_finite()
-                means = {name: f"{value:.4f}" for name, value in self.loop.meter.means().items()}
-                self.bar.set_postfix({"lr": f"{rate:.2e}", **means})
+                self._show(epoch, rate, (step + 1 - start) / max(time.monotonic() - began, 1e-9))
             if step + 1 < steps:
                 self._between_steps(epoch, step + 1)
         seconds = time.monotonic() - began
         rate = self.loop.learning_rate(epoch, steps - 1)
         self._finish_epoch(epoch, rate, seconds, batches.seconds / max(seconds, 1e-9))
+
+    def _show(self, epoch: int, rate: float, speed: float) -> None:
+        """Pass the means over the epoch so far to the bar and, but for the epoch's last step, to the trackers."""
+        means = self.loop.meter.means()
+        self.bar.set_postfix({"lr": f"{rate:.2e}", **{name: f"{value:.4f}" for name, value in means.items()}})
+        if self.state.step < self.feed.steps:
+            norm = {} if self.loop.norm is None else {"train_grad_norm": float(self.loop.norm)}
+            values = {"epoch": epoch, **_named(means), "train_lr": rate, **norm, "train_steps_per_second": speed}
+            self.trackers.log(self._done, values)
+
+    @property
+    def _done(self) -> int:
+        """Optimiser steps since the run's beginning."""
+        return self.state.epoch * self.feed.steps + self.state.step
 
     def _check_finite(self) -> None:
         """Raises TrainingError. Called before anything is written or shown."""
@@ -139,7 +156,7 @@ class EpochRunner:
 
     def _finish_epoch(self, epoch: int, rate: float, seconds: float, waiting: float = 0.0) -> None:
         self._check_finite()
-        record: dict[str, Any] = {"epoch": epoch, **{f"train_{k}": v for k, v in self.loop.meter.means().items()}}
+        record: dict[str, Any] = {"epoch": epoch, **_named(self.loop.meter.means())}
         record |= {"train_lr": rate, "train_seconds": round(seconds, 3), "train_waiting": round(waiting, 4)}
         if self.validate is not None:
             record |= self._validated(epoch)
@@ -148,8 +165,9 @@ class EpochRunner:
         self.state.epoch, self.state.step = epoch + 1, 0
         self.state.history.append(record)
         self.loop.meter.reset()
+        self.trackers.log(self._done, record)  # before the checkpoint: a run resumed from it does not log this again
         self.saver.save(self.state, self.loop.meter.state(), epoch=epoch)
-        self.log.write(record, step=epoch)
+        self.log.write(record)
         where = f"epoch {epoch + 1}/{self.epochs}"
         with self._over_bar():
             get_logger().info("%s  %s%s", where, _summary(record), self._time_left(epoch, seconds))
@@ -176,9 +194,8 @@ class EpochRunner:
     def _bar(self) -> tqdm:
         """A progress bar over the steps of the whole run; hidden if stderr is not a terminal."""
         hidden = None if distributed.is_main() else True  # None lets tqdm look for a terminal
-        done = self.state.epoch * self.feed.steps + self.state.step
         total = self.epochs * self.feed.steps
-        return tqdm(total=total, initial=done, desc=self.trainer.method, unit="step", disable=hidden, leave=False)
+        return tqdm(total=total, initial=self._done, desc=self.trainer.method, unit="step", disable=hidden, leave=False)
 
     def _over_bar(self) -> contextlib.AbstractContextManager:
         """Log lines written in here appear above the bar."""
@@ -187,6 +204,10 @@ class EpochRunner:
     def _time_left(self, epoch: int, seconds: float) -> str:
         left = round(seconds * (self.epochs - epoch - 1))
         return f"  about {left // 60} min {left % 60:02d} s left" if left else ""
+
+
+def _named(means: dict[str, float]) -> dict[str, float]:
+    return {f"train_{name}": value for name, value in means.items()}
 
 
 def _summary(record: dict[str, Any]) -> str:

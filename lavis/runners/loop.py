@@ -41,7 +41,8 @@ class TrainingLoop:
         learning_rate: maps (epoch, step) to the rate of that step.
         alone: this process trains a model of its own and exchanges no gradients with others.
 
-    Attributes: `optimizer` and `scaler`, whose states belong in a checkpoint; `meter`, the running means of the terms.
+    Attributes: `optimizer` and `scaler`, whose states belong in a checkpoint; `meter`, the running means of the terms;
+    `norm`, the last step's norm of the gradient before clipping, where it is computed.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class TrainingLoop:
         fp16 = self.run.amp and amp_dtype(self.run, self.device) is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)
         self.meter = Meter(self.device)
+        self.norm: torch.Tensor | None = None
         self._finite = Finite(self.device)
         self._network: nn.Module | None = None
 
@@ -132,7 +134,7 @@ class TrainingLoop:
         if self._fsdp is not None:
             fsdp.average_whole(parameters)
         if self.run.max_grad_norm or self._checks_gradient:
-            norm = fsdp.total_norm([p.grad for p in parameters if p.grad is not None])
+            self.norm = norm = fsdp.total_norm([p.grad for p in parameters if p.grad is not None])
             if self._checks_gradient:
                 self._finite.see(norm)
                 if not self._finite:

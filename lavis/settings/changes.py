@@ -83,7 +83,7 @@ def _differences(section: type, then: Plain, now: Plain, prefix: str, run: Plain
     known = declared(section)
     for name, item in known.items():
         yield from _difference(item, then, now, f"{prefix}.{name}", run)
-    for name in sorted((then.keys() | now.keys()) - known.keys()):
+    for name in sorted((then.keys() | now.keys()) - known.keys() - getattr(section, "retired", {}).keys()):
         if then.get(name) != now.get(name):
             yield Change(f"{prefix}.{name}", then.get(name), now.get(name), WEIGHTS)
 

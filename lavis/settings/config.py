@@ -176,6 +176,9 @@ def _check_names(config: Config) -> None:
     for key, (kind, name) in names.items():
         with naming(f"run.{key}"):
             registry.get(kind, name)
+    for name in run.tracker:
+        with naming("run.tracker"):
+            registry.get_tracker_class(name)
     registry.get_task_class(run.task).check(config)
 
 

@@ -62,6 +62,7 @@ class RunConfig(Section):
         "distributed": "it follows from the launcher",
         "gpu": "use run.device",
         "evaluate": "use evaluate.py",
+        "tensorboard": "use run.tracker=tensorboard",
     }
 
     task: str = setting("retrieval", "registered task")
@@ -186,8 +187,10 @@ class RunConfig(Section):
         affects=NOTHING,
     )
     save_freq_steps: int = setting(0, "steps between checkpoints; 0: only after epochs", least=0, affects=NOTHING)
-    log_freq: int = setting(50, "steps between two updates of the progress bar", least=1, affects=NOTHING)
-    tensorboard: bool = setting(False, "also log to TensorBoard", affects=NOTHING)
+    log_freq: int = setting(50, "steps between two updates of progress bar and trackers", least=1, affects=NOTHING)
+    tracker: list[str] = setting(
+        [], "tools that also get the log's numbers: jsonl, tensorboard, wandb, mlflow", lone=True, affects=NOTHING
+    )
 
     evaluate_after: bool = setting(True, "evaluate at the end of training", affects=RESULTS)
     metrics: list[str] = setting(["retrieval", "membership", "cosine"], "metrics and suites", affects=RESULTS)

@@ -37,6 +37,7 @@ from lavis.runners.mixing import interpolate
 from lavis.runners.ranks import agree_on_evaluation, agree_on_settings, agree_on_training
 from lavis.runners.run_dir import RESULTS, folder_lock, run_folder
 from lavis.runners.teaching import build_teacher
+from lavis.runners.trackers.group import Trackers
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
 from lavis.tasks.checkpoints import checkpoint_label, log_start, starting_weights
@@ -69,7 +70,7 @@ class BaseTask:
 
     def __init__(self, config: Config) -> None:
         self.config, self.run = config, config.run
-        self.device = torch.device("cpu")
+        self.device, self.trackers = torch.device("cpu"), Trackers()
         self.folder = Path()
         self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
         self.label, self.problem = "", ""
@@ -234,20 +235,21 @@ class BaseTask:
         trainer.files = file_digests(self.builder.data_files)
         runner_class: type[EpochRunner] = registry.get_runner_class(trainer.runner or self.run.runner)
         runner = runner_class(trainer, feed, self.folder, self.config.to_dict(df_size=self.df_size), validate)
-        runner.train()
-        self.epochs = runner.epochs
-        seconds = {"train": round(time.monotonic() - began, 3)}
-        best = self.folder / BEST
-        trainer.attach_teacher(None)
-        rebuilt = is_sharded(trainer.model) or self.run.lora.rank
-        model = self._untrained() if rebuilt else trainer.model
-        if self.run.interpolate is not None:
-            assert start is not None, "check_parts refuses methods that train from scratch"
-            interpolate(model, start, self.folder, self.run.interpolate, self._forget_features)
-        del runner
-        model.load_weights(best)
-        skipped = sum(part.skipped for part in feed.datasets.values())
-        return self._evaluated(model, best, seconds, {"skipped_images": skipped} if skipped else {})
+        with runner.trackers as self.trackers:
+            runner.train()
+            self.epochs = runner.epochs
+            seconds = {"train": round(time.monotonic() - began, 3)}
+            best = self.folder / BEST
+            trainer.attach_teacher(None)
+            rebuilt = is_sharded(trainer.model) or self.run.lora.rank
+            model = self._untrained() if rebuilt else trainer.model
+            if self.run.interpolate is not None:
+                assert start is not None, "check_parts refuses methods that train from scratch"
+                interpolate(model, start, self.folder, self.run.interpolate, self._forget_features)
+            del runner
+            model.load_weights(best)
+            skipped = sum(part.skipped for part in feed.datasets.values())
+            return self._evaluated(model, best, seconds, {"skipped_images": skipped} if skipped else {})
 
     def _forget_features(self, model: BaseModel) -> SplitFeatures:
         """The forget set's embeddings, as an evaluation takes them."""
@@ -273,6 +275,7 @@ class BaseTask:
             write_run_result(result, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
         if context is not None:
             self.finish(context, metrics)
+        self.trackers.finish(metrics)  # before end_run, which records the digests of all files
         if not self.run.checkpoint:
             distributed.on_main(lambda: end_run(self.folder, self.run, self.builder))
         distributed.barrier()

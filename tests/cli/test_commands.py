@@ -113,7 +113,7 @@ def test_export_gives_the_model_back(finished, tmp_path, capsys):
     assert "person" not in (tmp_path / "out" / "README.md").read_text().replace("persons", "")
 
 
-@pytest.mark.parametrize("kind", ["models", "datasets", "methods", "metrics"])
+@pytest.mark.parametrize("kind", ["models", "datasets", "methods", "metrics", "trackers"])
 def test_zoos(kind, capsys):
     assert main(["zoo", kind]) == 0
     assert len(capsys.readouterr().out.splitlines()) > 5

@@ -147,3 +147,10 @@ def test_undeclared_settings_affect_weights():
 
 def test_another_architecture_is_named():
     assert "model.arch" in [change.key for change in changes(config(), config("albef_vqa"), WEIGHTS)]
+
+
+def test_a_retired_key_of_an_old_configuration_affects_nothing():
+    """Checkpoints and results from before `run.tracker` have `run.tensorboard`."""
+    now = config()
+    former = {**now, "run": {**now["run"], "tensorboard": True}}
+    assert changes(former, now, NOTHING) == []
