@@ -99,7 +99,8 @@ class EpochRunner:
                 discard_all(self.folder)
             for name in (RESULTS, self.log.path.name):
                 (self.folder / name).unlink(missing_ok=True)
-            self.trackers.start(self.config, self._done)
+            past = {(record["epoch"] + 1) * self.feed.steps: record for record in self.state.history}
+            self.trackers.start(self.config, self._done, past)
         self.log.write({"config": self.config})
         for record in self.state.history:
             self.log.write(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ import unlearn
 from lavis.cli.main import main as multidelete
 from lavis.common.checkpoint import BEST, load_checkpoint
 from lavis.common.errors import ConfigError, DataError
+from lavis.common.registry import registry
 from tests.deletion.grep import found
 from tests.hub.folders import PLAIN, open_clip_folder
 from tests.tables.people import COLUMNS, people_rows, write_csv, write_people
@@ -38,7 +40,17 @@ def run(tmp_path: Path) -> lavis.api.running.Result:
         num_workers=0,
         device="cpu",
         near_twins=0.1,
+        tracker=installed_trackers(),
     )
+
+
+def installed_trackers() -> list[str]:
+    names = []
+    for name in registry.names("tracker"):
+        with contextlib.suppress(ConfigError):
+            registry.get_tracker_class(name).check(name)
+            names.append(name)
+    return names
 
 
 def needles() -> list[bytes]:
@@ -46,6 +58,12 @@ def needles() -> list[bytes]:
     texts = [text for row in forgotten for text in (row["text"], row["path"], Path(row["path"]).name)]
     escaped = [json.dumps(name)[1:-1] for name in NAMES.values()]
     return [text.encode() for text in (*texts, *NAMES.values(), *escaped)]
+
+
+def test_trackers_never_had_a_name(run) -> None:
+    folders = {path.name for path in (run.folder / "trackers").iterdir() if path.is_dir()}
+    assert folders == set(installed_trackers()) >= {"jsonl"}
+    assert found(run.folder / "trackers", needles()) == []
 
 
 def test_names_go_from_configurations_results_and_logs(run, tmp_path: Path, capsys) -> None:

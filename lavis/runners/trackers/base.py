@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,11 +31,13 @@ class TrackedRun:
 
     name: says method, data set and seed. config: its settings (`lavis.settings.shareable`). done: optimiser steps that
     the run has taken, 0 unless it was resumed; later steps may have been logged already, by the process that stopped.
+    past: the numbers of finished epochs by step, for a tool that a killed process may not have given them to.
     """
 
     name: str
     config: dict[str, Any]
     done: int = 0
+    past: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Tracker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from lavis.runners.trackers.base import TrackedRun, Tracker
 from lavis.settings.shareable import shareable_config
 
 FOLDER = "trackers"
+CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")  # of an address such as https://user:password@host
 
 
 class Trackers:
@@ -29,14 +31,16 @@ class Trackers:
         self.folder = folder / FOLDER
         self._on = {name: registry.get_tracker_class(name)(self.folder / name) for name in names}
 
-    def start(self, config: Mapping[str, Any], done: int) -> None:
-        """Start them with the run's plain configuration and the number of steps done; on the main process alone.
+    def start(self, config: Mapping[str, Any], done: int, past: Mapping[int, Mapping[str, Any]] | None = None) -> None:
+        """Start them with the run's plain configuration; on the main process alone.
 
+        done: optimiser steps that a resumed run has taken. past: its records of finished epochs by step.
         A run that starts over deletes what its trackers had written, as it does with its log.
         """
         if not done:
             shutil.rmtree(self.folder, ignore_errors=True)
-        run = TrackedRun(_name(config), shareable_config(config), done)
+        epochs = {step: _numbers(values) for step, values in (past or {}).items()}
+        run = TrackedRun(_name(config), shareable_config(config), done, epochs)
         self._each(lambda tracker: tracker.folder.mkdir(parents=True, exist_ok=True))
         self._each(lambda tracker: tracker.start(run))
 
@@ -65,7 +69,7 @@ class Trackers:
                 act(tracker)
             except Exception as error:  # of whatever kind a tool raises: no result depends on it
                 del self._on[name]
-                problem = f"{type(error).__name__}: {one_line(error)}"
+                problem = f"{type(error).__name__}: {CREDENTIALS.sub('', one_line(error))}"
                 get_logger().warning("tracker %s is switched off (%s); the run goes on without it", name, problem)
 
 

@@ -36,7 +36,11 @@ class WeightsAndBiases(Tracker):
     install: ClassVar[str] = "'multidelete-salmu[wandb]'"
 
     def start(self, run: TrackedRun) -> None:
-        """A resumed run has the former run's id. Offline it gets a folder of its own, which the log says."""
+        """A resumed run has the former run's id.
+
+        Offline it gets a folder of its own, with the finished epochs once more: wandb writes to disk late, and a
+        process that was killed leaves an empty file.
+        """
         wandb: Any = importlib.import_module("wandb")
         known = self.recall().get("id")
         mode = os.environ.get("WANDB_MODE", "offline")
@@ -54,6 +58,8 @@ class WeightsAndBiases(Tracker):
         self.remember(id=self._run.id, holder=_holder(self._run, mode))
         if known and mode == "offline":
             get_logger().info("wandb is offline: the resumed part of run %s is in a folder of its own", known)
+            for step, values in run.past.items():
+                self.log(step, values)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)
