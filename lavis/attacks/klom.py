@@ -2,8 +2,8 @@
 
     KLoM(x) = KL( N(mean_S, σ²) ‖ N(mean_R, σ²) ) = (mean_S − mean_R)² / (2σ²),  at most 12
 
-S: this model and its siblings; R: models that never saw Df. The paper's histograms need hundreds of models; with few,
-both are taken as normal with one spread, that of R over all pairs.
+S: this model and, if it is the unlearned one, its siblings; R: models that never saw Df. The paper's histograms need
+hundreds of models; with few, both are taken as normal with one spread, that of R over all pairs.
 """
 
 from __future__ import annotations

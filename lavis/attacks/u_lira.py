@@ -3,7 +3,8 @@
     φ_S(x), φ_R(x): margins over seeds of the same unlearning, and over retrained models
     log N(φ; mean_S, σ_S) − log N(φ; mean_R, σ_R) > 0 guesses "unlearned";  value = mean of right guesses of both kinds
 
-The guess about this model is made from its siblings, that about a retrained model from the other retrained ones.
+The guess about this model is made from its siblings, that about a retrained model from the other retrained ones. A
+share of 0 is guessing, 1 is always right: the question has no meaning for the original, which is no sibling.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class ULira(Membership):
     reference = "Hayes et al., arXiv 2403.01218"
     needs = ("questions", "unlearned and retrained models of other seeds")
     quantity = "accuracy"
+    baseline = "certain"
     order = 53
     budgets = {"full": {}}
 

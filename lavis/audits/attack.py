@@ -94,7 +94,8 @@ class Attack:
 
     Class attributes: `about`, the attack in a few words; `reference`, its paper; `needs`, what the attacker has;
     `budgets`, its settings by budget (an absent budget does not run it); `baseline`: the original's value is that of
-    the model as it is ("plain"), or under the same attack ("attacked", for quantities of the attack's own);
+    the model as it is ("plain"), or under the same attack ("attacked", for quantities of the attack's own); "certain":
+    no other model is attacked, the floor is `chance` and the top 1;
     `quantity`, what is measured; `chance`, its value by guessing, which is the floor where no model is;
     `undoes_maps`, whether it can undo a linear map put behind a tower, and if not,
     `why_not`; `order`, its place.

@@ -80,8 +80,12 @@ class Audit:
             if role in self.digests and self.digests[role] == self.digests.get(ORIGINAL):
                 raise ConfigError(f"audit: the {role} model has the original's weights, which saw what is forgotten")
         company = Company(self.models.get(ORIGINAL))
-        facts = (self.material, self.run, self.device, company)
-        subjects = {role: Subject(model, *facts) for role, model in self.models.items()}
+        others = Company(company.original, company.never)  # siblings are the unlearned model's alone
+        facts = (self.material, self.run, self.device)
+        subjects = {
+            role: Subject(model, *facts, company if role == UNLEARNED else others)
+            for role, model in self.models.items()
+        }
         for role, subject in subjects.items():
             problem = weights_problem(subject.model) or subject.problem
             if problem:
@@ -128,6 +132,8 @@ class Audit:
 
     def roles(self, attack: Attack) -> list[str]:
         """The models that are attacked. The original is where its own value under attack is the top of the scale."""
+        if attack.baseline == "certain":
+            return [UNLEARNED]
         roles = [UNLEARNED, self.floor] if self.floor else [UNLEARNED]
         if ORIGINAL in self.models and (attack.baseline == "attacked" or not attack.undoes_maps):
             roles.append(ORIGINAL)
@@ -185,14 +191,14 @@ class Audit:
     def _key(self, name: str, attack: Attack, role: str) -> str:
         """What determines a part."""
         original = self.digests.get(ORIGINAL, "") if "the original's weights" in attack.needs else ""
-        others = self._others if attack.needs_others else []
+        others = self._others(role) if attack.needs_others else []
         facts = [name, sorted(self.settings(attack).items()), self.digests[role], original, self.material.key]
         return key_of([*facts, self.run.audit.seed, *others])
 
-    @cached_property
-    def _others(self) -> list[str]:
-        """The weights that attacks with other models depend on, in digests."""
-        return [self.digests.get(role, "") for role in FLOORS] + sorted(self.shadows) + sorted(self.siblings)
+    def _others(self, role: str) -> list[str]:
+        """The weights of others that attacks on this role's model depend on, in digests."""
+        siblings = sorted(self.siblings) if role == UNLEARNED else []
+        return [self.digests.get(one, "") for one in FLOORS] + sorted(self.shadows) + siblings
 
     def _path(self, name: str, role: str, key: str) -> Path:
         assert self.folder is not None

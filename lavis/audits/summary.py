@@ -89,7 +89,7 @@ def _attack(
         nothing = dataclasses.asdict(Share("", *[math.nan] * 6))
         return {**facts, **nothing, "p": math.nan, "problem": own, "variants": {}}
     below = roles.get(audit.floor) if audit.floor else None
-    floor = below if isinstance(below, dict) else _by_chance(attack, own)
+    floor = below if isinstance(below, dict) else _constant(attack.chance, own)
     lost = f"on {audit.floor}: {below}" if isinstance(below, str) else ""
     shares = [_share(audit, attack, variant, own, floor, roles, plain) for variant in own]
     best = max(shares, key=_strength)
@@ -105,11 +105,9 @@ def _strength(one: Share) -> tuple[bool, float]:
     return (False, one.attacked) if math.isnan(one.share) else (True, one.share)
 
 
-def _by_chance(attack: Attack, own: Readings) -> Readings | None:
-    """What guessing gives, for quantities that have such a value."""
-    if attack.chance is None:
-        return None
-    return {name: Reading(attack.chance * one.count, one.count) for name, one in own.items()}
+def _constant(value: float | None, own: Readings) -> Readings | None:
+    """Readings that have this value for every pair."""
+    return None if value is None else {name: Reading(value * one.count, one.count) for name, one in own.items()}
 
 
 def _share(
@@ -120,6 +118,8 @@ def _share(
     if attack.baseline == "attacked":
         attacked = roles.get(ORIGINAL)
         top = attacked.get(variant) if isinstance(attacked, dict) else None
+    elif attack.baseline == "certain":
+        top = Reading(one.count, one.count)
     original = None if top is None else top.sums
     if floor is not None and variant in floor:
         return share_of(variant, one, floor[variant].sums, original, seed, paired=True)

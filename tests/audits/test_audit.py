@@ -6,6 +6,7 @@ import copy
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from lavis.audits.material import Material
 from lavis.audits.metric import values_of
 from lavis.audits.models import reference_checkpoints
 from lavis.audits.runner import run_audit
+from lavis.audits.summary import summarised
 from lavis.cli.main import main
 from lavis.common.checkpoint import BEST
 from lavis.common.errors import ConfigError, DataError, MissingFile
@@ -122,6 +124,22 @@ def test_membership_is_read_again_when_a_reference_or_a_shadow_changes(models, a
     other = audit_of({**models, "clean": models["unlearned"]}, CHEAP, folder=tmp_path)
     stored = {name: other.stored(name, other.attacks[name], "unlearned") is not None for name in ("lira", "rounding")}
     assert stored == {"lira": False, "rounding": True}
+
+
+def test_other_seeds_belong_to_the_unlearned_model_alone(models, audit_of, monkeypatch):
+    """KLoM of the original must not be that of a mixture; U-LiRA's scale is that of guessing and of certainty."""
+    audit = audit_of(models, "run.audit.attacks=[klom,u_lira]")
+    others = {name: audit.subjects["clean"].behaviour for name in "ab"}
+    monkeypatch.setattr(Audit, "siblings", others)
+    audit = audit_of(models, "run.audit.attacks=[klom,u_lira]")
+    assert {role: len(one.company.siblings) for role, one in audit.subjects.items() if one.company.siblings} == {
+        "unlearned": 2
+    }
+    assert audit.roles(audit.attacks["u_lira"]) == ["unlearned"]
+    assert set(audit.roles(audit.attacks["klom"])) >= {"unlearned", "original"}
+    own = Reading(np.full(3, 15.0), np.full(3, 20.0))  # three people, right in 15 of 20 guesses
+    one = summarised(audit, {"u_lira": {"unlearned": {"normal": own}}})["attacks"]["u_lira"]
+    assert (one["floor"], one["original"], one["share"]) == (0.5, 1.0, pytest.approx(0.5))
 
 
 def test_models_that_saw_the_data_are_no_references(models, audited, audit_of):
