@@ -27,7 +27,8 @@ class TokenAttention(Attention):
     def forward(self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False) -> torch.Tensor:
         """(B, L, H) to (B, L, H)."""
         if attn_mask is not None or is_causal:
-            return super().forward(x, attn_mask, is_causal)
+            causal = {"is_causal": True} if is_causal else {}  # timm before 1.0.26 has no such argument
+            return super().forward(x, attn_mask, **causal)
         packed = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
         return self.proj(attend(packed).flatten(2))
 
