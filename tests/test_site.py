@@ -23,6 +23,7 @@ from lavis.settings.config import load_config
 from lavis.sweeps.cli import main as sweep
 from lavis.sweeps.schema import load_sweep
 from tests.processes import ROOT
+from tests.project import pyproject
 
 
 def module_at(path: Path) -> ModuleType:
@@ -193,9 +194,7 @@ def test_the_api_page_has_every_public_name() -> None:
 
 
 def test_one_version() -> None:
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = pyproject()
     assert project["project"]["dynamic"] == ["version"]
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "lavis.__version__"}
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
