@@ -112,7 +112,8 @@ def test_ranks_are_a_group_and_one_that_fails_ends_it(failing, status, tmp_path)
     script = tmp_path / "group.py"
     script.write_text(GROUP)
     done = run([sys.executable, str(script), failing], processes=2)
-    assert (done.returncode, done.stdout) == (status, "sum 3\nsum 3\n")
+    said = [line for line in done.stdout.splitlines() if not line.startswith("[Gloo]")]  # torch 2.8 to 2.10 say more
+    assert (done.returncode, said) == (status, ["sum 3", "sum 3"])
 
 
 @forked
