@@ -33,6 +33,7 @@ SHOWN = ("share", "low", "high", "attacked", "floor", "original", "p", "p_holm",
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
 FAR = 0.1  # a share above this counts as having come back, as run.audit.threshold
 LEVEL = 0.05
+REFERENCE = "reference"  # clean has no verdict of its own
 Row = dict[str, Any]
 
 
@@ -87,8 +88,8 @@ def judged(rows: Sequence[Row]) -> dict[str, Any]:
         name: [row["tests"][name]["p"] for row in rows if row["tests"].get(name)] for name in ("control", "exchange")
     }
     found = any(p is not None and p < LEVEL for values in tests.values() for p in values)
-    rules = sorted({str(row["verdict"]) for row in rows})
-    fails = rules != ["none"]
+    rules = sorted({row["verdict"] or REFERENCE for row in rows})
+    fails = not {REFERENCE, "none"} >= {*rules}
     return {
         "strongest": best,
         "share": share,
@@ -143,20 +144,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=COUNT, default=2)
     parser.add_argument("--out", type=Path, required=True, help="the files' name, without .json and .md")
     parser.add_argument("--no-sweep", action="store_true", help="audit the runs that are there")
+    parser.add_argument("--page-only", action="store_true", help="write the page of a finished JSON file again")
     args = parser.parse_args(argv)
+    if args.page_only:
+        finish(read_json(args.out.with_suffix(".json"), "audits"), args.out)
+        return 0
     if not args.no_sweep:
         subprocess.run([sys.executable, "bash/run.py", args.sweep, "--with-originals"], cwd=ROOT, check=True)  # noqa: S603
     report = read_json(Path(load_sweep(args.sweep).report_dir) / "results.json", "report")
     rows = [row for row in report["rows"] if row["name"] not in ("compromised", "retrained")]
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         found = list(pool.map(lambda row: audited(row, report["rows"], args), rows))
-    methods = {name: judged(several) for name, several in by_name(found).items()}
-    content = {"sweep": args.sweep, "budget": args.budget, "attacks": args.attacks, "rows": found, "methods": methods}
-    write_json(args.out.with_suffix(".json"), {**content, "where": where()})
-    page = args.out.with_suffix(".md")
+    content = {"sweep": args.sweep, "budget": args.budget, "attacks": args.attacks, "rows": found, "where": where()}
+    finish(content, args.out)
+    return 0
+
+
+def finish(content: Mapping[str, Any], out: Path) -> None:
+    """Write the JSON file, and the page's tables between their marks; what is written by hand around them stays."""
+    methods = {name: judged(several) for name, several in by_name(content["rows"]).items()}
+    write_json(out.with_suffix(".json"), {**content, "methods": methods})
+    page = out.with_suffix(".md")
     before, _, rest = page.read_text("utf-8").partition(BEGIN) if page.is_file() else ("# Audits\n\n", "", END)
     write_text(page, f"{before}{BEGIN}{pages(content)}{END}{rest.partition(END)[2]}")
-    return 0
 
 
 if __name__ == "__main__":
