@@ -7,12 +7,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 find_python() {
     local name
     for name in "${PYTHON:-}" python3.11 python3; do
-        if [[ -n "$name" ]] && "$name" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if [[ -n "$name" ]] && "$name" -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
             echo "$name"
             return
         fi
     done
-    echo "error: no Python 3.11 or newer (with venv) found; install one or set PYTHON=/path/to/python3" >&2
+    echo "error: no Python 3.10 or newer (with venv) found; install one or set PYTHON=/path/to/python3" >&2
     exit 2
 }
 

@@ -73,7 +73,7 @@ ALL_FAMILIES = {  # one architecture each: the paths of its image tower and of i
     "nllb-clip-base-siglip": (NONE, NONE),
     "ViTamin-B": (NONE, PLAIN),
 }
-# Those that the installed release of open_clip has; 3.0 has no MobileCLIP2 and no "worldwide".
+# Those that the installed release of open_clip has; 3.1 has no MobileCLIP2.
 FAMILIES = {name: paths for name, paths in ALL_FAMILIES.items() if name in open_clip.list_models()}
 
 
