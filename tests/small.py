@@ -56,8 +56,13 @@ def _options(options: tuple[str, ...]) -> list[str]:
     return ["--options", *options] if options else []
 
 
-def write_world(path: Path, counts: dict[str, int] | None = None, run_keys: dict | None = None) -> SmallWorld:
-    """Noise JPEGs under images/<split>/, annotations, the forget list, and a configuration that trains on CPU."""
+def write_world(
+    path: Path, counts: dict[str, int] | None = None, run_keys: dict | None = None, layers: int = 1
+) -> SmallWorld:
+    """Noise JPEGs under images/<split>/, annotations, the forget list, and a configuration that trains on CPU.
+
+    layers: how many blocks each tower has.
+    """
     images, notes = path / "images", path / "annotations"
     notes.mkdir(parents=True)
     items = {split: _draw(images, split, n) for split, n in (counts or COUNTS).items()}
@@ -68,7 +73,7 @@ def write_world(path: Path, counts: dict[str, int] | None = None, run_keys: dict
     for split, rows in items.items():
         (notes / f"{split}.json").write_text(json.dumps(rows))
     world = SmallWorld(path, path / "config.yaml", path / "output", forget, images, notes)
-    world.config.write_text(yaml.safe_dump(_config(world, list(items), run_keys or {})))
+    world.config.write_text(yaml.safe_dump(_config(world, list(items), run_keys or {}, layers)))
     return world
 
 
@@ -83,9 +88,10 @@ def _draw(images: Path, split: str, n: int) -> list[dict]:
     return rows
 
 
-def _config(world: SmallWorld, splits: list[str], run_keys: dict) -> dict:
+def _config(world: SmallWorld, splits: list[str], run_keys: dict, layers: int) -> dict:
     arch = world.path / "small_clip.json"
-    arch.write_text(json.dumps(ARCH))
+    towers = {name: {**ARCH[name], "layers": layers} for name in ("vision_cfg", "text_cfg")}
+    arch.write_text(json.dumps({**ARCH, **towers}))
     stage = {"name": "clip_image_eval", "image_size": 16}
     info = {
         "images": {"storage": str(world.images)},

@@ -55,6 +55,7 @@ class PairDataset(Dataset):
         self.store = image_root if isinstance(image_root, ImageStore) else ImageStore(image_root)
         self.image_processor, self.text_processor = image_processor, text_processor
         self.seed, self.epoch = seed, 0
+        self.needs_pixels = True  # False: batches have no "images", and none is decoded
         self.skipped = 0
         self.entries = self._usable(list(entries), on_bad_image)
         self._starts = list(accumulate((len(entry.captions) for entry in self.entries), initial=0))
@@ -73,8 +74,8 @@ class PairDataset(Dataset):
 
     @property
     def in_memory(self) -> bool:
-        """Whether every image is cached, so that nothing is left to decode."""
-        return self._cache is not None and self._cache.full
+        """Whether every image is cached or none is needed, so that nothing is left to decode."""
+        return not self.needs_pixels or (self._cache is not None and self._cache.full)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -111,7 +112,7 @@ class PairDataset(Dataset):
         rows = [int(i) for i in indices]
         positions = [self.caption_id(i, epoch) for i in rows]
         return {
-            "images": self.images(rows, epoch),
+            **({"images": self.images(rows, epoch)} if self.needs_pixels else {}),
             "captions": [self.captions[p] for p in positions],
             "index": torch.tensor(rows, dtype=torch.int64),
             "caption_id": torch.tensor(positions, dtype=torch.int64),

@@ -36,7 +36,7 @@ from lavis.models.fused.momentum import FeatureQueue
 from lavis.report.gallery import GALLERIES
 from lavis.runners.trackers.group import holders
 
-FOLDERS = ("pixels", "packed", "shards")  # decoded images, images of tables, indexes of archives
+FOLDERS = ("pixels", "packed", "shards", "prefixes")  # decoded images, tables' images, archives' indexes, states
 LISTS = ("twins.json", "near_twins.json")  # pairs of a forgotten and a retained image
 AUDITED = (PARTS, FRESH)  # in folders AUDIT: what people did under attack, and photographs drawn of them
 PORTRAIT = "data:image/jpeg;base64,"

@@ -85,7 +85,7 @@ def split_features(dataset: PairDataset, image: torch.Tensor, text: torch.Tensor
 def pair_maps(dataset: PairDataset) -> tuple[torch.Tensor, torch.Tensor]:
     """A data set's txt2img and text_group, both (n_txt,) int64."""
     counts = torch.tensor([len(dataset.caption_ids(i)) for i in range(len(dataset))])
-    return torch.repeat_interleave(torch.arange(len(dataset)), counts), _distinct(dataset.captions)[1]
+    return torch.repeat_interleave(torch.arange(len(dataset)), counts), distinct_texts(dataset.captions)[1]
 
 
 def embed_images(
@@ -123,7 +123,7 @@ def embed_captions(
     model: Embedder, captions: list[str], batch_size: int, device: torch.device | str, *, name: str = ""
 ) -> torch.Tensor:
     """Embed captions, each distinct string once, (n, D) float32, L2-normalised, on the CPU."""
-    distinct, group = _distinct(captions)
+    distinct, group = distinct_texts(captions)
     with evaluating(model), torch.no_grad():
         rows = _gathered(text_chunks(model, distinct, batch_size, torch.device(device), name))
     return rows[group]
@@ -177,7 +177,7 @@ def _own_chunks(n: int, batch_size: int) -> list[int]:
     return list(range(distributed.rank(), chunk_count(n, batch_size), distributed.world_size()))
 
 
-def _distinct(captions: list[str]) -> tuple[list[str], torch.Tensor]:
+def distinct_texts(captions: list[str]) -> tuple[list[str], torch.Tensor]:
     """Distinct strings in order of first occurrence, and each caption's position among them, (n,) int64."""
     numbers: dict[str, int] = {}
     group = [numbers.setdefault(caption, len(numbers)) for caption in captions]

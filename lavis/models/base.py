@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,9 @@ from torch import nn
 from lavis.common.features import Features, FusedFeatures, PairFeatures
 from lavis.hub.recipe import Recipe
 from lavis.settings.schema import ModelConfig
+
+if TYPE_CHECKING:
+    from lavis.towers.prefix import Cut
 
 Inputs = dict[str, Any]
 
@@ -42,6 +45,7 @@ class BaseModel(nn.Module):
     spares: ClassVar[bool] = False  # whether a loss may leave parameters without gradient, as S does fusion layers
     shards: ClassVar[bool] = False  # whether run.parallel=fsdp works
     adapts: ClassVar[bool] = False  # whether run.lora works
+    cuts: dict[str, Cut]  # by "image" and "text": the towers whose lower part is stored for the run
     recipe: Recipe
     image_mean: torch.Tensor
     image_std: torch.Tensor
@@ -145,6 +149,14 @@ class BaseModel(nn.Module):
         """Parameters by the names that `run.trainable` and checkpoints use."""
         return dict(self.named_parameters())
 
+    def image_of(self, inputs: Inputs) -> torch.Tensor:
+        """Embeddings (B, D) of a batch's images (backbones with towers only)."""
+        raise NotImplementedError
+
+    def tower_cuts(self) -> dict[str, Cut]:
+        """By "image" and "text": the towers of which something lies below the first trained layer."""
+        return {}
+
     def adapt(self, rank: int, alpha: float, seed: int) -> None:
         """Put LoRA's factors on the linear layers whose weights are trainable, and freeze these (if `adapts`)."""
         raise NotImplementedError
@@ -194,7 +206,7 @@ def fill_up(rows: list[torch.Tensor], padding: int = 0) -> torch.Tensor:
 
 
 def join(parts: list[Inputs]) -> Inputs:
-    """Several sets as one batch, rows in sequence; shorter token ids and masks are padded with zeros."""
+    """Several sets as one batch, rows in sequence; shorter token ids, masks and states are padded with zeros."""
     if len(parts) == 1:
         return parts[0]
     shared = [key for key in parts[0] if all(key in part for part in parts)]
@@ -204,7 +216,8 @@ def join(parts: list[Inputs]) -> Inputs:
 def _stacked(values: list[Any]) -> Any:
     if not isinstance(values[0], torch.Tensor):
         return [item for value in values for item in value]
-    if values[0].ndim == 2:
+    if values[0].ndim in (2, 3):
         longest = max(value.shape[1] for value in values)
-        values = [F.pad(value, (0, longest - value.shape[1])) for value in values]
+        others = (0, 0) * (values[0].ndim - 2)
+        values = [F.pad(value, (*others, 0, longest - value.shape[1])) for value in values]
     return torch.cat(values)

@@ -23,6 +23,7 @@ from lavis.models.clip_transformers import TransformersClip
 from lavis.models.two_towers import TwoTowers
 from lavis.settings.schema import ModelConfig
 from lavis.towers.fast import SHORT_CAPTIONS, encode_short, use_fast_paths
+from lavis.towers.prefix import Cut, cut_image, cut_text
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,12 @@ class ClipModel(TwoTowers):
 
     def text_rows(self, tokens: torch.Tensor) -> torch.Tensor:
         return encode_short(self.clip, tokens) if self.short_captions else self.clip.encode_text(tokens)
+
+    def image_cut(self) -> Cut | None:
+        return cut_image(self.clip.visual, self.normalise)
+
+    def text_cut(self) -> Cut | None:
+        return cut_text(self.clip)
 
     def text_parameters(self, tokens_only: bool = False) -> list[nn.Parameter]:
         """All but the image tower's and the temperature; of these the token embedding's alone."""

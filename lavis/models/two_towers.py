@@ -18,6 +18,7 @@ from lavis.hub.recipe import Recipe
 from lavis.losses.sigmoid import pair_loss
 from lavis.models.adapters import add_lora, linear_weights, merged_state
 from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep
+from lavis.towers.prefix import Cut, whole
 
 MAX_LOG_SCALE = math.log(100.0)
 
@@ -38,6 +39,7 @@ class TwoTowers(BaseModel):
     """
 
     family = "clip"
+    text_inputs = ("tokens", "mask", "text_states")
     shards = True
     adapts = True
     clip: Any  # the libraries' models have no common base
@@ -45,7 +47,7 @@ class TwoTowers(BaseModel):
     def __init__(self, clip: Any, recipe: Recipe) -> None:
         super().__init__()
         self.clip, self.recipe, self.most_log_scale = clip, recipe, MAX_LOG_SCALE
-        self.adapted = False
+        self.adapted, self.cuts = False, {}
         self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0])
         pixels = recipe.pixels
         self.register_buffer("image_mean", torch.tensor(pixels.mean).view(3, 1, 1), persistent=False)
@@ -55,7 +57,33 @@ class TwoTowers(BaseModel):
         return {**rows, "tokens": self._tokens(rows["captions"])}
 
     def represent(self, inputs: Inputs) -> PairFeatures:
-        return PairFeatures(self.encode_image(inputs["images"]), self.encode_text(inputs["tokens"]))
+        return PairFeatures(self.image_of(inputs), self.text_of(inputs))
+
+    def image_of(self, inputs: Inputs) -> torch.Tensor:
+        """Embeddings (B, D) of a batch's images, from stored states if it has them."""
+        states = inputs.get("image_states")
+        return self.encode_image(inputs["images"]) if states is None else self.cuts["image"].above(states, None)
+
+    def text_of(self, inputs: Inputs) -> torch.Tensor:
+        """Embeddings (B, D) of a batch's captions, from stored states if it has them."""
+        states, tokens = inputs.get("text_states"), inputs["tokens"]
+        return self.encode_text(tokens) if states is None else self.cuts["text"].above(states, tokens)
+
+    def tower_cuts(self) -> dict[str, Cut]:
+        text = {id(p) for p in self.text_parameters()}
+        apart = text | {id(p) for p in self.scale_parameters()}
+        trained = {id(p) for p in self.parameters() if p.requires_grad}
+        image = self.image_cut() if trained - apart else whole(self.encode_image)
+        found = {"image": image, "text": self.text_cut() if trained & text else whole(self.encode_text)}
+        return {side: cut for side, cut in found.items() if cut is not None}
+
+    def image_cut(self) -> Cut | None:
+        """The image tower at its first trained block; None if it cannot be cut."""
+        return None
+
+    def text_cut(self) -> Cut | None:
+        """The text tower at its first trained block; None if it cannot be cut."""
+        return None
 
     def image_rows(self, images: torch.Tensor) -> torch.Tensor:
         """The library's embeddings (B, D) of uint8 pixels (B, 3, S, S)."""

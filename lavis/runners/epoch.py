@@ -22,6 +22,7 @@ from lavis.runners import fsdp
 from lavis.runners.feed import Feed
 from lavis.runners.loop import TrainingLoop
 from lavis.runners.meters import Timed
+from lavis.runners.prefixes import store_prefixes
 from lavis.runners.ranks import starting_facts
 from lavis.runners.run_dir import RESULTS
 from lavis.runners.saving import Saver, TrainingState
@@ -61,6 +62,8 @@ class EpochRunner:
         self.run, self.device = trainer.run, trainer.device
         self.model: BaseModel = trainer.model
         limit(trainer.model, trainer.run)
+        if self.trains:
+            store_prefixes(trainer, feed)
         self.loop = TrainingLoop(trainer, self._schedule(), alone=not self.trains)
         self.saver = Saver(folder, self.model, self.loop.optimizer, self.loop.scaler, config, self.run.keep_last)
         self.log = RunLog(folder, distributed.is_main())
@@ -86,6 +89,7 @@ class EpochRunner:
 
     def _end(self) -> TrainingState:
         self.saver.finish(self.state)
+        self.model.cuts = {}
         return self.state
 
     def _start(self) -> None:

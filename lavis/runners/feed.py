@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,10 +14,25 @@ from lavis.common.transfer import move
 from lavis.datasets.annotations import row_facts
 from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight, steps_per_epoch, training_loader
 from lavis.datasets.pairs import PairDataset
+from lavis.embedding.state_file import StateFile
 from lavis.images.fingerprint import content_digest, sampled
 from lavis.models.base import BaseModel, TrainingStep
 from lavis.settings.schema import RunConfig
 from lavis.trainers.base import Batch
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Stored states of a set: row `group[i]`, or i, of `rows` belongs to what the batch's key `number` calls i."""
+
+    rows: StateFile
+    number: str
+    group: torch.Tensor | None = None
+
+    def of(self, batch: dict[str, Any]) -> torch.Tensor:
+        """The states (B, …) of a batch, on the CPU. Raises DataError if the file was damaged."""
+        numbers = batch[self.number]
+        return self.rows.take((numbers if self.group is None else self.group[numbers]).tolist())
 
 
 @dataclass
@@ -25,13 +40,15 @@ class Feed:
     """Micro-batches of this process.
 
     `datasets` has the keys "df" and "dr" (half a batch each), only "df" (half a batch, so that an epoch has as many
-    steps as with both) or only "dr" (whole batches: training, not unlearning).
+    steps as with both) or only "dr" (whole batches: training, not unlearning). `stored`: by set and side ("image",
+    "text"), the states that batches get as "image_states" and "text_states".
     """
 
     datasets: dict[str, PairDataset]
     model: BaseModel
     run: RunConfig
     device: torch.device
+    stored: dict[str, dict[str, Stored]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         size = self.run.batch_size_train
@@ -63,7 +80,7 @@ class Feed:
         options["pin_memory"] = self.device.type == "cuda"
         for item in training_loader(self.datasets, self.plan, *where, **options):
             number = item.pop("micro")
-            sets = {name: move({**rows, **self.model.prepare(rows)}, self.device) for name, rows in item.items()}
+            sets = {name: move(self._inputs(name, rows), self.device) for name, rows in item.items()}
             progress = TrainingStep(epoch, number // self._parts, self.steps)
             together = number - number % world  # the micro-batches that the processes compute at the same time
             rows = tuple(self._sizes[together : together + world])
@@ -71,6 +88,20 @@ class Feed:
             yield Batch(
                 sets, self.run.draw_seed, epoch, number, self.device, progress, self.run.gather_similarity, rows, weight
             )
+
+    def _inputs(self, name: str, rows: dict[str, Any]) -> dict[str, Any]:
+        states = {f"{side}_states": stored.of(rows) for side, stored in self.stored.get(name, {}).items()}
+        return {**rows, **self.model.prepare(rows), **states}
+
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether images are decoded for the batches."""
+        return any(dataset.needs_pixels for dataset in self.datasets.values())
+
+    @needs_pixels.setter
+    def needs_pixels(self, value: bool) -> None:
+        for dataset in self.datasets.values():
+            dataset.needs_pixels = value
 
     @property
     def rows(self) -> dict[str, int]:

@@ -166,6 +166,12 @@ class RunConfig(Section):
         "the teacher's embeddings: auto (in memory, and in feature_cache for later runs), memory, none (computed live)",
         choices=("auto", "memory", "none"),
     )
+    frozen_prefixes: str = setting(
+        "auto",
+        "layers below the first trained one, computed once per image and caption (in feature_cache): auto (where that "
+        "saves time), always (refuse the run if it cannot be), never",
+        choices=("auto", "always", "never"),
+    )
     find_unused_parameters: bool = setting(False, "DDP: find parameters without gradient", affects=NOTHING)
     parallel: str = setting(
         "ddp", "each process has the whole model (ddp) or a part (fsdp)", choices=("ddp", "fsdp"), affects=NOTHING

@@ -87,10 +87,20 @@ def _sped_up(tower: Any, why: str) -> Tower:
 
 def encode_short(clip: Any, tokens: torch.Tensor) -> torch.Tensor:
     """open_clip's CLIP.encode_text for any length L up to its context length: ids (B, L) to (B, D)."""
-    length, kind = tokens.shape[1], clip.transformer.get_cast_dtype()
-    hidden = clip.token_embedding(tokens).to(kind) + clip.positional_embedding[:length].to(kind)
-    hidden = clip.ln_final(clip.transformer(hidden, attn_mask=clip.attn_mask[:length, :length]))
-    ends = text_global_pool(hidden, tokens, clip.text_pool_type)
+    length = tokens.shape[1]
+    hidden = clip.transformer(embedded(clip, tokens), attn_mask=clip.attn_mask[:length, :length])
+    return projected(clip, hidden, tokens)
+
+
+def embedded(clip: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """What the first block of open_clip's text tower reads: ids (B, L) to (B, L, W)."""
+    kind = clip.transformer.get_cast_dtype()
+    return clip.token_embedding(tokens).to(kind) + clip.positional_embedding[: tokens.shape[1]].to(kind)
+
+
+def projected(clip: Any, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """From the last block's output (B, L, W) to the embeddings (B, D)."""
+    ends = text_global_pool(clip.ln_final(hidden), tokens, clip.text_pool_type)
     if (projection := clip.text_projection) is None:
         return ends
     return projection(ends) if isinstance(projection, nn.Linear) else ends @ projection

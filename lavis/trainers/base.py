@@ -140,6 +140,7 @@ class BaseTrainer:
     params_class: ClassVar[type] = NoParams  # a dataclass of hyper-parameters, filled from run.method_args
     all_terms: ClassVar[tuple[str, ...]]
     sets: ClassVar[tuple[str, ...]] = ("df", "dr")  # the batches of a step
+    sides: ClassVar[tuple[str, ...]] = ("image", "text")  # the sides of its batches that it embeds as they are
     needs_teacher: ClassVar[bool] = True
     needs_fiction: ClassVar[bool] = False
     fiction: Any = None  # captions about people who do not exist; set by the task if the method needs them

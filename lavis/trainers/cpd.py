@@ -29,6 +29,7 @@ from lavis.trainers.persona import PersonaTrainer, squared_distance
 class CounterfactualPersonas(PersonaTrainer):
     """The text tower learns to embed forget captions as the teacher embeds those of a fictitious person."""
 
+    sides = ()
     all_terms = ("forget", "retain", "hold", "values", "names")
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:

@@ -52,6 +52,7 @@ class PersonaTrainer(BaseTrainer):
     params_class = Params
     needs_pairs = True
     needs_teacher = False
+    sides: ClassVar[tuple[str, ...]] = ("image",)  # it embeds captions in groups of its own
     needs_fiction: ClassVar[bool] = True
     gathers: ClassVar[bool] = False
 
@@ -86,7 +87,7 @@ class PersonaTrainer(BaseTrainer):
     def images(self, batch: Batch, name: str) -> torch.Tensor:
         """Unit rows (B, D) of a set's images, the same for student and teacher."""
         with self.computing():
-            rows = self.frozen.encode_image(batch.sets[name]["images"])
+            rows = self.model.image_of(batch.sets[name])
         return F.normalize(rows.float(), dim=-1)
 
 

@@ -28,10 +28,13 @@ class Toy(BaseModel):
         self.logit_scale = nn.Parameter(torch.tensor(1.0))
 
     def represent(self, inputs):
-        return PairFeatures(self.encode_image(inputs["images"]), self.encode_text(inputs["tokens"]))
+        return PairFeatures(self.image_of(inputs), self.encode_text(inputs["tokens"]))
 
     def objective(self, inputs, progress):
         return {"contrastive": contrastive_loss(self.represent(inputs), self.scale, inputs.get("caption_groups"))}
+
+    def image_of(self, inputs):
+        return self.encode_image(inputs["images"])
 
     def encode_image(self, images):
         return self.image(images.flatten(1).float() / 255)
