@@ -64,12 +64,16 @@ def stored(folder: Path) -> tuple[list[bytes], int]:
 
 def test_caches_below_the_output_folder_are_purged_by_their_own_secrets(evaluated) -> None:
     folder = evaluate(evaluated, evaluated.data, "elsewhere")
+    states = folder / "features" / "prefixes" / "one" / "states"
+    states.parent.mkdir(parents=True)
+    states.write_bytes(bytes(64))
     (folder / "pixels").mkdir()
     shutil.rmtree(evaluated.folder / "features")  # else these rows are known from there
     own, others = stored(folder)
     assert own and others and secret_of(folder) != secret_of(evaluated.folder)
     assert multidelete(["purge", str(evaluated.folder)]) == 0
     assert found(evaluated.folder, own) == [] and not (folder / "pixels").exists()
+    assert not states.parent.parent.exists()
     assert 0 < stored(folder)[1] < others, "images of forgotten rows went too"
     assert multidelete(["purge", str(evaluated.folder), "--all"]) == 0
     assert not list(evaluated.folder.rglob("*.safetensors"))
