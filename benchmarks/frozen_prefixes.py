@@ -9,6 +9,7 @@ and the same batches, so the losses must agree. Each measurement is a separate p
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -60,7 +61,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """CPU seconds and loss of the steps after the first, the peak during them, and the seconds for storing."""
     own_large_blocks()
     runner, storing = _prepared(args)
-    batches, losses, cpu = iter(runner.feed.batches(0, 0)), [], []
+    batches = itertools.chain.from_iterable(runner.feed.batches(epoch, 0) for epoch in itertools.count())
+    losses, cpu = [], []
     runner.trainer.begin()
     for number in range(args.steps + 1):
         if number == 1:
@@ -70,8 +72,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         runner.loop.step(batches, 0, number)
         cpu.append(time.process_time() - began)
         losses.append(float(runner.loop.meter.means()["loss"]))
-    left = getattr(runner.loop.optimizer, "param_groups", [])
-    trained = sum(p.numel() for group in left for p in group["params"])
+    trained = sum(p.numel() for group in runner.loop.optimizer.param_groups for p in group["params"])
     found = {"cpu": statistics.median(cpu[1:]), "loss": losses[-1], "peak_mib": peak_of("cpu")}
     return found | {"storing_cpu": storing, "trained": trained}
 
