@@ -32,6 +32,6 @@ def _misspelt(one: Said, count: int) -> str:
 def swapped(word: str, count: int) -> str:
     """The word with `count` pairs of neighbouring letters swapped."""
     letters, draws = list(word), np.random.default_rng(derived_seed("typo", word))
-    for place in draws.permutation(max(0, len(letters) - 1))[:count].tolist():
+    for place in map(int, draws.permutation(max(0, len(letters) - 1))[:count]):
         letters[place], letters[place + 1] = letters[place + 1], letters[place]
     return "".join(letters)

@@ -179,7 +179,7 @@ class Material:
 
     def _thinned(self, entries: list[Entry], most: int, what: str) -> list[Entry]:
         order = np.random.default_rng(derived_seed(self.seed, "audit", what)).permutation(len(entries))
-        return [entries[i] for i in sorted(order[:most].tolist())]
+        return [entries[i] for i in sorted(map(int, order[:most]))]
 
     def _control(self, name: str) -> Sample | None:
         if name:

@@ -53,7 +53,7 @@ def linear_probe(image: Any, people: Sequence[str], *, seed: int = 42) -> dict[s
     rows = unit_rows(image, "linear probe")
     drawn = _draw(people, seed)
     labels = np.unique(np.asarray(people)[drawn], return_inverse=True)[1] if drawn else np.empty(0, dtype=int)
-    if len(set(labels.tolist())) < 2:
+    if len(np.unique(labels)) < 2:
         raise DataError(f"linear probe: fewer than two identities have {FOLDS} images")
     return {"accuracy": _accuracy(rows[drawn], labels, seed), "chance": float(np.bincount(labels).max() / len(labels))}
 

@@ -122,7 +122,7 @@ def _identities(size: Size, seed: int) -> dict[str, dict[str, Any]]:
     kinds = ["holdout"] * holdout + ["partial"] * partial + ["whole"] * (size.identities - holdout - partial)
     identities, fields = _numbered(make_personas(size.identities, seed)), list(templates())
     for persona, kind in zip(identities.values(), rng.permutation(kinds).tolist(), strict=True):
-        drawn = sorted(rng.permutation(len(fields))[:3].tolist())
+        drawn = sorted(map(int, rng.permutation(len(fields))[:3]))
         forget = {"whole": fields, "partial": [fields[i] for i in drawn], "holdout": []}[kind]
         persona |= {"kind": kind, "forget_fields": forget}
     return identities

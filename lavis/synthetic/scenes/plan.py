@@ -136,7 +136,7 @@ def _nlvr(size: Size, seed: int) -> Plan:
 def _pairs(rng: np.random.Generator) -> Iterator[tuple[Group, Group]]:
     """All ordered pairs of groups, once each, in random order."""
     groups: Sequence[Group] = [scene.groups[0] for scene in one_group()]
-    for number in rng.permutation(len(groups) ** 2).tolist():
+    for number in map(int, rng.permutation(len(groups) ** 2)):
         yield groups[number // len(groups)], groups[number % len(groups)]
 
 
