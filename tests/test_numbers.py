@@ -71,7 +71,7 @@ def expected() -> list[tuple[str, str]]:
         ("README.md", f"attacks the model of `vlul` in {word(len(quick))} ways"),
         ("docs/audit.md", f"| quick | {len(quick)} |"),
         ("README.md", f"compares [{methods} methods over {seeds} seeds]"),
-        ("README.md", f"a verdict for each of {methods} methods"),
+        ("README.md", f"a sentence for each of {methods} methods"),
         ("README.md", f"about {hours()} on two cores"),
         ("docs/start.md", f"with {of_demo} methods"),
         ("bash/demo.sh", f"unlearn with {of_demo} methods"),
