@@ -212,7 +212,7 @@ def purge(words: Sequence[str]) -> int:
     from lavis.api.purging import purge as run
 
     done = run(home_path(args.run), lambda text: show(f"{text}\n"), everything=args.all)
-    show(f"{done.text()}\n")
+    show(f"{done.text()}\nThe deletion record is of before; write it again: multidelete record {args.run}\n")
     return 1 if done.remains else 0
 
 

@@ -11,6 +11,7 @@ from lavis.common.aliases import Aliases
 from lavis.common.errors import ConfigError, DataError, first_few, suggest
 from lavis.common.forget_list import read_forget_list
 from lavis.common.names import Spellings
+from lavis.common.secrets import PURGED
 from lavis.datasets.annotations import Entry
 from lavis.tables.columns import USUAL, Dropped
 from lavis.tables.readers import read_rows
@@ -70,6 +71,11 @@ class Forget:
                 raise DataError(f"{KEY}.where: the table has no column '{column}'; {suggest(column, known)}")
             found = {str(entry.extra.get(column)) for entry in entries}
             absent = [value for value in values if value not in found]
+            if any(value.startswith(PURGED) for value in absent):
+                raise DataError(
+                    f"{KEY}.where: this run was purged and no longer says whom it was about; evaluate and audit before "
+                    "`multidelete purge`, or name the rows again"
+                )
             if absent:
                 raise DataError(f"{KEY}.where: no row has {column} '{absent[0]}'; {_closest(absent[0], found)}")
         lost = [row for row in dropped if self._matches(row.facts)]

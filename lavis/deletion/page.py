@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from markupsafe import Markup
 
 from lavis.common.files import write_text
 from lavis.report.text import clean
@@ -32,6 +34,17 @@ def rendered(record: dict[str, Any]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: clean(value) if isinstance(value, str) else value,
+        finalize=_shown,
     )
     return templates.get_template("record.html").render(record=record)
+
+
+def _shown(value: Any) -> Any:
+    """A value as a reader expects it; the template's own HTML (Markup) stays."""
+    if value is None or isinstance(value, bool):
+        return {None: "–", True: "yes", False: "no"}[value]
+    if isinstance(value, Mapping):
+        return clean(", ".join(f"{name}: {_shown(part)}" for name, part in value.items())) or "–"
+    if isinstance(value, list | tuple):
+        return clean(", ".join(str(_shown(part)) for part in value)) or "–"
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

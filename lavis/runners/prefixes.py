@@ -222,8 +222,8 @@ def _described(trainer: BaseTrainer, feed: Feed, cuts: dict[str, Cut]) -> str:
         left = {side: _products(lambda side=side: cuts[side].above(states[side], examples[side])) for side in cuts}
     backward = 2 * sum({**whole, **left}.values())
     share = (sum({**whole, **left}.values()) + backward) / (sum(whole.values()) + backward)
-    stored = ", ".join(f"{cut.blocks} of the {side} tower" for side, cut in cuts.items())
-    return f"stored are {stored}; {100 * share:.0f} % of a step's products are left (of one pair, by torch's count)"
+    stored = " and ".join(f"{cut.blocks} of the {side} tower" for side, cut in cuts.items())
+    return f"{stored} computed once and stored; {100 * share:.0f} % of the arithmetic of a step is left"
 
 
 def _products(compute: Callable[[], Any]) -> int:

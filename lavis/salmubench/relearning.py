@@ -95,7 +95,9 @@ def draw(df: Sequence[Entry], fraction: float, seed: int) -> tuple[list[Entry], 
         taught |= {images[i] for i in order[: max(1, round(fraction * len(images)))]}
     tested = [entry for entry in df if entry.image not in taught]
     if len(taught) < 2 or not tested:
-        raise DataError(f"run.metrics=[{NAME}]: a forget set of {len(df)} images is too small to divide")
+        raise DataError(
+            f"{NAME}: {len(df)} forgotten images of {len(own)} people are too few to teach two and test others"
+        )
     return [entry for entry in df if entry.image in taught], tested
 
 

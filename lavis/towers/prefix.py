@@ -19,7 +19,7 @@ from torch import nn
 
 from lavis.towers.fast import embedded, projected
 
-WHOLE = "whole"
+WHOLE = "all blocks"
 
 
 @dataclass(frozen=True)

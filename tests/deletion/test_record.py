@@ -51,6 +51,8 @@ def test_its_page_is_whole_and_loads_nothing(finished) -> None:
     read = Reader(page)
     assert read.open == [] and not {"script", "img", "link"} & set(read.tags)
     assert "None was run" in page and "does not say that the law is satisfied" in page
+    assert "&lt;" not in page and read.tags.count("table") == 11, "tables are tables, and not shown as text"
+    assert not [word for word in ("None</td>", "True</td>", "{&#39;") if word in page]
 
 
 def test_equal_requests_have_equal_digests_in_one_output_folder_only(unlearn) -> None:
