@@ -64,7 +64,7 @@ def test_draw_depends_on_the_seed_and_not_on_the_order():
 
 
 def test_draw_refuses_what_cannot_be_divided():
-    with pytest.raises(DataError, match="too small"):
+    with pytest.raises(DataError, match="too few to teach two and test others"):
         draw(entries(1, 1), 0.1, 42)
     with pytest.raises(DataError, match="identity_id"):
         draw([Entry("forget/0.jpg", ("a caption",))], 0.1, 42)
