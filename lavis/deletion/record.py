@@ -49,6 +49,7 @@ ELSEWHERE = (
     "the original model, and models trained or exported from it",
     "models exported from this run, and copies of its files",
     "caches that run.feature_cache or image_cache_folder put outside the output folder",
+    "other output folders, with what was measured or cached of these rows there, such as of the original model",
     "backups and snapshots of any of these",
 )
 
