@@ -27,11 +27,11 @@ from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
 from lavis.common.files import read_json, write_json, write_text  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
+from lavis.report.audit_page import FAR  # noqa: E402
 from lavis.sweeps.schema import load_sweep  # noqa: E402
 
 SHOWN = ("share", "low", "high", "attacked", "floor", "original", "p", "p_holm", "variant", "problem")
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
-FAR = 0.1  # a share above this counts as having come back, as run.audit.threshold
 LEVEL = 0.05
 REFERENCE = "reference"  # clean has no verdict of its own
 Row = dict[str, Any]

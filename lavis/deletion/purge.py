@@ -34,9 +34,10 @@ from lavis.embedding.feature_store import FOLDER as FEATURES
 from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
 from lavis.models.fused.momentum import FeatureQueue
 from lavis.report.gallery import GALLERIES
+from lavis.runners.prefixes import FOLDER as PREFIXES
 from lavis.runners.trackers.group import holders
 
-FOLDERS = ("pixels", "packed", "shards", "prefixes")  # decoded images, tables' images, archives' indexes, states
+FOLDERS = ("pixels", "packed", "shards", PREFIXES)  # decoded images, tables' images, archives' indexes, states
 LISTS = ("twins.json", "near_twins.json")  # pairs of a forgotten and a retained image
 AUDITED = (PARTS, FRESH)  # in folders AUDIT: what people did under attack, and photographs drawn of them
 PORTRAIT = "data:image/jpeg;base64,"

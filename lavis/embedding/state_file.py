@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from lavis.common.errors import DataError
-from lavis.images.positioned import BINARY, read_at, write_at
+from lavis.images.positioned import BINARY, close_all, read_at, write_at
 
 MARK = struct.Struct("<Q")  # checksum + 1; 0: the row is not there
 STATES, MARKS = "states", "marks"
@@ -31,7 +31,7 @@ class StateFile:
         path.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | BINARY
         self._states, self._marks = (os.open(path / name, flags, 0o644) for name in (STATES, MARKS))
-        weakref.finalize(self, _close, self._states, self._marks)
+        weakref.finalize(self, close_all, self._states, self._marks)
 
     @property
     def complete(self) -> bool:
@@ -57,8 +57,3 @@ class StateFile:
                 raise DataError(f"row {number} of {self.path / STATES} is damaged; delete that folder and start again")
             content += row
         return torch.frombuffer(content, dtype=self.kind).view(len(numbers), *self.shape)
-
-
-def _close(*files: int) -> None:
-    for file in files:
-        os.close(file)

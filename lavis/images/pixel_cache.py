@@ -33,7 +33,7 @@ import torch
 
 from lavis.common.files import beyond_limit
 from lavis.common.secrets import secret_of
-from lavis.images.positioned import BINARY, read_at, write_at
+from lavis.images.positioned import BINARY, close_all, read_at, write_at
 from lavis.images.store import ImageCache, ImageStore
 from lavis.processors.image import ImageProcessor
 
@@ -188,7 +188,7 @@ class DiskCache:
 
     def _open(self) -> None:
         self._pixels, self._rows = (os.open(self.path / name, os.O_RDWR | BINARY) for name in (PIXELS, ROWS))
-        weakref.finalize(self, _close, self._pixels, self._rows)
+        weakref.finalize(self, close_all, self._pixels, self._rows)
 
     def _make_room(self, max_bytes: int) -> None:
         """Delete other caches, the least recently used first, until this one fits."""
@@ -205,11 +205,6 @@ class DiskCache:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._open()
-
-
-def _close(*files: int) -> None:
-    for file in files:
-        os.close(file)
 
 
 def _reserve(file: int, length: int) -> None:

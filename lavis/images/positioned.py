@@ -9,6 +9,12 @@ BINARY = getattr(os, "O_BINARY", 0)  # flag for os.open; without it Windows tran
 _one_at_a_time = threading.Lock()  # the fallback moves the file's position, which its threads share
 
 
+def close_all(*files: int) -> None:
+    """Close open files, as a finalizer does."""
+    for file in files:
+        os.close(file)
+
+
 def read_at(file: int, size: int, place: int) -> bytes:
     """Up to `size` bytes from byte `place` on; fewer at the end of the file. Raises OSError."""
     if hasattr(os, "pread"):

@@ -94,16 +94,6 @@ class Feed:
         return {**rows, **self.model.prepare(rows), **states}
 
     @property
-    def needs_pixels(self) -> bool:
-        """Whether images are decoded for the batches."""
-        return any(dataset.needs_pixels for dataset in self.datasets.values())
-
-    @needs_pixels.setter
-    def needs_pixels(self, value: bool) -> None:
-        for dataset in self.datasets.values():
-            dataset.needs_pixels = value
-
-    @property
     def rows(self) -> dict[str, int]:
         """The number of rows of every set."""
         return {f"number of rows of {name}": len(dataset) for name, dataset in sorted(self.datasets.items())}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,6 @@ from lavis.embedding.feature_store import key_of
 from lavis.embedding.state_file import StateFile
 from lavis.models.base import BaseModel
 from lavis.runners.feed import Feed, Stored
-from lavis.settings.schema import RunConfig
 from lavis.trainers.base import BaseTrainer
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 FOLDER = "prefixes"
 IMAGE, TEXT = "image", "text"
-NUMBERS = {IMAGE: "index", TEXT: "caption_id"}  # the key of a batch that numbers the rows
 
 
 @dataclass(frozen=True)
@@ -60,34 +59,115 @@ class Lower:
         return self.cut.below(tokens)
 
 
+class Part:
+    """One side of one set: what goes through the lower part of a tower, and the shape of what comes out."""
+
+    def __init__(self, side: str, cut: Cut, trainer: BaseTrainer, dataset: PairDataset) -> None:
+        self.side, self.cut, self.trainer, self.dataset = side, cut, trainer, dataset
+        self.run, self.model = trainer.run, trainer.model
+        self.kind = (amp_dtype(self.run, trainer.device) if self.run.amp else None) or torch.float32
+
+    @cached_property
+    def texts(self) -> tuple[list[str], torch.Tensor]:
+        """The distinct captions, and the position among them of each of the set's."""
+        return distinct_texts(self.dataset.captions)
+
+    @cached_property
+    def example(self) -> torch.Tensor:
+        return _example(self.side, self.trainer, self.dataset, self.texts[0])
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row's states; that of texts is as long as the longest caption."""
+        with self.trainer.computing(), torch.no_grad(), evaluating(self.model):
+            return tuple(self.cut.below(self.example).shape[1:])
+
+    @property
+    def rows(self) -> int:
+        return len(self.dataset) if self.side == IMAGE else len(self.texts[0])
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.rows * torch.empty(self.shape, dtype=self.kind, device="meta").nbytes
+
+    def key(self, weights: str, secret: bytes) -> str:
+        """A name that follows from everything that the states follow from."""
+        store, image = self.dataset.store, self.side == IMAGE
+        images = (
+            [(name, *store.stamp(name)) for entry in self.dataset.entries for name in entry.images] if image else []
+        )
+        facts = [self.side, self.cut.blocks, weights, type(self.model).__name__, self.model.recipe]
+        facts += [self.dataset.image_processor, images] if image else [self.dataset.captions]
+        facts += [self.run.batch_size_eval, self.trainer.device.type, self.run.attention, self.kind, torch.__version__]
+        return key_of(secret, *facts).hex()
+
+    def stored(self, path: Path) -> Stored:
+        """The states in the folder `path`, computed unless they are there, by all processes together."""
+        rows = StateFile(path, self.rows, self.shape, self.kind)
+        if not distributed.any_rank(rows.complete, self.trainer.device):
+            with self.trainer.computing(), torch.no_grad(), evaluating(self.model):
+                self._fill(rows)
+        distributed.barrier()
+        if not rows.complete:
+            raise DataError(f"{path} lacks rows that other processes wrote: run.feature_cache must be on a shared disk")
+        return Stored(rows, "index") if self.side == IMAGE else Stored(rows, "caption_id", self.texts[1])
+
+    def _fill(self, rows: StateFile) -> None:
+        lower, size, device = Lower(self.model, self.cut), self.run.batch_size_eval, self.trainer.device
+        if self.side == IMAGE:
+            chunks = image_chunks(lower, self.dataset, size, device, self.run.num_workers, "frozen layers,")
+        else:
+            chunks = text_chunks(lower, self.texts[0], size, device, "frozen layers,")
+        for number, states in chunks:
+            if states.ndim == 3 and states.shape[1] < self.shape[0]:  # captions shorter than the longest of all
+                states = torch.nn.functional.pad(states, (0, 0, 0, self.shape[0] - states.shape[1]))
+            rows.write(number * size, states)
+
+
 def store_prefixes(trainer: BaseTrainer, feed: Feed) -> None:
     """Compute and store the states below the first trained layers, as run.frozen_prefixes says; model and feed know.
 
     Afterwards batches have "image_states" and "text_states" in the place of what was stored. Raises ConfigError where
     the setting is "always" and nothing can be stored.
     """
-    run, model = trainer.run, trainer.model
-    if run.frozen_prefixes == "never":
+    if trainer.run.frozen_prefixes == "never":
         return
-    cuts = {} if _never(trainer) else {side: cut for side, cut in model.tower_cuts().items() if side in trainer.sides}
-    reasons = [_never(trainer)] if _never(trainer) else []
-    for side, cut in list(cuts.items()):
-        reason = _obstacle(side, cut, trainer, feed)
-        if reason:
-            reasons.append(f"the {side} tower's {cut.blocks} are not stored: {reason}")
-            del cuts[side]
-    if run.frozen_prefixes == "always" and not cuts:
+    cuts = trainer.model.tower_cuts()
+    parts, reasons = _planned(trainer, feed, cuts)
+    if trainer.run.frozen_prefixes == "always" and not parts:
         nothing = "nothing lies below the first trained layer of a tower that can be cut"
         raise ConfigError(f"run.frozen_prefixes is always, but {'; '.join(reasons) or nothing}; set it to auto")
-    for reason in reasons if model.tower_cuts() else []:
+    for reason in reasons if cuts else []:
         get_logger().info("Frozen layers: %s", reason)
+    if parts:
+        _store(parts, trainer, feed)
+        trainer.model.cuts = {side: cuts[side] for side in parts}
+        get_logger().info("Frozen layers: %s", _described(trainer, feed, parts))
+    for dataset in feed.datasets.values():
+        dataset.needs_pixels = IMAGE in trainer.sides and (IMAGE not in parts or _teacher_reads_images(trainer))
+
+
+Parts = dict[str, dict[str, Part]]  # by side and set
+
+
+def _planned(trainer: BaseTrainer, feed: Feed, cuts: dict[str, Cut]) -> tuple[Parts, list[str]]:
+    """What is to be stored, and why other towers that could be cut are not."""
+    never = _never(trainer)
+    if never:
+        return {}, [never]
+    parts: Parts = {}
+    reasons = []
     for side, cut in cuts.items():
-        for dataset in feed.datasets.values():
-            _store(side, cut, trainer, feed, dataset)
-    model.cuts = cuts
-    feed.needs_pixels = IMAGE in trainer.sides and (IMAGE not in cuts or _teacher_reads_images(trainer))
-    if cuts:
-        get_logger().info("Frozen layers: %s", _described(trainer, feed, cuts))
+        if side not in trainer.sides:
+            continue
+        of_sets = {name: Part(side, cut, trainer, dataset) for name, dataset in feed.datasets.items()}
+        reason = _obstacle(side, of_sets, trainer, feed)
+        if reason:
+            reasons.append(f"the {side} tower's {cut.blocks} are not stored: {reason}")
+        else:
+            parts[side] = of_sets
+    return parts, reasons
 
 
 def _never(trainer: BaseTrainer) -> str:
@@ -99,17 +179,17 @@ def _never(trainer: BaseTrainer) -> str:
     return ""
 
 
-def _obstacle(side: str, cut: Cut, trainer: BaseTrainer, feed: Feed) -> str:
+def _obstacle(side: str, parts: dict[str, Part], trainer: BaseTrainer, feed: Feed) -> str:
     """Why the states of a tower cannot be stored or are not worth it; "" if they are."""
-    run, datasets = trainer.run, feed.datasets
-    if side == IMAGE and not all(dataset.deterministic for dataset in datasets.values()):
+    run, datasets = trainer.run, feed.datasets.values()
+    if side == IMAGE and not all(dataset.deterministic for dataset in datasets):
         return "images are cropped at random; use clip_image_eval for training"
     if cache_folder(run) is None:
         return "run.feature_cache is null"
-    size = sum(_bytes(side, cut, trainer, dataset) for dataset in datasets.values()) / 1e9
+    size = sum(part.size for part in parts.values()) / 1e9
     if size > run.feature_cache_gb:
         return f"{size:.1f} GB would be needed, and run.feature_cache_gb is {run.feature_cache_gb:g}"
-    if run.frozen_prefixes == "auto" and any(feed.rows_drawn() < len(dataset) for dataset in datasets.values()):
+    if run.frozen_prefixes == "auto" and any(feed.rows_drawn() < len(dataset) for dataset in datasets):
         return "the run draws fewer rows than there are"
     return ""
 
@@ -118,115 +198,65 @@ def _teacher_reads_images(trainer: BaseTrainer) -> bool:
     return trainer.teacher is not None and trainer.teacher.frozen is not None
 
 
-def _bytes(side: str, cut: Cut, trainer: BaseTrainer, dataset: PairDataset) -> int:
-    rows = len(dataset) if side == IMAGE else len(distinct_texts(dataset.captions)[0])
-    shape = _shape(side, cut, trainer, dataset)
-    return rows * torch.empty(shape, dtype=_kind(trainer.run, trainer.device), device="meta").nbytes
-
-
-def _kind(run: RunConfig, device: torch.device) -> torch.dtype:
-    return (amp_dtype(run, device) if run.amp else None) or torch.float32
-
-
-def _shape(side: str, cut: Cut, trainer: BaseTrainer, dataset: PairDataset) -> tuple[int, ...]:
-    """The shape of one row's states; that of texts is as long as the longest caption."""
-    with trainer.computing(), torch.no_grad(), evaluating(trainer.model):
-        return tuple(cut.below(_example(side, trainer, dataset)).shape[1:])
-
-
-def _example(side: str, trainer: BaseTrainer, dataset: PairDataset) -> torch.Tensor:
-    """One input of a tower; of texts one with as many tokens as the longest caption."""
-    rows = dataset.images([0]) if side == IMAGE else trainer.model.tokenize(_longest(trainer.model, dataset))
-    return to_device(rows, trainer.device)
-
-
-def _longest(model: BaseModel, dataset: PairDataset) -> list[str]:
-    """The caption of the most tokens, alone."""
-    captions = distinct_texts(dataset.captions)[0]
-    counts = model.token_counts(captions)
-    return [captions[counts.index(max(counts))]]
-
-
-def _store(side: str, cut: Cut, trainer: BaseTrainer, feed: Feed, dataset: PairDataset) -> None:
-    """Compute a set's states unless they are there, in all processes together, and give the feed the file."""
+def _store(parts: Parts, trainer: BaseTrainer, feed: Feed) -> None:
+    """Compute what is not there, in all processes together, and give the feed the files."""
     run, folder = trainer.run, cache_folder(trainer.run)
     assert folder is not None, "looked at before"
-    texts, group = distinct_texts(dataset.captions)
-    path = folder / FOLDER / _key(side, cut, trainer, dataset, cache_secret(folder, run))
-    n = len(dataset) if side == IMAGE else len(texts)
-    with ExitStack() as held:
-        distributed.on_main(lambda: held.enter_context(lock(path.parent / f"{path.name}.lock", wait=True)))
-        distributed.on_main(lambda: _make_room(path, 1e9 * run.feature_cache_gb))
-        rows = StateFile(path, n, _shape(side, cut, trainer, dataset), _kind(run, trainer.device))
-        if not distributed.any_rank(rows.complete, trainer.device):
-            chunks = _chunks(side, Lower(trainer.model, cut), dataset, texts, run, trainer.device)
-            with trainer.computing(), torch.no_grad(), evaluating(trainer.model):
-                _fill(rows, chunks, run.batch_size_eval)
-        distributed.barrier()
-        if not rows.complete:
-            raise DataError(f"{path} lacks rows that other processes wrote: run.feature_cache must be on a shared disk")
-    feed.stored.setdefault(_name(feed, dataset), {})[side] = Stored(
-        rows, NUMBERS[side], None if side == IMAGE else group
-    )
+    weights, secret = weights_digest(trainer.model.checkpoint_state()), cache_secret(folder, run)
+    own: list[tuple[str, str, Path, Part]] = []
+    for side, of_sets in parts.items():
+        own += [(name, side, folder / FOLDER / part.key(weights, secret), part) for name, part in of_sets.items()]
+    size = sum(part.size for *_, part in own)
+    room = 1e9 * run.feature_cache_gb - size
+    distributed.on_main(lambda: _make_room(folder / FOLDER, {path for *_, path, _ in own}, room))
+    for name, side, path, part in own:
+        with ExitStack() as held:
+            held_by = path.with_name(f"{path.name}.lock")
+            distributed.on_main(lambda held=held, file=held_by: held.enter_context(lock(file, wait=True)))
+            feed.stored.setdefault(name, {})[side] = part.stored(path)
 
 
-def _name(feed: Feed, dataset: PairDataset) -> str:
-    return next(name for name, one in feed.datasets.items() if one is dataset)
+def _make_room(folder: Path, own: set[Path], limit: float) -> None:
+    """Mark this run's states as used now. Beyond the limit, those of other runs go, the least recently used first."""
+    for path in own:
+        path.mkdir(parents=True, exist_ok=True)
+        os.utime(path)
+    for other in beyond_limit((one for one in folder.iterdir() if one.is_dir() and one not in own), limit):
+        shutil.rmtree(other, ignore_errors=True)
 
 
-def _chunks(
-    side: str, lower: Any, dataset: PairDataset, texts: list[str], run: RunConfig, device: torch.device
-) -> Iterable[tuple[int, torch.Tensor]]:
-    if side == IMAGE:
-        return image_chunks(lower, dataset, run.batch_size_eval, device, run.num_workers, "frozen layers,")
-    return text_chunks(lower, texts, run.batch_size_eval, device, "frozen layers,")
-
-
-def _fill(rows: StateFile, chunks: Iterable[tuple[int, torch.Tensor]], size: int) -> None:
-    for number, states in chunks:
-        if states.ndim == 3 and states.shape[1] < rows.shape[0]:  # captions shorter than the longest of all
-            states = torch.nn.functional.pad(states, (0, 0, 0, rows.shape[0] - states.shape[1]))
-        rows.write(number * size, states)
-
-
-def _key(side: str, cut: Cut, trainer: BaseTrainer, dataset: PairDataset, secret: bytes) -> str:
-    """A name that follows from everything that the states follow from."""
-    run, model = trainer.run, trainer.model
-    images = [(image, *dataset.store.stamp(image)) for entry in dataset.entries for image in entry.images]
-    facts = [side, cut.blocks, weights_digest(model.checkpoint_state()), type(model).__name__, model.recipe]
-    facts += [dataset.image_processor, images] if side == IMAGE else [dataset.captions]
-    facts += [run.batch_size_eval, trainer.device.type, run.attention, _kind(run, trainer.device), torch.__version__]
-    return key_of(secret, *facts).hex()
-
-
-def _make_room(path: Path, limit: float) -> None:
-    """Mark these states as used now. Beyond the limit, those of other runs go, the least recently used first."""
-    path.mkdir(parents=True, exist_ok=True)
-    os.utime(path)
-    for other in beyond_limit((one for one in path.parent.iterdir() if one.is_dir()), limit):
-        if other != path:
-            shutil.rmtree(other, ignore_errors=True)
-
-
-def _described(trainer: BaseTrainer, feed: Feed, cuts: dict[str, Cut]) -> str:
+def _described(trainer: BaseTrainer, feed: Feed, parts: Parts) -> str:
     """What is stored, and what share of a step's products is left, by torch's count on one pair.
 
     A step computes every layer forward and the trained part, which lies above the first trained layer, backward.
     """
-    dataset = next(iter(feed.datasets.values()))
-    model, examples = trainer.model, {side: _example(side, trainer, dataset) for side in (IMAGE, TEXT)}
-    towers = {IMAGE: model.encode_image, TEXT: model.encode_text}
+    model, dataset = trainer.model, next(iter(feed.datasets.values()))
+    chosen = {side: next(iter(of_sets.values())) for side, of_sets in parts.items()}
+    whole, left = {}, {}
     with trainer.computing(), torch.no_grad(), evaluating(model):
-        whole = {side: _products(lambda side=side: towers[side](examples[side])) for side in towers}
-        states = {side: cut.below(examples[side]) for side, cut in cuts.items()}
-        left = {side: _products(lambda side=side: cuts[side].above(states[side], examples[side])) for side in cuts}
-    backward = 2 * sum({**whole, **left}.values())
-    share = (sum({**whole, **left}.values()) + backward) / (sum(whole.values()) + backward)
-    stored = " and ".join(f"{cut.blocks} of the {side} tower" for side, cut in cuts.items())
+        for side, encode in {IMAGE: model.encode_image, TEXT: model.encode_text}.items():
+            if side not in chosen:
+                example = _example(side, trainer, dataset, distinct_texts(dataset.captions)[0])
+                whole[side] = left[side] = _products(encode, example)
+                continue
+            example, cut = chosen[side].example, chosen[side].cut
+            whole[side], left[side] = _products(encode, example), _products(cut.above, cut.below(example), example)
+    backward = 2 * sum(left.values())
+    share = (sum(left.values()) + backward) / (sum(whole.values()) + backward)
+    stored = " and ".join(f"{part.cut.blocks} of the {side} tower" for side, part in chosen.items())
     return f"{stored} computed once and stored; {100 * share:.0f} % of the arithmetic of a step is left"
 
 
-def _products(compute: Callable[[], Any]) -> int:
+def _example(side: str, trainer: BaseTrainer, dataset: PairDataset, texts: list[str]) -> torch.Tensor:
+    """One input of a tower; of these texts that of the most tokens."""
+    if side == IMAGE:
+        return to_device(dataset.images([0]), trainer.device)
+    counts = trainer.model.token_counts(texts)
+    return to_device(trainer.model.tokenize([texts[counts.index(max(counts))]]), trainer.device)
+
+
+def _products(compute: Callable[..., Any], *inputs: Any) -> int:
+    """The operations of its matrix products and convolutions."""
     with FlopCounterMode(display=False) as counter:
-        compute()
+        compute(*inputs)
     return counter.get_total_flops()
