@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Creates .venv in this checkout and installs the project into it. Asks nothing and changes nothing outside .venv.
-# Does nothing if this pyproject.toml is already installed. PYTHON=/path/to/python3 selects the interpreter.
+# Does nothing if this pyproject.toml is already installed. PYTHON=/path/to/python3 selects the interpreter, TORCH_INDEX the
+# pip index that PyTorch comes from (that of its CPU packages, say).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -28,6 +29,9 @@ if [[ -f "$stamp" && "$(cat "$stamp")" == "$want" ]]; then
     exit 0
 fi
 echo "setup: installing the project and its dependencies into .venv (once; a few minutes, PyTorch is large)"
+if [[ -n "${TORCH_INDEX:-}" ]]; then
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --index-url "$TORCH_INDEX" torch torchvision
+fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 echo "$want" > "$stamp"
 echo "setup: done"
