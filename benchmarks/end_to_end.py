@@ -17,7 +17,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,7 +32,8 @@ from torchvision import transforms  # noqa: E402
 
 from benchmarks import unlearn_step  # noqa: E402
 from benchmarks.common import alternate, child, finish, say, spread, where  # noqa: E402
-from benchmarks.world import options, save_original, write_world  # noqa: E402
+from benchmarks.prepared import CONFIG, drawn_original  # noqa: E402
+from benchmarks.world import options  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
 
 WAYS = ("plain", "ours", "ours-bf16")
@@ -45,9 +45,7 @@ def main() -> None:
     if args.child:
         say(json.dumps(measure(args)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        write_world(Path(folder), args.rows, args.rows, test=args.rows)
-        save_original(Path(folder), args.model)
+    with drawn_original(args.rows, args.model, test=args.rows) as folder:
         runs = alternate(WAYS, args.repeats, lambda way: _child(args, folder, way))
     result: dict[str, Any] = {"what": __doc__.splitlines()[0], "model": args.model, "pairs_of_df": args.rows}
     result |= {"epochs": args.epochs, "repeats": args.repeats, "device": args.device}
@@ -75,7 +73,7 @@ def ours(args: argparse.Namespace) -> dict[str, float]:
     folder = Path(args.folder)
     output = folder / f"output-{args.child}"
     command = [sys.executable, str(ROOT / "unlearn.py"), "--unlearn_method", "vlul", "--backbone", "clip"]
-    command += ["--task", "salmu_retrieval", "--df_size", str(args.rows), "--cfg-path", str(unlearn_step.CONFIG)]
+    command += ["--task", "salmu_retrieval", "--df_size", str(args.rows), "--cfg-path", str(CONFIG)]
     changes = [*options(folder), f"model.model_type={args.model}", f"run.device={args.device}"]
     changes += [f"run.output_dir={output}", f"run.resume_ckpt_path={folder}/original.pth", "run.resume=false"]
     changes += [f"run.max_epoch={args.epochs}", f"run.batch_size_train={2 * HALF}", f"run.batch_size_eval={2 * HALF}"]

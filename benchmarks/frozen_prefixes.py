@@ -13,7 +13,6 @@ import itertools
 import json
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import torch  # noqa: E402
-
 from benchmarks.common import alternate, child, finish, peak_of, reset_peak, say, spread, where  # noqa: E402
-from benchmarks.world import options, save_original, write_world  # noqa: E402
+from benchmarks.prepared import drawn_original, prepared  # noqa: E402
+from benchmarks.world import options  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.common.memory import own_large_blocks  # noqa: E402
 
 WAYS = ("never", "always")
-CONFIG = ROOT / "configs" / "clip" / "retrieval_salmu.yaml"
 TEXT = "[transformer.*,token_embedding.*,positional_embedding,ln_final.*,text_projection]"
 LAST_TWO = "[visual.transformer.resblocks.1?.*,visual.ln_post.*,visual.proj,transformer.resblocks.1?.*,text_projection]"
 CASES = {
@@ -45,9 +42,7 @@ def main() -> None:
     if args.child:
         say(json.dumps(measure(args)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        write_world(Path(folder), args.rows, args.rows)
-        save_original(Path(folder), args.model)
+    with drawn_original(args.rows, args.model) as folder:
         result: dict[str, Any] = {"what": __doc__.splitlines()[0], "half_batch": args.half, "model": args.model}
         result |= {"steps_each": args.steps, "repeats": args.repeats, "rows": args.rows, "cases": {}}
         for case in args.cases:
@@ -60,7 +55,10 @@ def main() -> None:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """CPU seconds and loss of the steps after the first, the peak during them, and the seconds for storing."""
     own_large_blocks()
-    runner, storing = _prepared(args)
+    method, trainable = CASES[args.case]
+    keys = [*_options(args, Path(args.folder)), f"run.trainable={trainable}"]
+    found = prepared(Path(args.folder), method, args.rows, keys)
+    runner = found.runner
     batches = itertools.chain.from_iterable(runner.feed.batches(epoch, 0) for epoch in itertools.count())
     losses, cpu = [], []
     runner.trainer.begin()
@@ -73,34 +71,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         cpu.append(time.process_time() - began)
         losses.append(float(runner.loop.meter.means()["loss"]))
     trained = sum(p.numel() for group in runner.loop.optimizer.param_groups for p in group["params"])
-    found = {"cpu": statistics.median(cpu[1:]), "loss": losses[-1], "peak_mib": peak_of("cpu")}
-    return found | {"storing_cpu": storing, "trained": trained}
-
-
-def _prepared(args: argparse.Namespace) -> tuple[Any, float]:
-    """The project's runner on the drawn data, and the CPU seconds that storing took."""
-    from lavis.common.registry import registry
-    from lavis.runners import epoch
-    from lavis.runners.feed import Feed
-    from lavis.runners.teaching import build_teacher
-    from lavis.settings.config import load_config
-    from lavis.tasks.entry import jobs_of
-
-    folder = Path(args.folder)
-    method, trainable = CASES[args.case]
-    keys = [*_options(args, folder), f"run.trainable={trainable}"]
-    config = load_config(str(CONFIG), keys, job=jobs_of(method), method=method, df_size=args.rows)
-    task = registry.get_task_class(config.run.task)(config)
-    with task.session(str(folder / "original.pth")):
-        torch.manual_seed(config.run.seed)
-        model = registry.get_model_class("clip").from_config(config.model, load_pretrained=False)
-        model.load_weights(folder / "original.pth")
-        trainer = registry.get_trainer_class(method)(method, model, config.run, task.device)
-        feed = Feed(task.unlearning_sets(trainer), model, config.run, task.device)
-        trainer.attach_teacher(build_teacher(model, feed, sides=trainer.teacher_sets))
-        began = time.process_time()
-        runner = epoch.EpochRunner(trainer, feed, task.folder, config.to_dict())
-        return runner, time.process_time() - began
+    numbers = {"cpu": statistics.median(cpu[1:]), "loss": losses[-1], "peak_mib": peak_of("cpu")}
+    return numbers | {"storing_cpu": found.runner_seconds, "trained": trained}
 
 
 def _options(args: argparse.Namespace, folder: Path) -> list[str]:

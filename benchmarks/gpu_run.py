@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 
-from benchmarks import drawn, unlearn_step  # noqa: E402
+from benchmarks import drawn, prepared  # noqa: E402
 from benchmarks.common import finish, store, wait, where  # noqa: E402
 from benchmarks.world import options, save_original, write_world  # noqa: E402
 from lavis.common.arguments import COUNT, SECONDS  # noqa: E402
@@ -68,7 +68,7 @@ def run(name: str, changes: list[str], args: argparse.Namespace) -> dict[str, An
     """The command of the README with these changes; seconds by phase, and metrics."""
     output = args.folder / f"output-{name}"
     command = [sys.executable, str(ROOT / "unlearn.py"), "--unlearn_method", "vlul", "--backbone", "clip"]
-    command += ["--task", "salmu_retrieval", "--df_size", str(args.rows), "--cfg-path", str(unlearn_step.CONFIG)]
+    command += ["--task", "salmu_retrieval", "--df_size", str(args.rows), "--cfg-path", str(prepared.CONFIG)]
     own = [f"run.output_dir={output}", f"run.resume_ckpt_path={args.folder}/original.pth", "run.max_epoch=1"]
     began = time.monotonic()
     done = subprocess.run(
@@ -100,7 +100,7 @@ def feed(processor: str, workers: int, args: argparse.Namespace) -> dict[str, An
     changes = [f"datasets.salmu.vis_processor.train.name={processor}", f"run.num_workers={workers}"]
     changes += [f"run.output_dir={args.folder}/output-feed"]
     config = load_config(
-        str(unlearn_step.CONFIG), [*_shared(args), *changes], job=jobs_of("vlul"), method="vlul", df_size=args.rows
+        str(prepared.CONFIG), [*_shared(args), *changes], job=jobs_of("vlul"), method="vlul", df_size=args.rows
     )
     task = registry.get_task_class(config.run.task)(config)
     with task.session(str(args.folder / "original.pth")):

@@ -38,7 +38,7 @@ import torch  # noqa: E402
 from torch.autograd import DeviceType  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
-from benchmarks import drawn, unlearn_step  # noqa: E402
+from benchmarks import drawn, prepared, unlearn_step  # noqa: E402
 from benchmarks.common import finish, peak_mib, peak_of, reset_peak, say, store, wait, where  # noqa: E402
 from lavis.common.arguments import COUNT, SECONDS  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
@@ -145,7 +145,7 @@ class Bench:
         """A function that takes one step of the case, always on the same batch."""
         options = [f"run.amp={case.precision == 'bf16'}", "run.amp_dtype=bf16", f"run.device={self.args.device}"]
         jobs = jobs_of(case.method)
-        run = load_config(str(unlearn_step.CONFIG), options, job=jobs, method=case.method, df_size=case.half).run
+        run = load_config(str(prepared.CONFIG), options, job=jobs, method=case.method, df_size=case.half).run
         model = copy.deepcopy(self.model)
         batch = drawn.batch(model, case.half, self.device)
         if case.way == "plain":

@@ -17,9 +17,9 @@ import copy
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ from open_clip.transformer import ResidualAttentionBlock  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.common import alternate, child, finish, peak_of, reset_peak, say, spread, wait, where  # noqa: E402
-from benchmarks.world import options, save_original, write_world  # noqa: E402
+from benchmarks.prepared import drawn_original, prepared  # noqa: E402
+from benchmarks.world import options  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.common.memory import own_large_blocks  # noqa: E402
 from lavis.towers.attention import FirstTokenBlock, SelfAttention  # noqa: E402
@@ -41,7 +42,6 @@ from lavis.towers.recompute import RecomputedMlp  # noqa: E402
 METHODS = ("vlul", "erase", "delete")
 WAYS = ("plain", "ours", "ours-bf16")
 TRIED = ("ours-channels-last", "ours-compiled")  # not adopted; --ways measures them
-CONFIG = ROOT / "configs" / "clip" / "retrieval_salmu.yaml"
 
 
 def main() -> None:
@@ -49,9 +49,7 @@ def main() -> None:
     if args.child:
         say(json.dumps(measure(args)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        write_world(Path(folder), args.rows, args.rows)
-        save_original(Path(folder), args.model)
+    with drawn_original(args.rows, args.model) as folder:
         result: dict[str, Any] = {"what": __doc__.splitlines()[0], "half_batch": args.half, "model": args.model}
         result |= {"device": args.device, "steps_each": args.steps, "repeats": args.repeats, "methods": {}}
         if args.flops:
@@ -171,34 +169,13 @@ def plain_loss(method: str, forget: Any, retain: Any, old_forget: Any, old_retai
 
 def _prepared(args: argparse.Namespace) -> tuple[Any, list[Any], float]:
     """The project's runner on the drawn data, its first batches, and how long the stored teacher took."""
-    from lavis.common.registry import registry
-    from lavis.runners.epoch import EpochRunner
-    from lavis.runners.feed import Feed
-    from lavis.runners.teaching import build_teacher
-    from lavis.settings.config import load_config
-    from lavis.tasks.entry import jobs_of
-
-    folder = Path(args.folder)
-    if args.child != "plain":
+    folder, plain = Path(args.folder), args.child == "plain"
+    if not plain:
         own_large_blocks()
-    config = load_config(
-        str(CONFIG), _options(args, folder), job=jobs_of(args.method), method=args.method, df_size=args.rows
-    )
-    task = registry.get_task_class(config.run.task)(config)
-    with task.session(str(folder / "original.pth")):
-        torch.manual_seed(config.run.seed)
-        model = registry.get_model_class("clip").from_config(config.model, load_pretrained=False).to(task.device)
-        model.load_weights(folder / "original.pth")
-        _changed(model, args.child)
-        trainer = registry.get_trainer_class(args.method)(args.method, model, config.run, task.device)
-        feed = Feed(task.unlearning_sets(trainer), model, config.run, task.device)
-        began = time.process_time()
-        if args.child != "plain":
-            trainer.attach_teacher(build_teacher(model, feed, sides=trainer.teacher_sets))
-        seconds = time.process_time() - began
-        runner = EpochRunner(trainer, feed, task.folder, config.to_dict())
-        source = iter(feed.batches(0, 0))
-        return runner, [next(source) for _ in range(args.steps + 1)], seconds
+    keys = _options(args, folder)
+    found = prepared(folder, args.method, args.rows, keys, change=partial(_changed, way=args.child), teacher=not plain)
+    source = iter(found.runner.feed.batches(0, 0))
+    return found.runner, [next(source) for _ in range(args.steps + 1)], found.teacher_seconds
 
 
 def _changed(model: Any, way: str) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import drawn, end_to_end, gpu_checks, gpu_run, gpu_step, unlearn_step
+from benchmarks import drawn, end_to_end, frozen_prefixes, gpu_checks, gpu_run, gpu_step, unlearn_step
 from benchmarks.world import save_original, write_world
 from tests.processes import ROOT, environment
 
@@ -35,6 +35,16 @@ def test_our_steps_run_in_this_process(tmp_path: Path) -> None:
     words = {"folder": str(tmp_path), "model": arch.stem, "device": "cpu", "rows": 4, "half": 2, "flops": False}
     found = {way: unlearn_step.measure(SimpleNamespace(child=way, method="vlul", steps=1, **words)) for way in WAYS}
     assert found["ours"]["loss"] == pytest.approx(found["plain"]["loss"], abs=1e-5)
+
+
+def test_stored_layers_are_measured_beside_computed_ones(tmp_path: Path) -> None:
+    arch = drawn.tiny_model(tmp_path)
+    write_world(tmp_path, forget=4, retain=4, test=4, size=32)
+    save_original(tmp_path, arch.stem)
+    words = {"folder": str(tmp_path), "model": arch.stem, "case": "vlul, text tower", "rows": 4, "half": 2, "steps": 3}
+    runs = {way: [frozen_prefixes.measure(SimpleNamespace(child=way, **words))] for way in frozen_prefixes.WAYS}
+    found = frozen_prefixes.summary(runs)
+    assert found["loss_difference"] <= 1e-6 and found["trained"] > 0 and found["ratio_cpu"] > 0
 
 
 @pytest.mark.parametrize("part", ["sizes", "methods"])
