@@ -66,6 +66,7 @@ def audit(
     *,
     budget: str = "quick",
     attacks: Sequence[str] = (),
+    minutes: float = 0,
     original: str | Path | None = None,
     clean: str | Path | None = None,
     retrained: str | Path | None = None,
@@ -80,6 +81,7 @@ def audit(
         run: the run folder of an unlearning, or its checkpoint.
         budget: quick, standard or full.
         attacks: names (`multidelete zoo attacks`); empty: all of the budget.
+        minutes: leave out the attacks that take longest until the estimate fits; 0: none. The result names them.
         original: the model that unlearning started from, a checkpoint or run folder; None: as this project wrote it.
         clean: a model that saw nobody of the sensitive data; None: as for `original`.
         retrained: a model trained on everything except what was to be forgotten; None: as for `original`.
@@ -92,7 +94,8 @@ def audit(
     """
     checkpoint = _audited(run)
     folder = home_path(output_dir or checkpoint.parent / AUDIT)
-    chosen = {"budget": budget, "attacks": list(attacks), "control": control, "shadows": [str(one) for one in shadows]}
+    chosen = {"budget": budget, "attacks": list(attacks), "minutes": minutes, "control": control}
+    chosen["shadows"] = [str(one) for one in shadows]
     config = _config(checkpoint, {key: value for key, value in chosen.items() if value}, options)
     given = {ORIGINAL: original, CLEAN: clean, RETRAINED: retrained}
     setup_logging()

@@ -6,17 +6,19 @@ X with i' = a crop, the mirror image, JPEG of quality 20, or a blur of i
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import torch
 from PIL import Image
 from torchvision.transforms import functional
 from torchvision.transforms.v2 import functional as functional_v2
 
-from lavis.audits.attack import NOT_QUICK, Attack, Readings, Settings, reading
-from lavis.audits.subject import Subject, Timing
+from lavis.audits.attack import NOT_QUICK, Attack, Readings, Settings
+from lavis.audits.subject import Images, Subject, Timing
 from lavis.common.registry import registry
 
 CROP, QUALITY = 0.8, 20
+Change = Callable[[torch.Tensor], torch.Tensor]  # of pixels, uint8 (B, 3, S, S)
 
 
 @registry.register_attack("altered_images")
@@ -34,11 +36,10 @@ class AlteredImages(Attack):
         return len(CHANGES) * timing.image * len(subject.material.asked) + timing.exam(subject.material)
 
     def run(self, subject: Subject, settings: Settings) -> Readings:
-        asked = subject.material.asked
-        values = {
-            name: subject.recall(asked, images=subject.altered(asked, change)) for name, change in CHANGES.items()
-        }
-        return {name: reading(asked, one) for name, one in values.items()}
+        def after(change: Change) -> Images:
+            return lambda sample: subject.altered(sample, change)
+
+        return {name: self.ask(subject, after(change)) for name, change in CHANGES.items()}
 
 
 def cropped(pixels: torch.Tensor) -> torch.Tensor:

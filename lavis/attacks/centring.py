@@ -5,10 +5,13 @@ i' = i − mean(I),  t' = t − mean(T);  X with cos(i', t')
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
 from lavis.audits.attack import ALWAYS, Attack, Readings, Settings
+from lavis.audits.material import Sample
 from lavis.audits.subject import Subject
 from lavis.common.registry import registry
 
@@ -25,14 +28,16 @@ class Centring(Attack):
     budgets = ALWAYS
 
     def run(self, subject: Subject, settings: Settings) -> Readings:
-        material = subject.material
-        others = material.retained_and_others
+        others = subject.material.retained_and_others
         image, text = subject.images(others).mean(dim=0), subject.texts(others.captions).mean(dim=0)
 
         def without(rows: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
             return F.normalize(rows - mean, dim=-1)
 
-        rows = {"images": without(subject.images(material.asked), image)}
-        rows |= {"texts": without(subject.texts(material.asked.captions), text)}
-        rows |= {"rivals": without(subject.texts(material.pool.texts), text)}
-        return {"means removed": self.ask(subject, **rows)}
+        def images(sample: Sample) -> torch.Tensor:
+            return without(subject.images(sample), image)
+
+        def texts(captions: Sequence[str]) -> torch.Tensor:
+            return without(subject.texts(captions), text)
+
+        return {"means removed": self.ask(subject, images, texts)}

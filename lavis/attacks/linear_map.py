@@ -38,6 +38,6 @@ class LinearMap(Attack):
         layer.weight.data.copy_(rotation.T)
         free = fitted(layer, text, image, others, settings["steps"], subject)
         return {
-            "orthogonal": self.ask(subject, **mapped(subject, lambda rows: rows @ rotation)),
-            "contrastive": self.ask(subject, **mapped(subject, free)),
+            "orthogonal": self.ask(subject, texts=mapped(subject, lambda rows: rows @ rotation)),
+            "contrastive": self.ask(subject, texts=mapped(subject, free)),
         }

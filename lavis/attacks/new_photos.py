@@ -42,7 +42,10 @@ class NewPhotos(Attack):
             one[row] = images[mine[row % len(mine)]]
             mean[row] = torch.nn.functional.normalize(images[mine].mean(dim=0), dim=0)
         found = {"one photo": one, "mean of photos": mean}
-        return {name: reading(asked, subject.recall(asked, images=image), rows) for name, image in found.items()}
+        return {
+            name: reading(asked, subject.recall(asked, lambda _, rows=image: rows), rows)
+            for name, image in found.items()
+        }
 
 
 def rows_of(sample: Sample) -> dict[str, list[int]]:

@@ -36,7 +36,7 @@ class SmallMlp(Attack):
             torch.manual_seed(subject.material.seed)
             network = Residual(procrustes(text, image))
         change = fitted(network, text, image, others, settings["steps"], subject)
-        return {f"{settings['steps']} steps": self.ask(subject, **mapped(subject, change))}
+        return {f"{settings['steps']} steps": self.ask(subject, texts=mapped(subject, change))}
 
 
 class Residual(nn.Module):

@@ -7,6 +7,8 @@ The text tower itself stays as it is. The vectors replace the embedding of a tok
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -39,9 +41,7 @@ class SoftPrompt(Attack):
         for length in settings["lengths"]:
             with Prompted(subject, length) as prompt:
                 prompt.learn(settings["steps"])
-                material = subject.material
-                rows = {"texts": prompt.texts(material.asked.captions), "rivals": prompt.texts(material.pool.texts)}
-            found[f"{length} vectors"] = self.ask(subject, **rows)
+                found[f"{length} vectors"] = self.ask(subject, texts=prompt.texts)
         return found
 
 
@@ -85,10 +85,10 @@ class Prompted:
             optimizer.step()
 
     @torch.no_grad()
-    def texts(self, captions: list[str]) -> torch.Tensor:
+    def texts(self, captions: Sequence[str]) -> torch.Tensor:
         """Rows (n, D) of captions after the prompt, of unit length."""
         size = self.subject.run.batch_size_eval
-        parts = [captions[start : start + size] for start in range(0, len(captions), size)]
+        parts = [list(captions[start : start + size]) for start in range(0, len(captions), size)]
         return torch.cat([self._encoded(part).cpu() for part in parts])
 
     def _encoded(self, captions: list[str]) -> torch.Tensor:

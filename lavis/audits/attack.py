@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lavis.audits.material import Sample
-from lavis.audits.subject import Subject, Timing
+from lavis.audits.subject import Images, Subject, Texts, Timing
 from lavis.settings.metric_schema import AUDIT_BUDGETS
 
 Settings = Mapping[str, Any]
@@ -125,10 +125,11 @@ class Attack:
         """Attack a model; it is not changed. Raises NotPossible."""
         raise NotImplementedError
 
-    def ask(self, subject: Subject, **embeddings: Any) -> Reading:
-        """X of Df's people and of the control; `embeddings` as of `Subject.recall`."""
-        material = subject.material
-        return reading(material.asked, subject.recall(material.asked, **embeddings))
+    def ask(self, subject: Subject, images: Images | None = None, texts: Texts | None = None) -> Reading:
+        """X of Df's people, and of the control where that is the floor; images, texts: as of `Subject.recall`."""
+        asked, control = subject.material.asked, subject.compared
+        beside = None if control is None else (control, subject.recall(control, images, texts))
+        return reading(asked, subject.recall(asked, images, texts), control=beside)
 
 
 def reading(sample: Sample, values: np.ndarray, rows: np.ndarray | None = None, control: Any = None) -> Reading:

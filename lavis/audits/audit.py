@@ -63,6 +63,7 @@ class Audit:
     device: torch.device
     folder: Path | None = None
     shared: Path | None = None
+    left_out: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def floor(self) -> str:
@@ -79,8 +80,10 @@ class Audit:
         for role in FLOORS:
             if role in self.digests and self.digests[role] == self.digests.get(ORIGINAL):
                 raise ConfigError(f"audit: the {role} model has the original's weights, which saw what is forgotten")
-        company = Company(self.models.get(ORIGINAL))
-        others = Company(company.original, company.never)  # siblings are the unlearned model's alone
+        company = Company(self.models.get(ORIGINAL), floor=bool(self.floor))
+        others = Company(
+            company.original, company.never, floor=company.floor
+        )  # siblings are the unlearned model's alone
         facts = (self.material, self.run, self.device)
         subjects = {
             role: Subject(model, *facts, company if role == UNLEARNED else others)
@@ -148,12 +151,25 @@ class Audit:
 
     def estimate(self, timing: Timing) -> dict[str, float]:
         """Seconds by attack, of the parts that are not stored yet."""
-        found = {}
-        for name, attack in self.attacks.items():
-            left = [role for role in self.roles(attack) if self.stored(name, attack, role) is None]
-            cost = attack.cost(self.subjects[UNLEARNED], self.settings(attack), timing)
-            found[name] = len(left) * cost
-        return found
+        return {name: self._cost(name, attack, timing) for name, attack in self.attacks.items()}
+
+    def _cost(self, name: str, attack: Attack, timing: Timing) -> float:
+        left = [role for role in self.roles(attack) if self.stored(name, attack, role) is None]
+        try:
+            return len(left) * attack.cost(self.subjects[UNLEARNED], self.settings(attack), timing)
+        except (NotPossible, DataError):
+            return 0.0  # it will say why when its turn comes
+
+    def within(self, seconds: Mapping[str, float]) -> dict[str, float]:
+        """Leave out the most expensive attacks until the others fit into run.audit.minutes; the seconds of those kept.
+
+        At least the cheapest stays. `left_out` has the names of the others.
+        """
+        kept, most = dict(sorted(seconds.items(), key=lambda item: item[1])), 60 * self.run.audit.minutes
+        while most and len(kept) > 1 and sum(kept.values()) > most:
+            self.left_out.append(kept.popitem()[0])
+        self.attacks = {name: attack for name, attack in self.attacks.items() if name in kept}
+        return kept
 
     def part(self, name: str, attack: Attack, role: str) -> Readings | str:
         """One attack on one model: its readings, or why there are none."""
@@ -193,7 +209,8 @@ class Audit:
         original = self.digests.get(ORIGINAL, "") if "the original's weights" in attack.needs else ""
         others = self._others(role) if attack.needs_others else []
         facts = [name, sorted(self.settings(attack).items()), self.digests[role], original, self.material.key]
-        return key_of([*facts, self.run.audit.seed, *others])
+        compared = [] if self.floor or self.material.control is None else ["the control is the floor"]
+        return key_of([*facts, self.run.audit.seed, *others, *compared])
 
     def _others(self, role: str) -> list[str]:
         """The weights of others that attacks on this role's model depend on, in digests."""

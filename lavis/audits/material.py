@@ -149,14 +149,15 @@ class Material:
         return key_of([[(e.image, e.captions) for e in s.entries] for s in samples] + [self.pool.texts, self.seed])
 
     def divided(self, sample: Sample, fraction: float, number: int) -> tuple[Sample, np.ndarray]:
-        """The `number`-th draw of this fraction of everybody's images, and the rows of the sample outside it.
+        """The `number`-th draw of this fraction of everybody's images (two at least), and the rows outside it.
 
         Raises DataError if nothing would be left to ask.
         """
         entries = list(sample.dataset.entries)
         if len({person_of(entry) for entry in entries}) == len(entries):  # one image each: draw among all
             entries = [dataclasses.replace(e, extra={**e.extra, "identity_id": ALL}) for e in entries]
-        taught = {entry.image for entry in draw(entries, fraction, derived_seed(self.seed, "audit", number))[0]}
+        share = max(fraction, 2 / len(entries))  # the loss compares pairs with each other
+        taught = {entry.image for entry in draw(entries, share, derived_seed(self.seed, "audit", number))[0]}
         rows = np.array([row for row, entry in enumerate(sample.entries) if entry.image not in taught])
         return Sample(subset(sample.dataset, taught)), rows
 

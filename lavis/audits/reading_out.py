@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from lavis.audits.material import Sample
-from lavis.audits.subject import Subject
+from lavis.audits.subject import Subject, Texts
 from lavis.common.seed import generator
 
 BATCH, RATE, SCALE = 256, 1e-3, 30.0
@@ -47,11 +46,9 @@ def fitted(
     return network
 
 
-def mapped(subject: Subject, change: Map) -> dict[str, Any]:
-    """The arguments `texts` and `rivals` of `Subject.recall`: captions' rows after `change`, of unit length."""
-    material = subject.material
-    texts, rivals = subject.texts(material.asked.captions), subject.texts(material.pool.texts)
-    return {"texts": F.normalize(change(texts), dim=-1), "rivals": F.normalize(change(rivals), dim=-1)}
+def mapped(subject: Subject, change: Map) -> Texts:
+    """What gives captions' rows after `change`, of unit length."""
+    return lambda captions: F.normalize(change(subject.texts(captions)), dim=-1)
 
 
 def _soft_targets(scores: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:

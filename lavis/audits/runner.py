@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lavis.audits.attack import Readings
@@ -20,6 +20,7 @@ from lavis.common.keeping import keep_unlike
 
 log = logging.getLogger(__name__)
 FILE, FRESH = "audit.json", "fresh"
+LONG = 10  # minutes after which it is said how to have less
 SHARED = "audits"  # folder in run.output_dir
 
 
@@ -28,10 +29,9 @@ def run_audit(audit: Audit, progress: Callable[[str], None] = log.info) -> dict[
 
     Raises DataError if one of the models is broken.
     """
-    seconds = audit.estimate(timed(audit.subjects[UNLEARNED]))
-    count, minutes = len(audit.attacks), sum(seconds.values()) / 60
-    budget, models = audit.run.audit.budget, ", ".join(audit.models)
-    progress(f"audit, budget {budget}: {count} attacks on {models}, about {minutes:.1f} minutes")
+    seconds = audit.within(audit.estimate(timed(audit.subjects[UNLEARNED])))
+    count = len(audit.attacks)
+    progress(_announced(audit, seconds))
     found: dict[str, dict[str, Readings | str]] = {}
     for place, (name, attack) in enumerate(audit.attacks.items(), start=1):
         began = time.monotonic()
@@ -42,3 +42,15 @@ def run_audit(audit: Audit, progress: Callable[[str], None] = log.info) -> dict[
         keep_unlike(audit.folder / FILE, result)
         write_json(audit.folder / FILE, result)
     return result
+
+
+def _announced(audit: Audit, seconds: Mapping[str, float]) -> str:
+    """What will run, for how long, and how to have it shorter; or what was left out."""
+    budget, models, minutes = audit.run.audit.budget, ", ".join(audit.models), sum(seconds.values()) / 60
+    said = f"audit, budget {budget}: {len(seconds)} attacks on {models}, about {minutes:.1f} minutes"
+    if audit.left_out:
+        return f"{said}; left out, as they do not fit into run.audit.minutes: {', '.join(audit.left_out)}"
+    if minutes <= LONG:
+        return said
+    longest = max(seconds, key=lambda name: seconds[name])
+    return f"{said}, most of them {longest}; --minutes N (run.audit.minutes) leaves out what takes longest"

@@ -24,6 +24,8 @@ from lavis.salmubench.relearning import relearn
 from lavis.settings.schema import RelearnConfig, RunConfig
 
 TIMED, BATCH = 64, 32  # pairs to embed, and to train on, for the measurement
+Images = Callable[[Sample], torch.Tensor]  # gives one row per caption, (n, D): its image
+Texts = Callable[[Sequence[str]], torch.Tensor]  # gives a row per caption, (n, D)
 
 
 @dataclass
@@ -31,11 +33,13 @@ class Company:
     """Other models that an attacker may have.
 
     The `original`; by role or path what those do that `never` saw Df; and the `siblings`, unlearned with other seeds.
+    floor: whether one of those that never saw Df is attacked as well; if not, the floor is what is said of the control.
     """
 
     original: BaseModel | None = None
     never: dict[str, Behaviour] = field(default_factory=dict)
     siblings: dict[str, Behaviour] = field(default_factory=dict)
+    floor: bool = False
 
 
 class Subject:
@@ -94,16 +98,19 @@ class Subject:
         """Rows (n, D) of captions."""
         return self.bank.texts(captions, "audit")
 
-    def recall(self, sample: Sample, images: Any = None, texts: Any = None, rivals: Any = None) -> np.ndarray:
+    @property
+    def compared(self) -> Sample | None:
+        """The control, where no model that never saw Df is the floor."""
+        return None if self.company.floor else self.material.control
+
+    def recall(self, sample: Sample, images: Images | None = None, texts: Texts | None = None) -> np.ndarray:
         """1/rank of each pair's caption among the pool without that person's captions, (n,).
 
-        images, texts (n, D) and rivals (m, D, rows of the pool) replace the model's own embeddings.
+        images, texts: what embeds them, in place of the model itself.
         """
-        pool = self.material.pool
-        images = self.images(sample) if images is None else images
-        texts = self.texts(sample.captions) if texts is None else texts
-        rivals = self.texts(pool.texts) if rivals is None else rivals
-        return 1 / pool_ranks(images, texts, sample.captions, sample.people, pool, rivals).apart
+        pool, read = self.material.pool, texts or self.texts
+        rows = (images or self.images)(sample), read(sample.captions)
+        return 1 / pool_ranks(*rows, sample.captions, sample.people, pool, read(pool.texts)).apart
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ def notes(audit: Audit, attacks: Mapping[str, Any]) -> list[str]:
         )
     if ORIGINAL not in audit.models:
         said.append("there is no original model: shares of what it knew cannot be computed")
+    if audit.left_out:
+        said.append(f"left out, as they take longer than run.audit.minutes allows: {', '.join(sorted(audit.left_out))}")
     failed = [name for name, one in attacks.items() if not one["variants"]]
     return said + ([f"no result from: {', '.join(failed)}"] if failed else [])
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from lavis.audits.attack import Attack, Reading, Readings, Settings, by_person
+from lavis.audits.attack import Attack, Reading, Readings, Settings, Sums, by_person
 from lavis.audits.material import Material, Sample
 from lavis.audits.subject import Subject, Timing
 from lavis.common.precision import attention
@@ -61,8 +61,9 @@ class FineTuning(Attack):
         return None
 
     def cost(self, subject: Subject, settings: Settings, timing: Timing) -> float:
-        steps = settings["steps"]
-        each = steps[-1] * BATCH * timing.step + len(steps) * timing.exam(subject.material)
+        steps, taught = settings["steps"], self.lesson(subject.material, 0)[0]
+        pairs = min(BATCH, len(taught.dataset))
+        each = steps[-1] * pairs * timing.step + len(steps) * timing.exam(subject.material)
         given = subject.material.control is not None and type(self).control_lesson is not FineTuning.control_lesson
         chosen = courses(settings)
         return (len(chosen) + given * sum(is_compared(one, settings) for one in chosen)) * each
@@ -78,15 +79,13 @@ class FineTuning(Attack):
     def _curve(self, subject: Subject, course: Course, settings: Settings) -> list[Reading]:
         """The reading after each of the settings' steps."""
         steps, material = settings["steps"], subject.material
-        taught, rows = self.lesson(material, course.draw)
-        values = _taught(subject, taught, course, steps, material.asked)
-        own = [by_person(material.asked, one, rows) for one in values]
         fresh = self.control_lesson(material, course.draw) if is_compared(course, settings) else None
-        if fresh is None or material.control is None:
-            return [Reading(*one) for one in own]
-        taught, rows = fresh
-        values = _taught(subject, taught, course, steps, material.control)
-        return [Reading(*a, *by_person(material.control, b, rows)) for a, b in zip(own, values, strict=True)]
+        beside = subject.compared if type(self).control_lesson is FineTuning.control_lesson else None
+        own, control = _taught(subject, self.lesson(material, course.draw), course, steps, material.asked, beside)
+        if fresh is not None and material.control is not None:
+            control, _ = _taught(subject, fresh, course, steps, material.control)
+        none: list[tuple[None, None]] = [(None, None)] * len(own)
+        return [Reading(*a, b[0], b[1]) for a, b in zip(own, control or none, strict=True)]
 
 
 def is_compared(course: Course, settings: Settings) -> bool:
@@ -94,23 +93,28 @@ def is_compared(course: Course, settings: Settings) -> bool:
     return bool(settings.get("crossed")) or (course.part, course.rate) == (settings["parts"][0], settings["rates"][0])
 
 
-def _taught(subject: Subject, taught: Sample, course: Course, steps: list[int], asked: Sample) -> list[np.ndarray]:
-    """X of each pair that is asked, (n,), after each of these steps of a copy that is taught some pairs.
+def _taught(
+    subject: Subject, lesson: Lesson, course: Course, steps: list[int], asked: Sample, beside: Sample | None = None
+) -> tuple[list[Sums], list[Sums]]:
+    """X by person after each of these steps of a copy that is taught some pairs: of `asked`, and of `beside`.
 
     Raises TrainingError, DataError if it diverges.
     """
+    taught, rows = lesson
     student, kernel = subject.copy(), subject.run.attention
     seed = derived_seed(subject.material.seed, "tuning", course.draw) % 2**32
     settings = RelearnConfig(steps=steps, lr=course.rate, batch_size=BATCH, seed=seed)
-    found: list[np.ndarray] = []
+    found, others = list[Sums](), list[Sums]()
     with torch.random.fork_rng(), attention(kernel):
         trained = relearn(student, taught.dataset, settings, subject.device, kernel, lambda one: choose(one, course))
         for done in trained:
             if done == steps[len(found)]:
-                found.append(subject.changed(student.eval()).recall(asked))
+                pupil = subject.changed(student.eval())
+                found.append(by_person(asked, pupil.recall(asked), rows))
+                others += [by_person(beside, pupil.recall(beside))] if beside else []
             if len(found) == len(steps):
                 break
-    return found
+    return found, others
 
 
 def choose(model: BaseModel, course: Course) -> None:

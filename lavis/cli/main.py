@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import lavis
 from lavis.cli.arguments import add_data, data_of, forget_of
 from lavis.common import memory, threads
-from lavis.common.arguments import COUNT, SHARE
+from lavis.common.arguments import COUNT, MINUTES, SHARE
 from lavis.common.cli import USER_ERROR, Parser, run_main, show
 from lavis.common.cli import parser as config_parser
 from lavis.common.errors import ConfigError, suggest
@@ -126,6 +126,7 @@ def audit_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--attacks", default="", help="names, by commas (multidelete zoo attacks); default: the budget's"
     )
+    parser.add_argument("--minutes", type=MINUTES, default=0, help="leave out the longest attacks until the rest fits")
     parser.add_argument("--original", help="the model that unlearning started from")
     parser.add_argument("--clean", help="a model that saw nobody of the sensitive data")
     parser.add_argument("--retrained", help="a model trained on everything except what was to be forgotten")
@@ -142,6 +143,7 @@ def audit(words: Sequence[str]) -> int:
         args.run,
         budget=args.budget,
         attacks=[name for name in args.attacks.split(",") if name],
+        minutes=args.minutes,
         original=args.original,
         clean=args.clean,
         retrained=args.retrained,

@@ -39,3 +39,4 @@ JOBS = whole(1, 1024)  # at a time
 SEED = whole(0, 2**32 - 1)  # NumPy's range
 SHARE = decimal(0.0, 1.0)
 SECONDS = decimal(0.01, 86_400.0)
+MINUTES = decimal(0.0, 10_080.0)

@@ -11,7 +11,18 @@ from lavis.report.numbers import shown
 from lavis.report.page import environment
 from lavis.report.palette import COLOURS
 
-NONE = "–"
+NONE, ORIGINAL = "–", "original"
+LEGEND = (
+    "X, in the columns attacked and floor: mean of 1/rank of a forgotten image's own caption among all captions about\n"
+    "other people. share: (attacked − floor)/(original − floor). gain: X of forgotten people minus that of unseen ones."
+)
+FEW = 20  # people; with fewer a test finds little, and an interval by people means little
+FLOORS = {
+    "retrained": "The same attack on a model that was trained without the forgotten rows.",
+    "clean": "The same attack on a model that never saw anybody of the sensitive data.",
+    "control": "What the same attack finds in the same model about people whom no model saw (the control).",
+}
+NO_FLOOR = "There is none here: neither a model that never saw the data nor people whom no model saw."
 FAR = 0.1  # a share above this counts as having come back
 
 
@@ -19,7 +30,15 @@ def write_page(content: Mapping[str, Any], path: Path) -> None:
     """Write the page of an audit (the content of audit.json) atomically."""
     template = environment().get_template("audit.html")
     write_text(
-        path, template.render(audit=content, lead=lead(content), lines=lines(content), number=_number, colours=COLOURS)
+        path,
+        template.render(
+            audit=content,
+            lead=lead(content),
+            floor=FLOORS.get(content["floor"], NO_FLOOR),
+            lines=lines(content),
+            number=_number,
+            colours=COLOURS,
+        ),
     )
 
 
@@ -33,14 +52,31 @@ def lead(content: Mapping[str, Any]) -> str:
     """What the audit found, in one sentence: its strongest attack, and how many others bring much back."""
     shares = [share for one in content["attacks"].values() if (share := _known(one["share"], None)) is not None]
     if not shares:
-        return "No attack has a share, as there is nothing to compare with."
+        return f"No attack has a share: {_why_no_share(content)}."
     best = content["attacks"][content["strongest"]]
+    few = "" if content["people"] >= FEW else f" With {content['people']} people that is an observation, not a test."
     found = f"{_percent(best['share'])} of what the original knew ({_percent(best['low'])} to {_percent(best['high'])})"
+    strongest = f"The strongest, {content['strongest']}, gets {found}.{few}"
     count = sum(share > FAR for share in shares)
     if not count:
-        return f"No attack brings back more than {_percent(FAR)}. The strongest, {content['strongest']}, gets {found}."
+        return f"No attack brings back more than {_percent(FAR)}. {strongest}"
     many = f"{count} of {len(shares)} attacks bring back more than {_percent(FAR)}"
-    return f"{many}. The strongest, {content['strongest']}, gets {found}."
+    return f"{many}. {strongest}"
+
+
+def _why_no_share(content: Mapping[str, Any]) -> str:
+    if ORIGINAL not in content["plain"]:
+        return "there is no original model to compare with (--original)"
+    if not content["floor"]:
+        return "there is neither a model that never saw the data (--retrained) nor a split of people whom no model saw"
+    known = [one for one in content["attacks"].values() if _known(one["floor"], None) is not None]
+    if not known:
+        return "none gave a number that can be compared; the table says why"
+    best = max(known, key=lambda one: one["attacked"])
+    return (
+        f"the original itself found the forgotten people's captions (X {_number(best['original'])}) hardly better than "
+        f"those of people whom no model saw (X {_number(best['floor'])}), so there was nothing to bring back"
+    )
 
 
 def as_text(content: Mapping[str, Any]) -> str:
@@ -53,7 +89,8 @@ def as_text(content: Mapping[str, Any]) -> str:
     widths = [max(len(row[head]) for row in rows) for head in heads]
     table = ["  ".join(row[head].ljust(n) for head, n in zip(heads, widths, strict=True)).rstrip() for row in rows]
     tests = [f"test {name}: {one['verdict']}" for name, one in content.get("tests", {}).items()]
-    return "\n".join([lead(content), "", *table, *tests, *(f"note: {note}" for note in content["notes"]), ""])
+    notes = [f"note: {note}" for note in content["notes"]]
+    return "\n".join([lead(content), "", *table, LEGEND, *tests, *notes, ""])
 
 
 def _cells(one: Mapping[str, Any]) -> dict[str, str]:

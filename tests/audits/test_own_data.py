@@ -43,6 +43,29 @@ def test_held_out_people_are_the_control_and_the_original_is_found(world):
     assert (run.folder / "audit" / "audit.html").is_file() and "note:" in str(result)
 
 
+def test_every_attack_without_reference_models_takes_the_control_as_its_floor(world):
+    """Otherwise only relearning would have a number for one's own data."""
+    run = unlearned(world, "all", fractions={"test": 0.3})
+    content = lavis.audit(run.folder).content
+    asked = {name: one for name, one in content["attacks"].items() if one["variants"] and one["quantity"] == "X"}
+    assert {"relearning", "finetune_retained", "rounding", "linear_map", "centring"} <= set(asked)
+    for name, one in asked.items():
+        assert 0 <= one["floor"] <= 1 and one["gain"] == pytest.approx(one["attacked"] - one["floor"], abs=2e-6), name
+        assert 0 < one["p"] <= 1, name
+    assert content["attacks"]["finetune_people"]["problem"].startswith("not possible: the retained pairs are of other")
+
+
+def test_a_limit_in_minutes_leaves_out_the_longest_attacks_and_says_so(world):
+    run = unlearned(world, "limited", fractions={"test": 0.3})
+    result = lavis.audit(run.folder, attacks=["rounding", "finetune_retained", "relearning"], minutes=0.0001)
+    assert list(result.content["attacks"]) == ["rounding"]
+    assert any("left out" in note and "finetune_retained, relearning" in note for note in result.content["notes"])
+    assert list(lavis.audit(run.folder, attacks=["rounding", "centring"], minutes=600).content["attacks"]) == [
+        "rounding",
+        "centring",
+    ]
+
+
 def test_without_held_out_rows_it_says_what_cannot_be_concluded(world):
     run = unlearned(world, "without-test")
     content = lavis.audit(run.folder, attacks=["rounding", "finetune_unrelated"]).content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def attack(share: float, low: float = math.nan, high: float = math.nan) -> dict[
 def content(**attacks: dict[str, Any]) -> dict[str, Any]:
     shares = {name: one["share"] for name, one in attacks.items() if not math.isnan(one["share"])}
     facts = {"budget": "quick", "pairs": 420, "people": 21, "models": {"unlearned": "a"}, "notes": [], "tests": {}}
+    facts |= {"plain": {"unlearned": 0.5, "original": 0.5}, "floor": "control"}
     return {**facts, "strongest": max(shares, key=lambda name: shares[name], default=""), "attacks": attacks}
 
 
@@ -42,7 +44,11 @@ def content(**attacks: dict[str, Any]) -> dict[str, Any]:
             "No attack brings back more than 10 %. "
             "The strongest, noise, gets −2 % of what the original knew (−10 % to 5 %).",
         ),
-        ({"lost": attack(math.nan)}, "No attack has a share, as there is nothing to compare with."),
+        (
+            {"lost": attack(math.nan)},
+            "No attack has a share: the original itself found the forgotten people's captions (X 0.500) hardly better "
+            "than those of people whom no model saw (X 0.500), so there was nothing to bring back.",
+        ),
     ],
 )
 def test_the_first_sentence_names_the_strongest_attack(attacks: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -50,7 +56,27 @@ def test_the_first_sentence_names_the_strongest_attack(attacks: dict[str, Any], 
     assert lead(content(**attacks)) == said
     assert as_text(content(**attacks)).startswith(f"{said}\n")
     write_page(content(**attacks), tmp_path / "audit.html")
-    assert f'<p class="lead">{said}</p>' in (tmp_path / "audit.html").read_text("utf-8")
+    assert f'<p class="lead">{said}</p>' in unescape((tmp_path / "audit.html").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"plain": {"unlearned": 0.5}}, "no original model"),
+        ({"floor": ""}, "neither a model that never saw the data"),
+        ({}, "the original itself"),
+    ],
+)
+def test_it_says_why_no_attack_has_a_share(facts: dict[str, Any], said: str, tmp_path: Path) -> None:
+    whole = {**content(lost=attack(math.nan)), **facts}
+    assert said in lead(whole)
+    write_page(whole, tmp_path / "audit.html")
+
+
+def test_of_few_people_it_says_that_nothing_is_tested() -> None:
+    assert lead({**content(noise=attack(0.5)), "people": 2}).endswith(
+        "With 2 people that is an observation, not a test."
+    )
 
 
 def test_every_table_of_the_page_scrolls_by_itself(tmp_path: Path) -> None:
