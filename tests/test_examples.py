@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 def test_the_pages_commands_and_python_run(folder, monkeypatch):
     monkeypatch.chdir(folder)
     commands = [line for block in blocks("bash") for line in block.splitlines() if line]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         name, *words = shlex.split(command)
         assert name == "multidelete" and main(words) == 0, command

@@ -139,7 +139,7 @@ def test_the_opening_is_run_by_the_tests_of_the_examples() -> None:
     lines = [
         line for block in re.findall(r"```(?:bash|python)\n(.*?)```", opening, re.DOTALL) for line in block.split("\n")
     ]
-    assert len([line for line in lines if line.startswith("multidelete ")]) == 3
+    assert len([line for line in lines if line.startswith("multidelete ")]) == 4
     install = {"bash bash/setup.sh", "source .venv/bin/activate"}
     assert [line for line in lines if line not in page and line not in install] == []
 

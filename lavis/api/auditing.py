@@ -83,24 +83,22 @@ def audit(
         attacks: names (`multidelete zoo attacks`); empty: all of the budget.
         minutes: leave out the attacks that take longest until the estimate fits; 0: none. The result names them.
         original: the model that unlearning started from, a checkpoint or run folder; None: as this project wrote it.
-        clean: a model that saw nobody of the sensitive data; None: as for `original`.
-        retrained: a model trained on everything except what was to be forgotten; None: as for `original`.
+        clean, retrained: one that saw nobody of the sensitive data, one trained without the forgotten rows; None: as above.
         shadows: models retrained without Df with other seeds, for the two-sample test.
         control: a split whose pairs no model saw; "": fresh people are drawn for SALMU-mini, else split `test`.
-        output_dir: where audit.json, audit.html and finished parts go; default: the folder `audit` in the run folder.
+        output_dir: where audit.json, audit.html and finished parts go; default: `audit` in the run folder.
         options: dotted settings, such as run.audit.seed=1.
 
     Raises ConfigError, DataError, MissingFile, CheckpointError.
     """
     checkpoint = _audited(run)
     folder = home_path(output_dir or checkpoint.parent / AUDIT)
-    chosen = {"budget": budget, "attacks": list(attacks), "minutes": minutes, "control": control}
-    chosen["shadows"] = [str(one) for one in shadows]
-    config = _config(checkpoint, {key: value for key, value in chosen.items() if value}, options)
+    chosen = dict(budget=budget, attacks=attacks, minutes=minutes, control=control, shadows=shadows)
+    config = _config(checkpoint, chosen, options)
     given = {ORIGINAL: original, CLEAN: clean, RETRAINED: retrained}
+    shared = None if output_dir else Path(config.run.output_dir) / SHARED
     setup_logging()
     with folder_lock(folder):
-        shared = None if output_dir else Path(config.run.output_dir) / SHARED
         content = run_audit(_built(config, checkpoint, given, folder, shared))
         write_page(content, folder / PAGE)
     return AuditResult(content, folder)
@@ -120,9 +118,13 @@ def _config(checkpoint: Path, chosen: Mapping[str, Any], options: Sequence[str])
     content = checkpoint_config(checkpoint)
     run = {"batch_size_eval": DEFAULTS["batch_size_eval"]}
     run |= {key: value for key, value in content["run"].items() if key in (*KEPT, "batch_size_eval")}
+    named = {
+        key: value if isinstance(value, str | float | int) else [*map(str, value)] for key, value in chosen.items()
+    }
+    section = {key: value for key, value in named.items() if value}
     with tempfile.TemporaryDirectory() as temporary:
         run["output_dir"] = str(_output(checkpoint, content["run"]))
-        path = write_config(Path(temporary) / CONFIG, content["model"], content["datasets"], {**run, "audit": chosen})
+        path = write_config(Path(temporary) / CONFIG, content["model"], content["datasets"], {**run, "audit": section})
         return load_config(path, options)
 
 

@@ -19,12 +19,13 @@ CONFIG = "config.yaml"
 DEFAULTS: dict[str, Any] = {
     "init_lr": 1e-5,
     "lr_sched": "linear_warmup_step_cosine_lr",
-    "max_epoch": 5,
     "num_workers": 2,
     "batch_size_eval": 64,
     "near_twins": 0.98,
+    "evaluate_before": True,
 }
 LARGEST_BATCH = 32
+LEAST_EPOCHS, LEAST_STEPS = 5, 40  # of one or two people five epochs are five steps, which change nothing
 
 
 def as_model(model: str, arch: str = "clip", pretrained: str | None = None) -> dict[str, Any]:

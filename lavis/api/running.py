@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lavis.api.composing import CONFIG, DEFAULTS, LARGEST_BATCH, as_model, data_section, write_config
+from lavis.api.composing import (
+    CONFIG,
+    DEFAULTS,
+    LARGEST_BATCH,
+    LEAST_EPOCHS,
+    LEAST_STEPS,
+    as_model,
+    data_section,
+    write_config,
+)
 from lavis.common.checkpoint import BEST
 from lavis.common.errors import ConfigError, MissingFile
 from lavis.common.files import check_file
@@ -30,7 +39,8 @@ class Result:
 
     Attributes: `metrics`, the numbers of results.json; `folder`, the run folder; `checkpoint`, the unlearned weights;
     `counts`, pairs per split, and dropped rows; `problem`, why no number can be trusted (the model is broken, or
-    nothing was measured), else "".
+    nothing was measured), else ""; `before`, the metrics of the model that `unlearn` started from; `form`, the library
+    whose configuration the model has (open_clip, transformers).
     """
 
     metrics: dict[str, float]
@@ -39,6 +49,8 @@ class Result:
     counts: dict[str, int]
     text: str
     problem: str = ""
+    before: dict[str, float] = field(default_factory=dict)
+    form: str = ""
 
     def model(self, device: str = "cpu") -> BaseModel:
         """The unlearned model, loaded now, in eval mode."""
@@ -84,22 +96,29 @@ def unlearn(
     folder = home_path(output_dir)
     datasets = data_section(data, forget, folder)
     settings = {**DEFAULTS, **run, "output_dir": str(folder), "run_folder": str(folder)}
-    if "batch_size_train" not in settings:
-        settings["batch_size_train"] = _batch_size(datasets, settings, df_size)
+    settings = {**_sizes(datasets, settings, df_size), **settings}
     path = write_config(folder / CONFIG, as_model(str(model), arch, pretrained), datasets, settings)
     config = load_config(path, options)
     flags = {"method": method, "df_size": df_size, "alpha": alpha}
     return _as_result(entry.unlearn(str(path), options, config.backbone, config.job_name, flags))
 
 
-def _batch_size(datasets: Mapping[str, Any], run: Mapping[str, Any], df_size: int | None) -> int:
-    """Two rows for each image to forget, as half a batch is of Df; LARGEST_BATCH at most."""
+def _sizes(datasets: Mapping[str, Any], run: Mapping[str, Any], df_size: int | None) -> dict[str, int]:
+    """Batch size and epochs for this many images to forget.
+
+    Half a batch is of Df: two rows for each image, LARGEST_BATCH at most. LEAST_EPOCHS, or as many as LEAST_STEPS take.
+    """
+    if {"batch_size_train", "max_epoch"} <= set(run):
+        return {}
     ((name, section),) = datasets.items()
     builder_class = registry.get_builder_class(name)
     config = compose_dataset(name, [("data", section)])
     builder = builder_class(config, RunConfig(output_dir=run["output_dir"], df_size=df_size))
     builder.prepare()
-    return max(2, min(LARGEST_BATCH, 2 * len(builder.forget_images())))
+    images = len(builder.forget_images())
+    size = run.get("batch_size_train", max(2, min(LARGEST_BATCH, 2 * images)))
+    steps = -(-images // max(1, size // 2))
+    return {"batch_size_train": size, "max_epoch": max(LEAST_EPOCHS, -(-LEAST_STEPS // max(1, steps)))}
 
 
 def evaluate(
@@ -189,4 +208,6 @@ def export(source: str | Path, out: str | Path, to: str = "open_clip", *, push_t
 
 
 def _as_result(result: RunResult) -> Result:
-    return Result(result.metrics, result.folder, Path(result.checkpoint), result.counts, result.table(), result.failure)
+    place = result.folder, Path(result.checkpoint)
+    text, failure = result.table(), result.failure
+    return Result(result.metrics, *place, result.counts, text, failure, result.before, result.form)

@@ -80,8 +80,8 @@ class FineTuning(Attack):
         """The reading after each of the settings' steps."""
         steps, material = settings["steps"], subject.material
         fresh = self.control_lesson(material, course.draw) if is_compared(course, settings) else None
-        beside = subject.compared if type(self).control_lesson is FineTuning.control_lesson else None
-        own, control = _taught(subject, self.lesson(material, course.draw), course, steps, material.asked, beside)
+        unseen = subject.compared if type(self).control_lesson is FineTuning.control_lesson else None
+        own, control = _taught(subject, self.lesson(material, course.draw), course, steps, material.asked, unseen)
         if fresh is not None and material.control is not None:
             control, _ = _taught(subject, fresh, course, steps, material.control)
         none: list[tuple[None, None]] = [(None, None)] * len(own)
@@ -94,9 +94,9 @@ def is_compared(course: Course, settings: Settings) -> bool:
 
 
 def _taught(
-    subject: Subject, lesson: Lesson, course: Course, steps: list[int], asked: Sample, beside: Sample | None = None
+    subject: Subject, lesson: Lesson, course: Course, steps: list[int], asked: Sample, unseen: Sample | None = None
 ) -> tuple[list[Sums], list[Sums]]:
-    """X by person after each of these steps of a copy that is taught some pairs: of `asked`, and of `beside`.
+    """X by person after each of these steps of a copy that is taught some pairs: of `asked`, and of `unseen`.
 
     Raises TrainingError, DataError if it diverges.
     """
@@ -111,7 +111,7 @@ def _taught(
             if done == steps[len(found)]:
                 pupil = subject.changed(student.eval())
                 found.append(by_person(asked, pupil.recall(asked), rows))
-                others += [by_person(beside, pupil.recall(beside))] if beside else []
+                others += [by_person(unseen, pupil.recall(unseen))] if unseen else []
             if len(found) == len(steps):
                 break
     return found, others

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
+
+FLAGS = {"source": "--data", **{key: f"--{key}" for key in ("images", "columns", "fractions", "forget")}}
+
+
+def with_flags(message: str) -> str:
+    """A message in which the keys of a configuration that flags stand for are named by the flag as well."""
+    keys = rf"datasets\.pairs\.({'|'.join(FLAGS)})(\.\w+)*\b"
+    return re.sub(keys, lambda found: f"{FLAGS[found[1]]} ({found[0]})", message)
 
 
 def add_data(parser: argparse.ArgumentParser, required: bool) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import lavis
-from lavis.cli.arguments import add_data, data_of, forget_of
+from lavis.cli.arguments import add_data, data_of, forget_of, with_flags
 from lavis.common import memory, threads
 from lavis.common.arguments import COUNT, MINUTES, SHARE
 from lavis.common.cli import USER_ERROR, Parser, run_main, show
 from lavis.common.cli import parser as config_parser
-from lavis.common.errors import ConfigError, suggest
+from lavis.common.errors import ConfigError, UserFault, suggest
 from lavis.common.home import home_path
 
 
@@ -80,9 +80,9 @@ def unlearn(words: Sequence[str]) -> int:
         options=args.options,
     )
     show(result.text)
-    show(
-        f"model: {result.checkpoint}; hand it back with: multidelete export {args.out} --to transformers --out FOLDER\n"
-    )
+    form = " --to transformers" if result.form == "transformers" else ""
+    show(f"model: {result.checkpoint}; hand it back with: multidelete export {args.out}{form} --out FOLDER\n")
+    show(f"does it come back? multidelete audit {args.out}\n")
     return USER_ERROR if result.problem else 0
 
 
@@ -283,7 +283,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(f"unknown command '{words[0]}'; {suggest(words[0], COMMANDS)}")
     threads.calm()
     memory.own_large_blocks()
-    return COMMANDS[words[0]].run(words[1:])
+    try:
+        return COMMANDS[words[0]].run(words[1:])
+    except UserFault as error:
+        error.args = (with_flags(str(error)),)
+        raise
 
 
 def console() -> None:

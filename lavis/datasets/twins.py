@@ -92,7 +92,8 @@ def report_near(
         write_json(path, content)
     text = (
         f"{len(twins)} retained images look like images to forget to the original model (cosine {least:g} to "
-        f"{twins[0][2]:.3f}); they are listed in {path}. They stay in the retain set"
+        f"{twins[0][2]:.3f}); they are listed in {path}. They stay in the retain set: look at them, "
+        "and forget those that show the same as well"
     )
     log.warning("%s", text)
     return [text]

@@ -64,7 +64,7 @@ class ClipModel(TwoTowers):
         clip, tokenizer = create(recipe, config.args), tokenizer_of(recipe)
         check_vocabulary(size_of(tokenizer), embedding_of(clip).num_embeddings, recipe.name)
         image, text = use_fast_paths(clip, config.fast_towers, recipe.name)
-        log.info("fast paths of %s: image tower: %s; text tower: %s", recipe.name, image, text)
+        log.info("Faster code, same values, for %s: image tower: %s; text tower: %s", recipe.name, image, text)
         if config.grad_checkpointing:
             clip.set_grad_checkpointing(True)
         return cls(clip, tokenizer, carrying(recipe, tokenizer), short_captions=SHORT_CAPTIONS in text.paths)

@@ -14,9 +14,11 @@ import torch
 from lavis.common import distributed
 from lavis.common.checkpoint import BEST, FINAL, load_checkpoint, save_checkpoint
 from lavis.common.logger import get_logger
-from lavis.embedding.embed import SplitFeatures
+from lavis.datasets.builder import PairBuilder
+from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.models.base import BaseModel
 from lavis.runners.fsdp import put
+from lavis.settings.schema import RunConfig
 
 State = dict[str, torch.Tensor]
 BY_RULE = -1
@@ -40,15 +42,14 @@ def has_forgotten(features: SplitFeatures) -> bool:
     return bool(own.mean() <= others)
 
 
-def interpolate(
-    model: BaseModel, start: str, folder: Path, share: float, embed: Callable[[BaseModel], SplitFeatures]
-) -> float:
-    """Mix the run's best weights with those of `start`, and save them as the run's result; returns the share.
+def interpolate(model: BaseModel, start: str, folder: Path, builder: PairBuilder, run: RunConfig) -> float:
+    """Mix the run's best weights with those of `start` as run.interpolate says, and save them as the run's result.
 
     The numbered checkpoints stay as they are: a run that continues trains on from them. A result that is mixed already
-    stays as it is. All processes call it.
-    embed: features of the forget set, for a share of BY_RULE. Raises CheckpointError.
+    stays as it is. All processes call it. Returns the share of the run's weights. Raises CheckpointError.
     """
+    share = run.interpolate
+    assert share is not None
     content = load_checkpoint(folder / BEST)
     distributed.barrier()  # rank 0 replaces the file below, when every process has read it
     if "interpolation" in content:
@@ -56,7 +57,7 @@ def interpolate(
     model.load_weights(start)
     original = {name: value.detach().cpu().clone() for name, value in model.checkpoint_state().items()}
     if share == BY_RULE:
-        share = least_share(model, original, content["model"], embed)
+        share = least_share(model, original, content["model"], lambda mixture: forget_features(mixture, builder, run))
     state = mixed(original, content["model"], share)
     _put(model, state)
     if distributed.is_main():
@@ -81,3 +82,10 @@ def least_share(
 def _put(model: BaseModel, state: State) -> None:
     for name, tensor in model.checkpoint_state().items():
         put(tensor, state[name])
+
+
+def forget_features(model: BaseModel, builder: PairBuilder, run: RunConfig) -> SplitFeatures:
+    """The forget set's embeddings, as an evaluation takes them."""
+    dataset, device = builder.dataset(builder.partition().df, "eval"), next(model.parameters()).device
+    size, workers = run.batch_size_eval, run.num_workers
+    return embed_entries(model.eval(), dataset, size, device, num_workers=workers, name="interpolation")

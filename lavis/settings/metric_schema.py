@@ -54,7 +54,11 @@ class AuditConfig(Section):
     budget: str = setting("quick", "how much time the attacks may take", choices=AUDIT_BUDGETS, affects=RESULTS)
     attacks: list[str] = setting([], "attacks to run; empty: all that the budget has", affects=RESULTS)
     minutes: float = setting(
-        0.0, "leave out the attacks that take longest until the rest fits; 0: none", least=0, affects=RESULTS
+        0.0,
+        "leave out the attacks that take longest until the rest fits; 0: none",
+        least=0,
+        most=10_080,
+        affects=RESULTS,
     )
     control: str = setting(
         "",

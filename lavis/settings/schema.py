@@ -198,6 +198,9 @@ class RunConfig(Section):
         [], "tools that also get the log's numbers: jsonl, tensorboard, wandb, mlflow", lone=True, affects=NOTHING
     )
 
+    evaluate_before: bool = setting(
+        False, "evaluate what unlearning starts from as well, to show before and after", affects=RESULTS
+    )
     evaluate_after: bool = setting(True, "evaluate at the end of training", affects=RESULTS)
     metrics: list[str] = setting(["retrieval", "membership", "cosine"], "metrics and suites", affects=RESULTS)
     train_splits: list[str] = setting(["train"], "splits to train on")

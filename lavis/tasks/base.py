@@ -21,7 +21,6 @@ from lavis.common.seed import seed_everything
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.pairs import PairDataset
-from lavis.embedding.embed import SplitFeatures, embed_entries
 from lavis.evaluation.context import Context
 from lavis.evaluation.inputs import weights_problem
 from lavis.evaluation.measure import all_metrics, measure, selected, values_of
@@ -77,7 +76,7 @@ class BaseTask:
         self.start: str | None = None
         self.data: dict[str, Any] = {}
         self.captions: CaptionLimit | None = None
-        self.near_twins, self.kept = list[str](), list[str]()
+        self.near_twins, self.kept, self.before = list[str](), list[str](), dict[str, float]()
         self.measured = [*self.always, *config.run.metrics]
 
     @classmethod
@@ -138,11 +137,17 @@ class BaseTask:
             trainer = trainer_class(self.run.method, model, self.run, self.device)
             feed = Feed(self.unlearning_sets(trainer), model, self.run, self.device)
             agree_on_training(trainer, feed)
-            if self.run.near_twins and start:
+            if start:
                 self.near_twins = look_alikes(model, self.builder, self.run, self.device)
+                self.before = self._before(model) if self.run.evaluate_before else {}
             if trainer.needs_teacher:
                 trainer.attach_teacher(build_teacher(model, feed, trainer.joint_of_teacher, trainer.teacher_sets))
             return self._train(trainer, feed, start)
+
+    def _before(self, model: BaseModel) -> dict[str, float]:
+        """The metrics of the model that unlearning starts from."""
+        with torch.random.fork_rng():  # training draws what it would draw without them
+            return measure(self.context(model, self._evaluated_splits, validating=True), self.measured)
 
     def train(self) -> RunResult:
         """Train the reference model run.reference, and evaluate if run.evaluate_after."""
@@ -244,18 +249,12 @@ class BaseTask:
             rebuilt = is_sharded(trainer.model) or self.run.lora.rank
             model = self._untrained() if rebuilt else trainer.model
             if self.run.interpolate is not None:
-                assert start is not None, "check_parts refuses methods that train from scratch"
-                interpolate(model, start, self.folder, self.run.interpolate, self._forget_features)
+                assert start is not None  # check_parts refuses methods that train from scratch
+                interpolate(model, start, self.folder, self.builder, self.run)
             del runner
             model.load_weights(best)
             skipped = sum(part.skipped for part in feed.datasets.values())
             return self._evaluated(model, best, seconds, {"skipped_images": skipped} if skipped else {})
-
-    def _forget_features(self, model: BaseModel) -> SplitFeatures:
-        """The forget set's embeddings, as an evaluation takes them."""
-        dataset = self.builder.dataset(self.builder.partition().df, "eval")
-        size, workers = self.run.batch_size_eval, self.run.num_workers
-        return embed_entries(model.eval(), dataset, size, self.device, num_workers=workers, name="interpolation")
 
     def _evaluated(
         self, model: BaseModel, checkpoint: str | Path, seconds: dict[str, float], counts: dict[str, int]
@@ -270,7 +269,8 @@ class BaseTask:
             counts = {**context.counts, **counts, **self.builder.counts, **self._captions(model).counted}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
         facts = (self.recipe.overridden, self.data, digest, self._notices(), seeds_of(self.config, self.start))
-        result = RunResult(self.folder, str(checkpoint), metrics, counts, seconds, self.problem, *facts)
+        origin = (self.before, self.recipe.form)
+        result = RunResult(self.folder, str(checkpoint), metrics, counts, seconds, self.problem, *facts, *origin)
         if distributed.is_main():
             write_run_result(result, self.config, {"df_size": self.df_size, "max_epoch": self.epochs})
         if context is not None:

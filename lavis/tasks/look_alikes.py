@@ -15,8 +15,12 @@ from lavis.settings.schema import RunConfig
 
 
 def look_alikes(model: BaseModel, builder: PairBuilder, run: RunConfig, device: torch.device) -> list[str]:
-    """Embed both sets' images, list near twins in <output_dir>/near_twins.json, and return the sentence about them."""
-    assert run.near_twins is not None
+    """Embed both sets' images, list near twins in <output_dir>/near_twins.json, and return the sentence about them.
+
+    Nothing is done without run.near_twins.
+    """
+    if run.near_twins is None:
+        return []
     parts = builder.partition()
     images, rows = dict[str, list[str]](), dict[str, torch.Tensor]()
     for name, entries in (("df", merged(parts.df)), ("dr", merged(parts.dr))):

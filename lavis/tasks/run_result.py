@@ -15,6 +15,7 @@ from lavis.evaluation.measure import all_columns, all_metrics
 from lavis.evaluation.metric import Column
 from lavis.runners.run_dir import command_line, git_commit
 from lavis.settings.config import Config
+from lavis.tasks.before_after import by_guessing, unchanged
 from lavis.tasks.evaluations import record_evaluation
 
 WIDTH = 22
@@ -31,7 +32,8 @@ class RunResult:
     `problem` says why the model's embeddings are unusable; empty for a sound model. `overridden`: what
     model.override_recipe replaced of the model's own recipe. `data` and `weights` are digests
     (lavis/tasks/evaluations.py), `notices` what a user should know about the data, `seeds` those of data, training,
-    unlearning and evaluation.
+    unlearning and evaluation, `before` the metrics of the model that unlearning started from (run.evaluate_before),
+    `form` the library whose configuration the model has.
     """
 
     folder: Path
@@ -45,6 +47,8 @@ class RunResult:
     weights: str = ""
     notices: list[str] = field(default_factory=list)
     seeds: dict[str, Any] = field(default_factory=dict)
+    before: dict[str, float] = field(default_factory=dict)
+    form: str = ""
 
     def table(self) -> str:
         """A row per split with its metrics, then the other metrics, grouped by the report's tables."""
@@ -53,11 +57,23 @@ class RunResult:
             "split".ljust(WIDTH) + "pairs".rjust(8) + "".join(column.title.rjust(_wide(column)) for column in columns)
         ]
         for split in dict.fromkeys(split for column in columns for split in self._splits(column)):
-            cells = "".join(self._cell(f"{split}_{column.key}", column).rjust(_wide(column)) for column in columns)
-            lines.append(split.ljust(WIDTH) + str(self.counts.get(split, "")).rjust(8) + cells)
-        notices = [f"note: {notice}" for notice in self.notices]
+            if self.before:
+                lines.append(self._row(split, columns, self.before, ", before"))
+            lines.append(self._row(split, columns, self.metrics, ", after" if self.before else ""))
+        notices = [f"note: {notice}" for notice in (*self._remarks(), *self.notices)]
         unusable = [] if self.sound else [self.failure]
         return "\n".join([*lines, *self._others(), *notices, *unusable, f"results: {self.folder / FILE_NAME}"]) + "\n"
+
+    def _row(self, split: str, columns: list[Column], metrics: dict[str, float], when: str) -> str:
+        cells = "".join(self._cell(f"{split}_{column.key}", column, metrics).rjust(_wide(column)) for column in columns)
+        return f"{split}{when}".ljust(WIDTH) + str(self.counts.get(split, "")).rjust(8) + cells
+
+    def _remarks(self) -> list[str]:
+        """What the numbers can say, and whether anything was forgotten."""
+        if self.problem:
+            return []
+        changes = unchanged(self.before, self.metrics, self.counts.get("df", 0))
+        return [*changes, *by_guessing(self.counts, self.metrics)]
 
     def _splits(self, column: Column) -> list[str]:
         """The splits that have this number."""
@@ -75,8 +91,8 @@ class RunResult:
             return f"this model is broken, so it has no numbers: {self.problem}"
         return NOTHING if "evaluate" in self.seconds and not self.metrics else ""
 
-    def _cell(self, key: str, column: Column) -> str:
-        value = self.metrics.get(key)
+    def _cell(self, key: str, column: Column, metrics: dict[str, float]) -> str:
+        value = metrics.get(key)
         return "-" if value is None else "broken" if math.isnan(value) else f"{value:.{column.decimals}f}"
 
     def _others(self) -> Iterator[str]:
@@ -85,7 +101,8 @@ class RunResult:
         lines: dict[str, list[str]] = {}
         for column in all_columns():
             if column.groups and column.key in self.metrics and column.key not in per_split:
-                text = f"{column.title} {self._cell(column.key, column)}"
+                text = f"{column.title} {self._cell(column.key, column, self.metrics)}"
+                text += f" (before {self._cell(column.key, column, self.before)})" if column.key in self.before else ""
                 lines.setdefault(column.groups[0].title, []).append(text)
         yield from (f"{title}: {', '.join(texts)}" for title, texts in lines.items())
 
@@ -133,6 +150,7 @@ def as_results(result: RunResult, config: Config, found: dict[str, Any], name: s
         "overridden_recipe": list(result.overridden),
         "problem": result.problem,
         "finished": True,
+        **({"before": result.before} if result.before else {}),
     }
 
 

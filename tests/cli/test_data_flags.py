@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lavis.cli.arguments import data_of
+from lavis.cli.arguments import data_of, with_flags
 from lavis.common.errors import ConfigError
 
 
@@ -16,3 +16,13 @@ def test_a_name_given_twice_is_refused(flag, given):
     setattr(args, flag, given)
     with pytest.raises(ConfigError, match=f"--{flag}: a name is given twice"):
         data_of(args)
+
+
+def test_messages_about_keys_name_their_flags():
+    said = with_flags(
+        "datasets.pairs.forget.where: no row has p9; see datasets.pairs.source and datasets.pairs.forgets"
+    )
+    assert said == (
+        "--forget (datasets.pairs.forget.where): no row has p9; see --data (datasets.pairs.source) and "
+        "datasets.pairs.forgets"
+    )

@@ -93,7 +93,7 @@ def test_rewritten_paths_give_what_open_clip_gives(name, tmp_path, caplog):
     with caplog.at_level("INFO", logger="lavis"):
         own, plain = build(path, "auto"), build(path, False)
     image, text = FAMILIES[name]
-    logged = f"fast paths of {path.stem}: image tower: {image or 'none'}; text tower: {text or 'none'}"
+    logged = f"Faster code, same values, for {path.stem}: image tower: {image or 'none'}; text tower: {text or 'none'}"
     assert own.short_captions == (text == SHORT) and _without_reasons(caplog.messages[0]) == logged
     assert list(own.state_dict()) == list(plain.state_dict())
     assert not {type(part) for part in plain.clip.modules() if type(part).__module__.split(".")[0] == "lavis"}

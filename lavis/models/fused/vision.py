@@ -48,7 +48,7 @@ def build_vision(config: FusedConfig) -> VisionTransformer:
     )
     encoder.set_grad_checkpointing(config.grad_checkpointing)
     fast = fast_towers(config.fast_towers) != "false"
-    log.info("fast paths of %s: %s", config.arch, "image encoder: attention" if fast else "none")
+    log.info("Faster code, same values, for %s: %s", config.arch, "image encoder: attention" if fast else "none")
     for block in encoder.blocks if fast else ():  # without dropout, gates and query norms, so that results are equal
         block.get_submodule("attn").__class__ = TokenAttention
     return encoder
