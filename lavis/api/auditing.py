@@ -83,7 +83,7 @@ def audit(
         attacks: names (`multidelete zoo attacks`); empty: all of the budget.
         minutes: leave out the attacks that take longest until the estimate fits; 0: none. The result names them.
         original: the model that unlearning started from, a checkpoint or run folder; None: as this project wrote it.
-        clean, retrained: one that saw nobody of the sensitive data, one trained without the forgotten rows; None: as above.
+        clean, retrained: one that saw nobody of the sensitive data, one trained without the rows; None: as above.
         shadows: models retrained without Df with other seeds, for the two-sample test.
         control: a split whose pairs no model saw; "": fresh people are drawn for SALMU-mini, else split `test`.
         output_dir: where audit.json, audit.html and finished parts go; default: `audit` in the run folder.
@@ -94,8 +94,7 @@ def audit(
     checkpoint = _audited(run)
     folder = home_path(output_dir or checkpoint.parent / AUDIT)
     chosen = dict(budget=budget, attacks=attacks, minutes=minutes, control=control, shadows=shadows)
-    config = _config(checkpoint, chosen, options)
-    given = {ORIGINAL: original, CLEAN: clean, RETRAINED: retrained}
+    config, given = _config(checkpoint, chosen, options), {ORIGINAL: original, CLEAN: clean, RETRAINED: retrained}
     shared = None if output_dir else Path(config.run.output_dir) / SHARED
     setup_logging()
     with folder_lock(folder):
