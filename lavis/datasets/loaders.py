@@ -250,8 +250,9 @@ def eval_loader(
     chunks: Iterable[int] | None = None,
     *,
     pin_memory: bool = False,
+    epoch: int = 0,
 ) -> EvalLoader:
-    """Load the given chunks of `batch` consecutive rows (all if None), in this order, for epoch 0.
+    """Load the given chunks of `batch` consecutive rows (all if None), in this order, as they are in this epoch.
 
     Chunk c is rows c * batch to (c + 1) * batch, for any number of processes. Items have the keys of `collate_pairs`
     and "chunk".
@@ -261,7 +262,7 @@ def eval_loader(
     if any(not 0 <= c < total for c in numbers):
         raise IndexError(f"chunk numbers must lie in 0..{total - 1}, got {numbers}")
     items = [(c, {"rows": np.arange(c * batch, min(len(dataset), (c + 1) * batch))}) for c in numbers]
-    return EvalLoader(MicroBatchLoader(_Fetch({"rows": dataset}, 0, "chunk"), items, num_workers, pin_memory))
+    return EvalLoader(MicroBatchLoader(_Fetch({"rows": dataset}, epoch, "chunk"), items, num_workers, pin_memory))
 
 
 def _cpus() -> int:

@@ -68,9 +68,9 @@ class PairDataset(Dataset):
         self.image_ids = torch.tensor([known.setdefault(name, len(known)) for name in ids], dtype=torch.int64)
 
     @property
-    def deterministic(self) -> bool:
-        """Whether the image processor gives the same pixels in every epoch."""
-        return self.image_processor.deterministic
+    def views(self) -> int | None:
+        """After how many epochs the pixels of every row repeat (1: they never change); None: never."""
+        return self.image_processor.versions
 
     @property
     def in_memory(self) -> bool:
@@ -141,12 +141,14 @@ class PairDataset(Dataset):
         return pixels if len(names[0]) == 1 else pixels.unflatten(0, (len(names), len(names[0])))
 
     def _pixels(self, name: str, epoch: int) -> torch.Tensor:
-        draws = None if self.image_processor.deterministic else generator(self.seed, "image", epoch, name)
+        processor = self.image_processor
+        view = epoch % processor.versions if processor.versions else epoch
+        draws = None if processor.deterministic else generator(self.seed, "image", view, name)
         image = self.store.open(name)
-        reason = self.image_processor.refusal(image.height, image.width)
+        reason = processor.refusal(image.height, image.width)
         if reason:
             raise DataError(self.store.unfit(name, reason))
-        return self.image_processor(image, draws)
+        return processor(image, draws)
 
     def _caption(self, entry: Entry, text: str) -> str:
         caption = self.text_processor(text)

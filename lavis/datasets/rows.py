@@ -43,9 +43,8 @@ class MirroredDataset(LabelledDataset):
         super().__init__([_both_ways(entry) for entry in entries], *args, **options)
 
     @property
-    def deterministic(self) -> bool:
-        """False: the order of the images differs between epochs."""
-        return False
+    def views(self) -> None:
+        """None: the order of the images differs between epochs."""
 
     def names(self, index: int, epoch: int) -> tuple[str, ...]:
         names = self.entries[index].images

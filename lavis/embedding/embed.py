@@ -96,10 +96,11 @@ def embed_images(
     *,
     num_workers: int = 0,
     name: str = "",
+    epoch: int = 0,
 ) -> torch.Tensor:
-    """Embed a data set's images, (n, D) float32, L2-normalised, on the CPU."""
+    """Embed a data set's images as they are in this epoch, (n, D) float32, L2-normalised, on the CPU."""
     with evaluating(model), torch.no_grad():
-        return _gathered(image_chunks(model, dataset, batch_size, torch.device(device), num_workers, name))
+        return _gathered(image_chunks(model, dataset, batch_size, torch.device(device), num_workers, name, epoch))
 
 
 def embed_pixels(
@@ -144,11 +145,17 @@ def _pixel_chunks(
 
 
 def image_chunks(
-    model: Embedder, dataset: PairDataset, batch_size: int, device: torch.device, num_workers: int, name: str
+    model: Embedder,
+    dataset: PairDataset,
+    batch_size: int,
+    device: torch.device,
+    num_workers: int,
+    name: str,
+    epoch: int = 0,
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """This process's canonical chunks of a data set's images: (number, the model's output (B, D))."""
+    """This process's canonical chunks of a data set's images in this epoch: (number, the model's output (B, D))."""
     chunks = _own_chunks(len(dataset), batch_size)
-    loader = eval_loader(dataset, batch_size, num_workers, chunks, pin_memory=device.type == "cuda")
+    loader = eval_loader(dataset, batch_size, num_workers, chunks, pin_memory=device.type == "cuda", epoch=epoch)
     for batch in progress_bar(loader, len(chunks), f"{name} images".strip()):
         yield int(batch["chunk"]), model.encode_image(to_device(batch["images"], device))
 

@@ -30,6 +30,11 @@ class ImageProcessor(Processor):
     kind: ClassVar[str] = "image"
     image_size: int = setting(224, "pixels along each side of the result", least=1, most=8192)
 
+    @property
+    def versions(self) -> int | None:
+        """How many results an image has in a run, used in turn by its epochs; None: another one in every epoch."""
+        return 1 if self.deterministic else None
+
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
         """Turn a decoded image into uint8 (3, S, S), RGB, 0 to 255. Random transforms draw from `generator`."""
         raise NotImplementedError
@@ -105,12 +110,23 @@ class ClipImageEval(ImageProcessor):
 @registry.register_processor("clip_image_train")
 @dataclass(frozen=True)
 class ClipImageTrain(ImageProcessor):
-    """Random resized crop covering `min_scale` to `max_scale` of the area, RGB."""
+    """Random resized crop covering `min_scale` to `max_scale` of the area, RGB.
+
+    With `views`, what does not change while a run trains (the teacher's embeddings, layers that are not trained) can be
+    computed once for each view.
+    """
 
     deterministic: ClassVar[bool] = False
     min_scale: float = setting(0.9, "least share of the image's area that a crop covers", above=0, most=1)
     max_scale: float = setting(1.0, "greatest share of the image's area that a crop covers", above=0, most=1)
     interpolation: str = setting("bicubic", "how pixels are resampled", choices=INTERPOLATIONS)
+    views: int | None = setting(
+        None, "draw this many crops of an image and use them in turn; null: a new one in every epoch", least=1, most=1000
+    )
+
+    @property
+    def versions(self) -> int | None:
+        return self.views
 
     def __post_init__(self) -> None:
         if self.min_scale > self.max_scale:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -14,25 +14,52 @@ from lavis.common.transfer import move
 from lavis.datasets.annotations import row_facts
 from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight, steps_per_epoch, training_loader
 from lavis.datasets.pairs import PairDataset
-from lavis.embedding.state_file import StateFile
 from lavis.images.fingerprint import content_digest, sampled
 from lavis.models.base import BaseModel, TrainingStep
 from lavis.settings.schema import RunConfig
 from lavis.trainers.base import Batch
 
 
+class Rows(Protocol):
+    """`n` rows of equal shape, taken by number; (B, …) on the CPU."""
+
+    @property
+    def n(self) -> int: ...
+
+    def take(self, numbers: Sequence[int]) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class RowsInMemory:
+    """Rows (n, …) of a tensor on the CPU."""
+
+    tensor: torch.Tensor
+
+    @property
+    def n(self) -> int:
+        return len(self.tensor)
+
+    def take(self, numbers: Sequence[int]) -> torch.Tensor:
+        return self.tensor[list(numbers)]
+
+
 @dataclass(frozen=True)
 class Stored:
-    """Stored states of a set: row `group[i]`, or i, of `rows` belongs to what the batch's key `number` calls i."""
+    """Stored states of a set: row `group[i]`, or i, of `rows` belongs to what the batch's key `number` calls i.
 
-    rows: StateFile
+    views: how many versions of the set follow each other in `rows`; epoch e reads number e mod `views`.
+    """
+
+    rows: Rows
     number: str
     group: torch.Tensor | None = None
+    views: int = 1
 
-    def of(self, batch: dict[str, Any]) -> torch.Tensor:
-        """The states (B, …) of a batch, on the CPU. Raises DataError if the file was damaged."""
+    def of(self, batch: dict[str, Any], epoch: int) -> torch.Tensor:
+        """The states (B, …) of a batch of this epoch, on the CPU. Raises DataError if the file was damaged."""
         numbers = batch[self.number]
-        return self.rows.take((numbers if self.group is None else self.group[numbers]).tolist())
+        numbers = numbers if self.group is None else self.group[numbers]
+        return self.rows.take((numbers + epoch % self.views * (self.rows.n // self.views)).tolist())
 
 
 @dataclass
@@ -80,7 +107,7 @@ class Feed:
         options["pin_memory"] = self.device.type == "cuda"
         for item in training_loader(self.datasets, self.plan, *where, **options):
             number = item.pop("micro")
-            sets = {name: move(self._inputs(name, rows), self.device) for name, rows in item.items()}
+            sets = {name: move(self._inputs(name, rows, epoch), self.device) for name, rows in item.items()}
             progress = TrainingStep(epoch, number // self._parts, self.steps)
             together = number - number % world  # the micro-batches that the processes compute at the same time
             rows = tuple(self._sizes[together : together + world])
@@ -89,8 +116,8 @@ class Feed:
                 sets, self.run.draw_seed, epoch, number, self.device, progress, self.run.gather_similarity, rows, weight
             )
 
-    def _inputs(self, name: str, rows: dict[str, Any]) -> dict[str, Any]:
-        states = {f"{side}_states": stored.of(rows) for side, stored in self.stored.get(name, {}).items()}
+    def _inputs(self, name: str, rows: dict[str, Any], epoch: int) -> dict[str, Any]:
+        states = {f"{side}_states": stored.of(rows, epoch) for side, stored in self.stored.get(name, {}).items()}
         return {**rows, **self.model.prepare(rows), **states}
 
     @property

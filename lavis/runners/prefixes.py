@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +32,7 @@ from lavis.embedding.embed import distinct_texts, evaluating, image_chunks, text
 from lavis.embedding.feature_store import key_of
 from lavis.embedding.state_file import StateFile
 from lavis.models.base import BaseModel
-from lavis.runners.feed import Feed, Stored
+from lavis.runners.feed import Feed, Rows, Stored
 from lavis.trainers.base import BaseTrainer
 
 if TYPE_CHECKING:
@@ -83,8 +83,13 @@ class Part:
             return tuple(self.cut.below(self.example).shape[1:])
 
     @property
+    def views(self) -> int:
+        """How many versions there are of each row: those of an image's crops."""
+        return (self.dataset.views or 1) if self.side == IMAGE else 1
+
+    @property
     def rows(self) -> int:
-        return len(self.dataset) if self.side == IMAGE else len(self.texts[0])
+        return self.views * (len(self.dataset) if self.side == IMAGE else len(self.texts[0]))
 
     @property
     def size(self) -> int:
@@ -99,6 +104,7 @@ class Part:
         )
         facts = [self.side, self.cut.blocks, weights, type(self.model).__name__, self.model.recipe]
         facts += [self.dataset.image_processor, images] if image else [self.dataset.captions]
+        facts += [self.dataset.seed] if image and not self.dataset.image_processor.deterministic else []
         facts += [self.run.batch_size_eval, self.trainer.device.type, self.run.attention, self.kind, torch.__version__]
         return key_of(secret, *facts).hex()
 
@@ -111,18 +117,27 @@ class Part:
         distributed.barrier()
         if not rows.complete:
             raise DataError(f"{path} lacks rows that other processes wrote: run.feature_cache must be on a shared disk")
-        return Stored(rows, "index") if self.side == IMAGE else Stored(rows, "caption_id", self.texts[1])
+        return self.in_batches(rows)
+
+    def in_batches(self, rows: Rows) -> Stored:
+        """How a batch finds its own among these rows."""
+        group = None if self.side == IMAGE else self.texts[1]
+        return Stored(rows, "index" if self.side == IMAGE else "caption_id", group, self.views)
 
     def _fill(self, rows: StateFile) -> None:
+        size = self.run.batch_size_eval
+        for view in range(self.views):
+            first = view * (self.rows // self.views)
+            for number, states in self._chunks(view):
+                if states.ndim == 3 and states.shape[1] < self.shape[0]:  # captions shorter than the longest of all
+                    states = torch.nn.functional.pad(states, (0, 0, 0, self.shape[0] - states.shape[1]))
+                rows.write(first + number * size, states)
+
+    def _chunks(self, view: int) -> Iterator[tuple[int, torch.Tensor]]:
         lower, size, device = Lower(self.model, self.cut), self.run.batch_size_eval, self.trainer.device
         if self.side == IMAGE:
-            chunks = image_chunks(lower, self.dataset, size, device, self.run.num_workers, "frozen layers,")
-        else:
-            chunks = text_chunks(lower, self.texts[0], size, device, "frozen layers,")
-        for number, states in chunks:
-            if states.ndim == 3 and states.shape[1] < self.shape[0]:  # captions shorter than the longest of all
-                states = torch.nn.functional.pad(states, (0, 0, 0, self.shape[0] - states.shape[1]))
-            rows.write(number * size, states)
+            return image_chunks(lower, self.dataset, size, device, self.run.num_workers, "frozen layers,", view)
+        return text_chunks(lower, self.texts[0], size, device, "frozen layers,")
 
 
 def store_prefixes(trainer: BaseTrainer, feed: Feed) -> None:
@@ -182,14 +197,15 @@ def _never(trainer: BaseTrainer) -> str:
 def _obstacle(side: str, parts: dict[str, Part], trainer: BaseTrainer, feed: Feed) -> str:
     """Why the states of a tower cannot be stored or are not worth it; "" if they are."""
     run, datasets = trainer.run, feed.datasets.values()
-    if side == IMAGE and not all(dataset.deterministic for dataset in datasets):
-        return "images are cropped at random; use clip_image_eval for training"
+    if side == IMAGE and not all(dataset.views for dataset in datasets):
+        return "images are cropped at random, anew in every epoch; set the processor's views, or use clip_image_eval"
     if cache_folder(run) is None:
         return "run.feature_cache is null"
     size = sum(part.size for part in parts.values()) / 1e9
     if size > run.feature_cache_gb:
         return f"{size:.1f} GB would be needed, and run.feature_cache_gb is {run.feature_cache_gb:g}"
-    if run.frozen_prefixes == "auto" and any(feed.rows_drawn() < len(dataset) for dataset in datasets):
+    many = max(part.views * len(part.dataset) for part in parts.values())
+    if run.frozen_prefixes == "auto" and feed.rows_drawn() < many:
         return "the run draws fewer rows than there are"
     return ""
 

@@ -26,10 +26,11 @@ def build_teacher(
 
     `sides` are the sets whose teacher features the method reads. A set can be stored if it needs the image and text
     towers alone: for sets named in `joint` the joint representation is needed too, which a fused encoder has to
-    compute live. Images are stored if their transforms are deterministic, captions always, each set only if the run
-    draws at least as many rows as it has; `run.teacher_cache=none` computes everything live. Stored embeddings also go
-    to `run.feature_cache`, for later runs from the same weights and data, unless `run.teacher_cache=memory`. If
-    everything is stored the copy is freed. The log says what is stored.
+    compute live. Captions are stored if the run draws at least as many rows as the set has; images too, if it draws as
+    many as there are in all views, and those of random crops that are new in every epoch never;
+    `run.teacher_cache=none` computes everything live. Stored embeddings also go to `run.feature_cache`, for later runs
+    from the same weights and data, unless `run.teacher_cache=memory`. If everything is stored the copy is freed. The
+    log says what is stored.
     """
     frozen = FrozenModel(model)
     kind = model.features
@@ -41,8 +42,9 @@ def build_teacher(
             towers[name] = _stored(frozen.model, feed, name, dataset) if worth else Towers()
         stored = towers.get(name, Towers())
         words = ["live" if rows is None else "stored" for rows in (stored.images, stored.texts)]
-        get_logger().info("Teacher on %s (%d images): images %s, captions %s", name, len(dataset), *words)
-    if any(rows is None for name in datasets for rows in vars(towers.get(name, Towers())).values()):
+        views = f" in {stored.views} views" if stored.views > 1 else ""
+        get_logger().info("Teacher on %s (%d images%s): images %s, captions %s", name, len(dataset), views, *words)
+    if not all(towers.get(name, Towers()).stored for name in datasets):
         return Teacher(frozen, towers)
     del frozen
     release_memory()
@@ -51,27 +53,32 @@ def build_teacher(
 
 def _stored(model: BaseModel, feed: Feed, subset: str, dataset: Any) -> Towers:
     size, device, name = feed.run.batch_size_eval, feed.device, f"teacher {subset}"
-    n = len(dataset) if dataset.deterministic else 0
+    worth = feed.rows_drawn() >= (dataset.views or 0) * len(dataset)
+    views = dataset.views or 0 if worth else 0
+    n = views * len(dataset)
 
     def embed() -> torch.Tensor:
         texts = embed_captions(model, dataset.captions, size, device, name=name)
-        if not n:
-            return texts
-        images = embed_images(model, dataset, size, device, num_workers=feed.run.num_workers, name=name)
-        return torch.cat([images, texts])
+        workers = feed.run.num_workers
+        of_views = (
+            embed_images(model, dataset, size, device, num_workers=workers, name=name, epoch=view)
+            for view in range(views)
+        )
+        return torch.cat([*of_views, texts])
 
-    rows = stored_rows(_store(model, feed, dataset), n + len(dataset.captions), embed).to(device)
-    return Towers(rows[:n] if n else None, rows[n:])
+    rows = stored_rows(_store(model, feed, dataset, views), n + len(dataset.captions), embed).to(device)
+    return Towers(rows[:n] if n else None, rows[n:], max(views, 1))
 
 
-def _store(model: BaseModel, feed: Feed, dataset: Any) -> FeatureStore:
+def _store(model: BaseModel, feed: Feed, dataset: Any, views: int) -> FeatureStore:
     """The file of a set's rows, named by a hash of everything that determines them."""
     run, folder = feed.run, cache_folder(feed.run)
     if folder is None or run.teacher_cache != "auto":
         return FeatureStore()
     images = [(image, *dataset.store.stamp(image)) for entry in dataset.entries for image in entry.images]
     facts = [weights_digest(model.checkpoint_state()), type(model).__name__, model.recipe, model]
-    facts += [dataset.image_processor, dataset.captions, images if dataset.deterministic else ""]
+    facts += [dataset.image_processor, dataset.captions, images if views else ""]
+    facts += [] if dataset.image_processor.deterministic else [dataset.seed, views]
     facts += [run.batch_size_eval, feed.device.type, run.attention, torch.__version__]
     return FeatureStore(
         folder / f"teacher-{key_of(cache_secret(folder, run), *facts).hex()}{SUFFIX}", 1e9 * run.feature_cache_gb

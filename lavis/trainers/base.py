@@ -83,7 +83,7 @@ class TeacherFeatures(BatchFeatures):
         """The towers' embeddings of all sets that the method reads."""
         names = [name for name in self.trainer.teacher_sets if name in self.teacher.towers]
         with self.trainer.computing():
-            return self.teacher.rows({name: self.batch.sets[name] for name in names})
+            return self.teacher.rows({name: self.batch.sets[name] for name in names}, self.batch.epoch)
 
     @property
     def df_shuffled(self) -> Any:

@@ -34,11 +34,22 @@ class FrozenModel(torch.nn.Module):
 class Towers:
     """For a set of which only separate image and text embeddings are needed.
 
-    Stored rows of images (n_images, D) and of captions (n_captions, D) on the training device. None: computed live.
+    Stored rows of images (views · n_images, D) and of captions (n_captions, D) on the training device. None: computed
+    live. Epoch e reads the rows of view e mod `views` of the images, which begin at that number times n_images.
     """
 
     images: torch.Tensor | None = None
     texts: torch.Tensor | None = None
+    views: int = 1
+
+    @property
+    def stored(self) -> bool:
+        """Whether nothing is computed live."""
+        return self.images is not None and self.texts is not None
+
+    def images_in(self, epoch: int) -> torch.Tensor | None:
+        """The stored rows (n_images, D) of the images as they are in this epoch."""
+        return None if self.images is None else self.images.chunk(self.views)[epoch % self.views]
 
 
 class Teacher:
@@ -53,12 +64,12 @@ class Teacher:
         self.frozen, self.towers = frozen, towers or {}
 
     @torch.no_grad()
-    def rows(self, sets: dict[str, Inputs]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Image and text embeddings (B, D) of the micro-batches of sets in `towers`.
+    def rows(self, sets: dict[str, Inputs], epoch: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Image and text embeddings (B, D) of micro-batches of this epoch, of sets in `towers`.
 
         What is not stored goes through the frozen model in one pass for all sets.
         """
-        images = {name: self.towers[name].images for name in sets}
+        images = {name: self.towers[name].images_in(epoch) for name in sets}
         texts = {name: self.towers[name].texts for name in sets}
         image = self._stored_or_live(sets, images, "index", "images", lambda rows: self._model.encode_image(rows))
         text = self._stored_or_live(sets, texts, "caption_id", "tokens", lambda rows: self._model.encode_text(rows))

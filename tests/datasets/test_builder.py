@@ -135,7 +135,7 @@ def test_evaluation_sets_are_cut_evenly(build):
 def test_data_sets_use_the_processors_of_their_stage(build):
     builder = build(seed=5)
     train, test = builder.dataset(builder.train_entries(), "train"), builder.dataset(builder.entries("test"), "eval")
-    assert not train.deterministic and test.deterministic and train.seed == 5
+    assert train.views is None and test.views == 1 and train.seed == 5
     assert train.store is test.store and test[0]["image"].shape == (3, 8, 8)
     with pytest.raises(ConfigError, match="unknown stage 'evil'; closest: 'eval'"):
         builder.dataset([], "evil")

@@ -105,8 +105,16 @@ def test_memory_cache_is_filled_by_workers_too(root, monkeypatch):
 
 def test_random_processors_are_not_cached(root):
     pairs = dataset(root, image=ClipImageTrain(8, 0.2), cache="memory")
-    assert not pairs.deterministic
+    assert pairs.views is None
     assert not torch.equal(pairs.images([0], 0), pairs.images([0], 1))
+
+
+def test_views_are_crops_that_repeat(root):
+    """Epoch e has view e mod 2, and view v is the crop that epoch v would draw anew."""
+    pairs, free = dataset(root, image=ClipImageTrain(8, 0.2, views=2)), dataset(root, image=ClipImageTrain(8, 0.2))
+    first, second, third = (pairs.images([0, 1, 2], epoch) for epoch in (0, 1, 2))
+    assert pairs.views == 2 and torch.equal(first, third) and not torch.equal(first, second)
+    assert torch.equal(second, free.images([0, 1, 2], 1)) and not torch.equal(third, free.images([0, 1, 2], 2))
 
 
 def test_a_data_set_can_be_pickled(root):

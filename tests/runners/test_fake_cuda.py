@@ -50,7 +50,8 @@ class Run:
         for model in (self.model, *filter(None, copies)):
             move(model, self.mode)
         for towers in teacher.towers.values() if teacher else ():
-            for name, rows in vars(towers).items():
+            for name in ("images", "texts"):
+                rows = getattr(towers, name)
                 setattr(towers, name, None if rows is None else self.mode.from_tensor(rows).to(CUDA))
 
     def items(self, watch: Watch) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,8 @@ from tests.tiny import CONFIG, draw_tiny, save_untrained
 FAST = ("run.evaluate_after=false", "run.adam_eps=1e-3")  # otherwise Adam makes whole steps of rounding
 LAST = "[visual.transformer.resblocks.2.*,visual.proj,transformer.resblocks.2.*,text_projection]"
 KEPT = "run.frozen_prefixes="
+CROPS = "datasets.salmu.vis_processor.train.name=clip_image_train"
+VIEWS = (CROPS, "datasets.salmu.vis_processor.train.min_scale=0.3", "datasets.salmu.vis_processor.train.views=2")
 Weights = dict[str, torch.Tensor]
 
 
@@ -56,6 +58,7 @@ def stored(output: Path) -> int:
         ("vlul", ["run.lora.rank=2", "run.trainable=[visual.*.2.*,transformer.*.2.*]"], 4),
         ("vlul", [f"run.trainable={LAST}", "run.teacher_cache=none", "run.accum_grad_iters=2"], 4),
         ("shuffled", [f"run.trainable={LAST}", "model.fast_towers=false"], 4),
+        ("vlul", [f"run.trainable={LAST}", *VIEWS, "run.max_epoch=3"], 4),
     ],
 )
 def test_the_weights_are_those_of_a_run_that_stores_nothing(deep, tmp_path, method, options, files) -> None:
@@ -104,8 +107,8 @@ def opened_images(monkeypatch) -> list[str]:
     ("options", "said"),
     [
         (
-            ["datasets.salmu.vis_processor.train.name=clip_image_train"],
-            "images are cropped at random; use clip_image_eval",
+            [CROPS],
+            "images are cropped at random, anew in every epoch; set the processor.s views",
         ),
         (["run.feature_cache=null"], "run.feature_cache is null"),
         (["run.feature_cache_gb=1e-6"], r"0\.0 GB would be needed, and run.feature_cache_gb is 1e-06"),

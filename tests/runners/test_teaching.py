@@ -77,6 +77,25 @@ def test_everything_that_determines_them_is_part_of_the_file_name(unlearn, share
     assert len(files()) == 1
 
 
+def test_views_of_random_crops_are_stored(unlearn, tmp_path, heard):
+    """As many views as epochs are the crops of a run that draws them anew; the weights differ by rounding alone."""
+    train = "datasets.salmu.vis_processor.train"
+    crops = (f"{train}.name=clip_image_train", f"{train}.min_scale=0.3", "run.max_epoch=3", "run.evaluate_after=false")
+    crops += ("run.adam_eps=1e-3",)  # otherwise Adam makes whole steps of rounding
+    free = weights(unlearn("vlul", *crops, name="free"))
+    assert heard.text.count("images live, captions stored") == 2
+    three = weights(unlearn("vlul", *crops, f"{train}.views=3", name="three"))
+    assert heard.text.count("images in 3 views): images stored, captions stored") == 1  # Df: 3 views are 3 epochs' rows
+    two = weights(unlearn("vlul", *crops, f"{train}.views=2", name="two"))
+    live = weights(unlearn("vlul", *crops, f"{train}.views=2", "run.teacher_cache=none", name="live"))
+    assert largest_gap(three, free) <= 1e-6 < largest_gap(two, free)
+    assert largest_gap(two, live) <= 1e-6
+
+
+def largest_gap(one, two) -> float:
+    return max((one[name] - two[name]).abs().max().item() for name in one)
+
+
 def test_nothing_is_stored_without_a_folder_or_room(unlearn, tmp_path, heard):
     unlearn("delete", *FAST, "run.feature_cache=null", name="none")
     assert not list(tmp_path.rglob("teacher-*"))
