@@ -121,7 +121,10 @@ class ClipImageTrain(ImageProcessor):
     max_scale: float = setting(1.0, "greatest share of the image's area that a crop covers", above=0, most=1)
     interpolation: str = setting("bicubic", "how pixels are resampled", choices=INTERPOLATIONS)
     views: int | None = setting(
-        None, "draw this many crops of an image and use them in turn; null: a new one in every epoch", least=1, most=1000
+        None,
+        "draw this many crops of an image and use them in turn; null: a new one in every epoch",
+        least=1,
+        most=1000,
     )
 
     @property

@@ -1,7 +1,8 @@
 """What lies below the first trained layer of a tower is computed once for each image and caption of a run.
 
 With run.trainable, run.lora or a method that trains one tower alone, the lower layers give each input the same states
-in every step. They are stored, and every step starts from them: no picture is decoded again.
+in every step. They are stored, and every step starts from them: no picture is decoded again. A tower that is not
+trained at all gives what the teacher has stored already.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -32,11 +33,9 @@ from lavis.embedding.embed import distinct_texts, evaluating, image_chunks, text
 from lavis.embedding.feature_store import key_of
 from lavis.embedding.state_file import StateFile
 from lavis.models.base import BaseModel
-from lavis.runners.feed import Feed, Rows, Stored
+from lavis.runners.feed import Feed, RowsInMemory, Stored
+from lavis.towers.prefix import WHOLE, Cut
 from lavis.trainers.base import BaseTrainer
-
-if TYPE_CHECKING:
-    from lavis.towers.prefix import Cut
 
 FOLDER = "prefixes"
 IMAGE, TEXT = "image", "text"
@@ -62,10 +61,20 @@ class Lower:
 class Part:
     """One side of one set: what goes through the lower part of a tower, and the shape of what comes out."""
 
-    def __init__(self, side: str, cut: Cut, trainer: BaseTrainer, dataset: PairDataset) -> None:
-        self.side, self.cut, self.trainer, self.dataset = side, cut, trainer, dataset
+    def __init__(self, side: str, cut: Cut, trainer: BaseTrainer, subset: str, dataset: PairDataset) -> None:
+        self.side, self.cut, self.trainer, self.subset, self.dataset = side, cut, trainer, subset, dataset
         self.run, self.model = trainer.run, trainer.model
         self.kind = (amp_dtype(self.run, trainer.device) if self.run.amp else None) or torch.float32
+
+    @cached_property
+    def taught(self) -> Stored | None:
+        """The teacher's stored rows, where nothing of the tower is trained: they are what it gives."""
+        towers = self.trainer.teacher.towers.get(self.subset) if self.trainer.teacher else None
+        if towers is None or self.cut.blocks != WHOLE:
+            return None
+        rows = towers.images if self.side == IMAGE else towers.texts
+        number = "index" if self.side == IMAGE else "caption_id"
+        return None if rows is None else Stored(RowsInMemory(rows.cpu()), number, views=self.views)
 
     @cached_property
     def texts(self) -> tuple[list[str], torch.Tensor]:
@@ -117,12 +126,9 @@ class Part:
         distributed.barrier()
         if not rows.complete:
             raise DataError(f"{path} lacks rows that other processes wrote: run.feature_cache must be on a shared disk")
-        return self.in_batches(rows)
-
-    def in_batches(self, rows: Rows) -> Stored:
-        """How a batch finds its own among these rows."""
-        group = None if self.side == IMAGE else self.texts[1]
-        return Stored(rows, "index" if self.side == IMAGE else "caption_id", group, self.views)
+        if self.side == IMAGE:
+            return Stored(rows, "index", views=self.views)
+        return Stored(rows, "caption_id", self.texts[1])
 
     def _fill(self, rows: StateFile) -> None:
         size = self.run.batch_size_eval
@@ -176,7 +182,7 @@ def _planned(trainer: BaseTrainer, feed: Feed, cuts: dict[str, Cut]) -> tuple[Pa
     for side, cut in cuts.items():
         if side not in trainer.sides:
             continue
-        of_sets = {name: Part(side, cut, trainer, dataset) for name, dataset in feed.datasets.items()}
+        of_sets = {name: Part(side, cut, trainer, name, dataset) for name, dataset in feed.datasets.items()}
         reason = _obstacle(side, of_sets, trainer, feed)
         if reason:
             reasons.append(f"the {side} tower's {cut.blocks} are not stored: {reason}")
@@ -197,14 +203,17 @@ def _never(trainer: BaseTrainer) -> str:
 def _obstacle(side: str, parts: dict[str, Part], trainer: BaseTrainer, feed: Feed) -> str:
     """Why the states of a tower cannot be stored or are not worth it; "" if they are."""
     run, datasets = trainer.run, feed.datasets.values()
+    computed = [part for part in parts.values() if not part.taught]
+    if not computed:
+        return ""
     if side == IMAGE and not all(dataset.views for dataset in datasets):
         return "images are cropped at random, anew in every epoch; set the processor's views, or use clip_image_eval"
     if cache_folder(run) is None:
         return "run.feature_cache is null"
-    size = sum(part.size for part in parts.values()) / 1e9
+    size = sum(part.size for part in computed) / 1e9
     if size > run.feature_cache_gb:
         return f"{size:.1f} GB would be needed, and run.feature_cache_gb is {run.feature_cache_gb:g}"
-    many = max(part.views * len(part.dataset) for part in parts.values())
+    many = max(part.views * len(part.dataset) for part in computed)
     if run.frozen_prefixes == "auto" and feed.rows_drawn() < many:
         return "the run draws fewer rows than there are"
     return ""
@@ -215,21 +224,28 @@ def _teacher_reads_images(trainer: BaseTrainer) -> bool:
 
 
 def _store(parts: Parts, trainer: BaseTrainer, feed: Feed) -> None:
-    """Compute what is not there, in all processes together, and give the feed the files."""
+    """Give the feed the teacher's rows and files; what is not there is computed, in all processes together."""
+    every = [part for of_sets in parts.values() for part in of_sets.values()]
+    for part in every:
+        if part.taught:
+            feed.stored.setdefault(part.subset, {})[part.side] = part.taught
+    computed = [part for part in every if not part.taught]
+    if computed:
+        _compute(computed, trainer, feed)
+
+
+def _compute(parts: list[Part], trainer: BaseTrainer, feed: Feed) -> None:
     run, folder = trainer.run, cache_folder(trainer.run)
     assert folder is not None, "looked at before"
     weights, secret = weights_digest(trainer.model.checkpoint_state()), cache_secret(folder, run)
-    own: list[tuple[str, str, Path, Part]] = []
-    for side, of_sets in parts.items():
-        own += [(name, side, folder / FOLDER / part.key(weights, secret), part) for name, part in of_sets.items()]
-    size = sum(part.size for *_, part in own)
-    room = 1e9 * run.feature_cache_gb - size
-    distributed.on_main(lambda: _make_room(folder / FOLDER, {path for *_, path, _ in own}, room))
-    for name, side, path, part in own:
+    own = [(folder / FOLDER / part.key(weights, secret), part) for part in parts]
+    room = 1e9 * run.feature_cache_gb - sum(part.size for part in parts)
+    distributed.on_main(lambda: _make_room(folder / FOLDER, {path for path, _ in own}, room))
+    for path, part in own:
         with ExitStack() as held:
             held_by = path.with_name(f"{path.name}.lock")
             distributed.on_main(lambda held=held, file=held_by: held.enter_context(lock(file, wait=True)))
-            feed.stored.setdefault(name, {})[side] = part.stored(path)
+            feed.stored.setdefault(part.subset, {})[part.side] = part.stored(path)
 
 
 def _make_room(folder: Path, own: set[Path], limit: float) -> None:

@@ -52,9 +52,11 @@ def stored(output: Path) -> int:
     ("method", "options", "files"),
     [
         ("vlul", [f"run.trainable={LAST}"], 4),
-        ("erase", ["run.trainable=[visual.transformer.resblocks.1.*]"], 4),
-        ("delete", ["run.trainable=[transformer.*,text_projection]"], 2),
-        ("cliperase", ["run.trainable=visual.*"], 2),
+        ("erase", ["run.trainable=[visual.transformer.resblocks.1.*]"], 3),  # erase's teacher has the captions of Dr
+        ("delete", ["run.trainable=[transformer.*,text_projection]"], 1),
+        ("cliperase", ["run.trainable=visual.*"], 1),
+        ("vlul", ["run.trainable=[transformer.*,text_projection]"], 0),
+        ("vlul", ["run.trainable=[transformer.*,text_projection]", *VIEWS, "run.max_epoch=4"], 0),
         ("vlul", ["run.lora.rank=2", "run.trainable=[visual.*.2.*,transformer.*.2.*]"], 4),
         ("vlul", [f"run.trainable={LAST}", "run.teacher_cache=none", "run.accum_grad_iters=2"], 4),
         ("shuffled", [f"run.trainable={LAST}", "model.fast_towers=false"], 4),
@@ -62,7 +64,7 @@ def stored(output: Path) -> int:
     ],
 )
 def test_the_weights_are_those_of_a_run_that_stores_nothing(deep, tmp_path, method, options, files) -> None:
-    """To 1e-6 in single precision."""
+    """To 1e-6 in single precision. Of towers that are not trained, the teacher's rows are read where it has them."""
     plain = weights(run_unlearning(deep, tmp_path / "plain", method, (*FAST, *options, f"{KEPT}never")))
     fast = weights(run_unlearning(deep, tmp_path / "fast", method, (*FAST, *options, f"{KEPT}always")))
     original = weights(deep.output / "original" / "clip" / "salmu_retrieval")
