@@ -8,13 +8,16 @@ them in matrix products instead of torch's tiles (in about half the time of torc
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
 from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from lavis.towers.packed import Layout
 
 LONG = 128  # tokens; for shorter rows torch's kernel is as fast
 CACHED_BYTES = 2 * 2**20  # size of a chunk's scores in single precision, so that they fit the cache
@@ -27,6 +30,7 @@ class SelfAttention(nn.MultiheadAttention):
     """
 
     causal = False  # whether every `attn_mask` hides what follows a token; kernels are faster if they know
+    layout: Layout | None = None  # set while the sequence is a whole batch of them, without padding (packed.py)
 
     def forward(  # type: ignore[override]
         self,
@@ -53,8 +57,9 @@ class SelfAttention(nn.MultiheadAttention):
             return self._of_part(query, key), None
         packed = F.linear(query, self.in_proj_weight, self.in_proj_bias)
         packed = packed.unflatten(-1, (3, self.num_heads, self.head_dim))
-        causal = self.causal and attn_mask is not None
-        mixed = attend(packed, None if causal else attn_mask, causal).flatten(2)
+        causal, layout = self.causal and attn_mask is not None, self.layout
+        mixed = attend(layout.unpack(packed) if layout else packed, None if causal else attn_mask, causal)
+        mixed = (layout.pack(mixed) if layout else mixed).flatten(2)
         return F.linear(mixed, self.out_proj.weight, self.out_proj.bias), None
 
     def _of_part(self, part: torch.Tensor, sequence: torch.Tensor) -> torch.Tensor:

@@ -12,11 +12,12 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.transformer import ResidualAttentionBlock, TextTransformer, VisionTransformer, text_global_pool
+from open_clip.transformer import ResidualAttentionBlock, TextTransformer, VisionTransformer
 from torch import nn
 
 from lavis.common.errors import ConfigError, suggest
 from lavis.towers.attention import compute_first_token, pack_attention
+from lavis.towers.packed import last_tokens
 from lavis.towers.recompute import recompute_mlps
 
 CHOICES = ("auto", "true", "false")
@@ -88,8 +89,8 @@ def _sped_up(tower: Any, why: str) -> Tower:
 def encode_short(clip: Any, tokens: torch.Tensor) -> torch.Tensor:
     """open_clip's CLIP.encode_text for any length L up to its context length: ids (B, L) to (B, D)."""
     length = tokens.shape[1]
-    hidden = clip.transformer(embedded(clip, tokens), attn_mask=clip.attn_mask[:length, :length])
-    return projected(clip, hidden, tokens)
+    mask = clip.attn_mask[:length, :length]
+    return projected(clip, last_tokens(clip.transformer, embedded(clip, tokens), tokens, mask))
 
 
 def embedded(clip: Any, tokens: torch.Tensor) -> torch.Tensor:
@@ -98,9 +99,9 @@ def embedded(clip: Any, tokens: torch.Tensor) -> torch.Tensor:
     return clip.token_embedding(tokens).to(kind) + clip.positional_embedding[: tokens.shape[1]].to(kind)
 
 
-def projected(clip: Any, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """From the last block's output (B, L, W) to the embeddings (B, D)."""
-    ends = text_global_pool(clip.ln_final(hidden), tokens, clip.text_pool_type)
+def projected(clip: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """From the last block's output for the captions' last tokens (B, W) to the embeddings (B, D)."""
+    ends = clip.ln_final(hidden)
     if (projection := clip.text_projection) is None:
         return ends
     return projection(ends) if isinstance(projection, nn.Linear) else ends @ projection

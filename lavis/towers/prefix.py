@@ -18,6 +18,7 @@ from open_clip.transformer import VisionTransformer
 from torch import nn
 
 from lavis.towers.fast import embedded, projected
+from lavis.towers.packed import last_tokens
 
 WHOLE = "all blocks"
 
@@ -59,7 +60,7 @@ def cut_image(visual: nn.Module, normalise: Callable[[torch.Tensor], torch.Tenso
 
 def cut_text(clip: Any) -> Cut | None:
     """The text tower of open_clip's CLIP at its first trained block; None for other classes, and if none lies below."""
-    if type(clip) is not open_clip.CLIP or clip.attn_mask is None:
+    if type(clip) is not open_clip.CLIP or clip.attn_mask is None or clip.text_pool_type != "argmax":
         return None
     own = {"transformer", "visual", "ln_final", "text_projection", "logit_scale", "logit_bias"}
     count = _frozen_blocks(clip, clip.transformer, own)
@@ -73,7 +74,7 @@ def cut_text(clip: Any) -> Cut | None:
     def above(states: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
         assert tokens is not None, "a caption's end is found in its tokens"
         length = tokens.shape[1]
-        return projected(clip, upper(states[:, :length], attn_mask=_mask(clip, length)), tokens)
+        return projected(clip, last_tokens(upper, states[:, :length], tokens, _mask(clip, length)))
 
     return Cut(below, above, _share(count, clip.transformer))
 

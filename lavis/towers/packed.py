@@ -1,0 +1,74 @@
+"""A batch of captions as one sequence, without the padding between them.
+
+A causal text tower reads the last token of a caption, which nothing after it affects. In a batch of SALMU's captions a
+quarter of all positions is padding; here the layers compute only the tokens, and attention alone sees rows of equal
+length. On a GPU the host would have to wait for the lengths, and small batches gain nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lavis.towers.attention import SelfAttention
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the T tokens of B captions lie in rows of length L.
+
+    place (T,): each token's number in the flat rows (B · L,). ends (B,): each caption's last token among the T.
+    """
+
+    place: torch.Tensor
+    ends: torch.Tensor
+    rows: int
+    length: int
+
+    @classmethod
+    def of(cls, tokens: torch.Tensor) -> Layout:
+        """Of token ids (B, L), whose highest id in a row is its last token."""
+        rows, length = tokens.shape
+        last = tokens.argmax(dim=1)
+        inside = torch.arange(length) <= last[:, None]
+        return cls(inside.flatten().nonzero()[:, 0], (last + 1).cumsum(0) - 1, rows, length)
+
+    def pack(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B, L, …) to (1, T, …)."""
+        return rows.flatten(0, 1)[self.place][None]
+
+    def unpack(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(1, T, …) to (B, L, …), zeros in the padding."""
+        rows = tokens.new_zeros(self.rows * self.length, *tokens.shape[2:])
+        return rows.index_copy(0, self.place, tokens[0]).unflatten(0, (self.rows, self.length))
+
+
+def last_tokens(transformer: Any, hidden: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What open_clip's transformer gives for each caption's last token: (B, L, W) and ids (B, L) to (B, W)."""
+    layers: list[Any] = [block.attn for block in transformer.resblocks]
+    if not _packs(transformer, layers, hidden):
+        return transformer(hidden, attn_mask=mask)[torch.arange(len(tokens)), tokens.argmax(dim=1)]
+    layout = Layout.of(tokens)
+    with _laid_out(layers, layout):
+        return transformer(layout.pack(hidden), attn_mask=mask)[0, layout.ends]
+
+
+def _packs(transformer: Any, layers: list[Any], hidden: torch.Tensor) -> bool:
+    """Whether every layer can; one that is computed again in the backward pass would no longer know the layout."""
+    known = all(type(layer) is SelfAttention and layer.causal for layer in layers)
+    return known and hidden.device.type == "cpu" and not transformer.grad_checkpointing
+
+
+@contextlib.contextmanager
+def _laid_out(layers: list[Any], layout: Layout) -> Iterator[None]:
+    for layer in layers:
+        layer.layout = layout
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.layout = None
