@@ -4,7 +4,8 @@
     python benchmarks/unlearn_step.py --device cuda --half 16 --out benchmarks/results/unlearn_step_gpu.json
     python benchmarks/unlearn_step.py --flops --out benchmarks/results/unlearn_step_flops.json
 
-The plain loop does what research code usually does: it runs the frozen teacher on every batch, passes forget and retain
+The configuration is the shipped one, configs/clip/retrieval_salmu.yaml, but for the data, precision and device. The
+plain loop does what research code usually does: it runs the frozen teacher on every batch, passes forget and retain
 batches through the towers one after the other, pads captions to all 77 positions, and uses single precision and torch's
 default AdamW. Ours is the project's own loop, trainer, feed and teacher. Both take the same weights and the same
 batches, so the losses of the first step must agree. Each measurement is a separate process.
@@ -197,7 +198,6 @@ def _options(args: argparse.Namespace, folder: Path) -> list[str]:
         f"run.amp={args.child == 'ours-bf16'}",
         "run.amp_dtype=bf16",
         "run.num_workers=0",
-        "datasets.salmu.vis_processor.train.name=clip_image_eval",
     ]
 
 

@@ -22,6 +22,9 @@ class Arithmetic(Protocol):
     def amp_dtype(self) -> str: ...
 
     @property
+    def embed_amp(self) -> bool: ...
+
+    @property
     def tf32(self) -> bool: ...
 
     @property
@@ -50,6 +53,18 @@ def computing(run: Arithmetic, device: torch.device) -> Iterator[None]:
     on = run.amp and kind is not None
     with torch.autocast(device.type, dtype=kind or torch.bfloat16, enabled=on), attention(run.attention):
         yield
+
+
+def embedding(run: Arithmetic, device: torch.device) -> contextlib.AbstractContextManager:
+    """Apply the precision of embeddings that are stored or evaluated: half with run.embed_amp, else single."""
+    kind = amp_dtype(run, device)
+    return torch.autocast(device.type, dtype=kind or torch.bfloat16, enabled=run.embed_amp and kind is not None)
+
+
+def embedded_in(run: Arithmetic, device: torch.device) -> str:
+    """The name of that precision, part of the names of stored files."""
+    kind = amp_dtype(run, device) if run.embed_amp else None
+    return "fp32" if kind is None else str(kind).removeprefix("torch.")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ import torch
 from lavis.common import distributed
 from lavis.common.checkpoint import weights_digest
 from lavis.common.errors import DataError
+from lavis.common.precision import embedded_in, embedding
 from lavis.common.secrets import secret_of
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
@@ -42,9 +44,9 @@ class FeatureBank:
     """Embeddings of one builder's data by one model, float32, L2-normalised, on the CPU.
 
     Args:
-        run: only batch_size_eval, num_workers, attention and feature_cache_gb matter.
+        run: only batch_size_eval, num_workers, attention, embed_amp, amp_dtype and feature_cache_gb matter.
         folder: where rows are stored between evaluations (None: not at all).
-        precision: name of the arithmetic, part of the file name.
+        precision: name of the model's own arithmetic, part of the file name; None: run.embed_amp decides.
 
     All processes must call it together; all of them receive all rows.
     """
@@ -57,10 +59,11 @@ class FeatureBank:
         device: torch.device | str,
         *,
         folder: Path | None = None,
-        precision: str = "fp32",
+        precision: str | None = None,
     ) -> None:
         self.model, self.builder, self.run, self.device = model, builder, run, torch.device(device)
-        self.folder, self.precision = folder, precision
+        self.folder, self.precision = folder, precision or embedded_in(run, self.device)
+        self._casts = precision is None
         self._datasets: dict[tuple[Any, ...], PairDataset] = {}
         self._store: FeatureStore | None = None
 
@@ -132,8 +135,13 @@ class FeatureBank:
             first.setdefault(key, position)
         missing = [position for key, position in first.items() if key not in self.store.rows]
         if missing:
-            self.store.add([keys[position] for position in missing], embed(missing))
+            with self.computing():
+                self.store.add([keys[position] for position in missing], embed(missing))
         return self.store.take(keys)
+
+    def computing(self) -> AbstractContextManager:
+        """A model in here embeds in the bank's precision."""
+        return embedding(self.run, self.device) if self._casts else nullcontext()
 
     def save(self) -> None:
         """Store the rows for the next evaluation if there is a folder (on rank 0 only)."""

@@ -90,12 +90,12 @@ class PairContext(Context):
 
     Args, in addition to Context's:
         cache: folder where embeddings are stored between evaluations (None: not at all).
-        precision: name of the arithmetic, part of the stored file's name.
+        precision: name of the model's own arithmetic, part of the stored file's name; None: run.embed_amp decides.
     """
 
     kind = "pairs"
 
-    def __init__(self, *args: Any, cache: Path | None = None, precision: str = "fp32", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, cache: Path | None = None, precision: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bank = FeatureBank(self.model, self.builder, self.run, self.device, folder=cache, precision=precision)
         self._features: dict[str, Any] = {}

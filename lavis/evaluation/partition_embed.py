@@ -56,7 +56,7 @@ def embed_partitions(bank: FeatureBank, splits: Mapping[str, Sequence[Entry]]) -
     for name, dataset in datasets.items():
         txt2img, text_group = pair_maps(dataset)
         plans[name] = partition_plan(txt2img, text_group if bank.run.merge_equal_captions else None, len(dataset))
-    with evaluating(bank.model), torch.no_grad():
+    with evaluating(bank.model), torch.no_grad(), bank.computing():
         images = _images(bank, datasets, plans)
         texts = _texts(bank, datasets, plans)
     return {name: SplitPartition(plan, images[name].rows, texts[name].rows) for name, plan in plans.items()}

@@ -11,6 +11,7 @@ from lavis.common import distributed
 from lavis.common.checkpoint import weights_digest
 from lavis.common.logger import get_logger
 from lavis.common.memory import release_memory
+from lavis.common.precision import embedded_in, embedding
 from lavis.embedding.bank import cache_folder, cache_secret
 from lavis.embedding.embed import embed_captions, embed_images
 from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
@@ -66,7 +67,8 @@ def _stored(model: BaseModel, feed: Feed, subset: str, dataset: Any) -> Towers:
         )
         return torch.cat([*of_views, texts])
 
-    rows = stored_rows(_store(model, feed, dataset, views), n + len(dataset.captions), embed).to(device)
+    with embedding(feed.run, device):
+        rows = stored_rows(_store(model, feed, dataset, views), n + len(dataset.captions), embed).to(device)
     return Towers(rows[:n] if n else None, rows[n:], max(views, 1))
 
 
@@ -80,6 +82,7 @@ def _store(model: BaseModel, feed: Feed, dataset: Any, views: int) -> FeatureSto
     facts += [dataset.image_processor, dataset.captions, images if views else ""]
     facts += [] if dataset.image_processor.deterministic else [dataset.seed, views]
     facts += [run.batch_size_eval, feed.device.type, run.attention, torch.__version__]
+    facts += [embedded_in(run, feed.device)] if run.embed_amp else []
     return FeatureStore(
         folder / f"teacher-{key_of(cache_secret(folder, run), *facts).hex()}{SUFFIX}", 1e9 * run.feature_cache_gb
     )

@@ -140,6 +140,9 @@ class RunConfig(Section):
     max_grad_norm: float | None = setting(None, "clip gradients to this norm; null: never", above=0)
     amp: bool = setting(False, "train in half precision")
     amp_dtype: str = setting("auto", "half-precision type", choices=("auto", "bf16", "fp16"))
+    embed_amp: bool = setting(
+        False, "embed in half precision too, for evaluation and for what is stored of the teacher"
+    )
     tf32: bool = setting(
         False, "on CUDA, train with matrix products of ten bits of mantissa (TF32); evaluation stays exact"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,6 +66,18 @@ def test_a_second_evaluation_embeds_nothing_and_is_equal_to_the_last_bit(world, 
     two = second.split("all", world.entries)
     assert second.model.seen_images == [] and second.model.seen_captions == []
     assert torch.equal(one.image, two.image) and torch.equal(one.text, two.text)
+
+
+def test_half_precision_is_a_setting_and_has_a_file_of_its_own(world, tmp_path):
+    half = dataclasses.replace(RUN, embed_amp=True, amp_dtype="bf16")
+    found = []
+    for run, options in ((RUN, {}), (half, {}), (half, {"precision": "int8"})):
+        bank = FeatureBank(FakeModel(), world, run, "cpu", folder=tmp_path / "stored", **options)
+        found.append(bank.split("all", world.entries).image)
+        bank.save()
+    single, rounded, own = found
+    assert torch.equal(single, own) and 0 < (single - rounded).abs().max() < 1e-2
+    assert len(list((tmp_path / "stored").iterdir())) == 3
 
 
 def test_rows_of_other_weights_arithmetic_or_images_are_not_used(world, tmp_path):

@@ -92,6 +92,13 @@ def test_views_of_random_crops_are_stored(unlearn, tmp_path, heard):
     assert largest_gap(two, live) <= 1e-6
 
 
+def test_half_precision_embeds_rows_of_its_own(unlearn, shared, tmp_path):
+    half = ("run.embed_amp=true", "run.amp_dtype=bf16")
+    found = [weights(unlearn("delete", *FAST, shared, *more, name=str(i))) for i, more in enumerate(((), half))]
+    assert len(stored(tmp_path)) == 2
+    assert 0 < largest_gap(*found) < 1e-2
+
+
 def largest_gap(one, two) -> float:
     return max((one[name] - two[name]).abs().max().item() for name in one)
 
