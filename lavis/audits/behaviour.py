@@ -11,6 +11,7 @@ import numpy as np
 from lavis.evaluation.inputs import paired_rows, unit_rows
 from lavis.salmubench.identity_mrr import CaptionPool
 
+BLOCK = 256  # pairs at a time
 FEATURES = ("image to text", "text to image", "log rank")
 Part = tuple[Any, Any, Sequence[str], Sequence[str]]  # image (n, D), text (n, D), people and captions of n pairs
 
@@ -36,15 +37,24 @@ def behaviour(parts: Sequence[Part], pool: CaptionPool, rivals: Any, scale: floa
     scale: the model's multiplier of cosines. Raises DataError if embeddings are unusable.
     """
     others = unit_rows(rivals, "audit pool")
-    rows = [paired_rows(image, text, "audit") for image, text, _, _ in parts]
+    pairs = [paired_rows(image, text, "audit") for image, text, _, _ in parts]
+    rows = [(image[:], text[:]) for image, text in pairs]
     images = np.concatenate([image for image, _ in rows])
     people = np.array([who for _, _, owners, _ in parts for who in owners])
-    found = [_one(*pair, part[2], pool, others, images, people, scale) for pair, part in zip(rows, parts, strict=True)]
+    found = [_all(*pair, part[2], pool, others, images, people, scale) for pair, part in zip(rows, parts, strict=True)]
     empty = (np.zeros(0), np.zeros((0, len(FEATURES))))
     return Behaviour(*found[0], *(found[1] if len(found) > 1 else empty))
 
 
-def _one(
+def _all(image: np.ndarray, text: np.ndarray, owners: Sequence[str], *more: Any) -> tuple[np.ndarray, np.ndarray]:
+    """`_block` of all pairs, a block at a time: their scores are as many as pairs times captions."""
+    starts = range(0, len(image), BLOCK)
+    parts = [slice(start, start + BLOCK) for start in starts]
+    margin, profile = zip(*(_block(image[part], text[part], owners[part], *more) for part in parts), strict=True)
+    return np.concatenate(margin), np.concatenate(profile)
+
+
+def _block(
     image: np.ndarray,
     text: np.ndarray,
     owners: Sequence[str],
@@ -54,6 +64,7 @@ def _one(
     people: np.ndarray,
     scale: float,
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Margins (n,) and profiles (n, 3) of a block of pairs."""
     own = (image * text).sum(axis=1)
     scores = np.where(pool.mask(owners), np.nan, image @ rivals.T)
     back = np.where(np.asarray(owners)[:, None] == people[None], np.nan, text @ images.T)

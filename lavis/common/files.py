@@ -105,6 +105,29 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = False) -> None:
         temporary.write_bytes(content)
 
 
+class FolderWriter:
+    """Writes many files into one folder, each atomically; the folder is made and swept once, not for every file."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder.absolute())
+        self.folder, self._temporary = str(folder), str(temporary_name(folder / "file"))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file. Raises OSError that names it."""
+        path = os.path.join(self.folder, name)
+        try:
+            with open(self._temporary, "wb", buffering=0) as stream:
+                stream.write(content)
+            os.replace(self._temporary, path)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary)
+            if isinstance(error, OSError):
+                error.filename, error.filename2 = path, None
+            raise
+
+
 def write_text(path: Path, text: str, *, sync: bool = False) -> None:
     """Write UTF-8 text atomically; characters that UTF-8 cannot express become question marks."""
     write_bytes(path, text.encode("utf-8", errors="replace"), sync=sync)

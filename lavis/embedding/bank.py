@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -27,6 +28,7 @@ from lavis.embedding.embed import (
     split_features,
 )
 from lavis.embedding.feature_store import FOLDER, SUFFIX, FeatureStore, key_of
+from lavis.embedding.row_table import RowTable
 from lavis.settings.schema import RunConfig
 
 AUTO = "auto"
@@ -64,15 +66,18 @@ class FeatureBank:
         self.model, self.builder, self.run, self.device = model, builder, run, torch.device(device)
         self.folder, self.precision = folder, precision or embedded_in(run, self.device)
         self._casts = precision is None
-        self._datasets: dict[tuple[Any, ...], PairDataset] = {}
+        self._datasets: dict[bytes, PairDataset] = {}
         self._store: FeatureStore | None = None
 
     def dataset(self, entries: Sequence[Entry]) -> PairDataset:
         """A data set of these entries with the evaluation processors. Equal entries give the same object."""
-        names = tuple((entry.image, entry.captions) for entry in entries)
-        if names not in self._datasets:
-            self._datasets[names] = self.builder.dataset(entries, "eval")
-        return self._datasets[names]
+        digest = hashlib.blake2b(digest_size=16)
+        for entry in entries:
+            digest.update(repr((entry.image, entry.captions)).encode("utf-8", "surrogatepass"))
+        key = digest.digest()
+        if key not in self._datasets:
+            self._datasets[key] = self.builder.dataset(entries, "eval")
+        return self._datasets[key]
 
     def embed(self, splits: Sequence[Sequence[Entry]]) -> None:
         """Embed the images of several splits in one pass."""
@@ -99,14 +104,14 @@ class FeatureBank:
 
         return self.rows(keys, embed)
 
-    def texts(self, captions: Sequence[str], name: str = "") -> torch.Tensor:
-        """Rows (n, D) of captions, to which no text processor is applied."""
+    def texts(self, captions: Sequence[str], name: str = "", *, store: bool = True) -> torch.Tensor:
+        """Rows (n, D) of captions, to which no text processor is applied. store=False: new ones are not remembered."""
 
         def embed(missing: list[int]) -> torch.Tensor:
             part = [captions[i] for i in missing]
             return embed_captions(self.model, part, self.run.batch_size_eval, self.device, name=name)
 
-        return self.rows([self.key("text", caption) for caption in captions], embed)
+        return self.rows([self.key("text", caption) for caption in captions], embed, store=store)
 
     def images_from(self, source: ImageSource, name: str = "") -> torch.Tensor:
         """Rows (n, D) of images outside the data set."""
@@ -128,16 +133,22 @@ class FeatureBank:
         """Rank 0's, as all processes must find the same rows missing."""
         return cache_secret(self.folder, self.run)
 
-    def rows(self, keys: list[bytes], embed: Callable[[list[int]], torch.Tensor]) -> torch.Tensor:
+    def rows(
+        self, keys: list[bytes], embed: Callable[[list[int]], torch.Tensor], *, store: bool = True
+    ) -> torch.Tensor:
         """Rows (n, D) by key. `embed` takes the positions of missing keys and returns their rows."""
         first: dict[bytes, int] = {}
         for position, key in enumerate(keys):
             first.setdefault(key, position)
         missing = [position for key, position in first.items() if key not in self.store.rows]
+        table = self.store.rows if store else RowTable()
+        known = [] if store else [key for key in first if key in self.store.rows]
+        if known:
+            table.add(known, self.store.take(known))
         if missing:
             with self.computing():
-                self.store.add([keys[position] for position in missing], embed(missing))
-        return self.store.take(keys)
+                (self.store if store else table).add([keys[position] for position in missing], embed(missing))
+        return table.take(keys)
 
     def computing(self) -> AbstractContextManager:
         """A model in here embeds in the bank's precision."""

@@ -22,6 +22,7 @@ from lavis.common.checkpoint import save_tensors
 from lavis.common.errors import DataError
 from lavis.common.files import beyond_limit
 from lavis.common.secrets import keyed_hash
+from lavis.embedding.row_table import RowTable
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class FeatureStore:
 
     def __init__(self, path: Path | None = None, limit: float = 0) -> None:
         self.path, self.limit = path, limit
-        self.rows: dict[bytes, torch.Tensor] = {}
+        self.rows = RowTable()
         self._saved = 0
         self._loaded: Packed | None = None
 
@@ -67,18 +68,30 @@ class FeatureStore:
         keys, rows = self._loaded or (torch.empty(0, KEY_BYTES, dtype=torch.uint8), torch.empty(0, 0))
         self._loaded = None
         received = broadcast(keys), broadcast(rows)
-        self.rows = self.rows or _by_key(*received)
+        self.rows = self.rows if len(self.rows) else _by_key(*received)
 
     def take(self, keys: Sequence[bytes]) -> torch.Tensor:
         """Rows (n, D) of these keys, which must all be in the store."""
-        return torch.stack([self.rows[key] for key in keys])
+        return self.rows.take(keys)
+
+    def has_room(self, n: int) -> bool:
+        """Whether n more rows stay within the limit, so that `save` will write them."""
+        return (len(self.rows) + n) * self._row_bytes <= self.limit
+
+    @property
+    def _row_bytes(self) -> int:
+        return 4 * (self.rows.width or 0) + KEY_BYTES
 
     def add(self, keys: Sequence[bytes], rows: torch.Tensor) -> None:
         """Add rows (n, D). Raises DataError if D differs from that of the rows in the store."""
-        known = next(iter(self.rows.values()), rows[0])
-        if known.shape != rows[0].shape:
-            raise DataError(f"{self.path} contains rows of {len(known)} numbers, not {rows.shape[1]}; delete the file")
-        self.rows.update(zip(keys, rows.float(), strict=True))
+        width = self.rows.width or rows.shape[1]
+        if width != rows.shape[1]:
+            raise DataError(f"{self.path} contains rows of {width} numbers, not {rows.shape[1]}; delete the file")
+        self.rows.add(keys, rows)
+
+    def clear(self) -> None:
+        """Forget all rows; the file stays until `save`."""
+        self.rows = RowTable()
 
     def save(self) -> None:
         """Write the file atomically if there are new rows, and delete old files beyond the limit.
@@ -87,8 +100,8 @@ class FeatureStore:
         """
         if self.path is None or len(self.rows) == self._saved:
             return
-        size = sum(row.numel() * 4 + KEY_BYTES for row in self.rows.values())
-        if size > self.limit:
+        if not self.has_room(0):
+            size = len(self.rows) * self._row_bytes
             log.warning("%s is not stored: %.2f GB exceed run.feature_cache_gb", self.path, size / 1e9)
             return
         try:
@@ -101,7 +114,10 @@ class FeatureStore:
     def keep_only(self, keys: Collection[bytes]) -> list[torch.Tensor]:
         """Remove the other rows, from the file too, which goes if none is left; returns them. Raises OSError."""
         removed = [row for key, row in self.rows.items() if key not in keys]
-        self.rows = {key: row for key, row in self.rows.items() if key in keys}
+        staying = [key for key in self.rows if key in keys]
+        self.rows, rows = RowTable(), self.rows
+        if staying:
+            self.rows.add(staying, rows.take(staying))
         if self.path is not None and not self.rows:
             self.path.unlink(missing_ok=True)
         elif self.path is not None and removed:
@@ -134,13 +150,16 @@ def _metadata(content: bytes) -> dict[str, str]:
     return parse_json(content[8:end].decode(), "header").get("__metadata__", {})
 
 
-def _by_key(keys: torch.Tensor, rows: torch.Tensor) -> dict[bytes, torch.Tensor]:
-    return dict(zip((bytes(key) for key in keys.numpy()), rows, strict=True))
+def _by_key(keys: torch.Tensor, rows: torch.Tensor) -> RowTable:
+    table = RowTable()
+    if len(keys):
+        table.add([bytes(key) for key in keys.numpy()], rows)
+    return table
 
 
-def _write(path: Path, rows: dict[bytes, torch.Tensor]) -> None:
+def _write(path: Path, rows: RowTable) -> None:
     keys = torch.frombuffer(bytearray(b"".join(rows)), dtype=torch.uint8).view(-1, KEY_BYTES)
-    values = torch.stack(list(rows.values()))
+    values = rows.take(list(rows))
     save_tensors(path, {"keys": keys, "rows": values}, {"digest": _digest(keys, values)})
 
 

@@ -26,25 +26,75 @@ def unit_rows(features: Any, name: str) -> np.ndarray:
     Raises DataError if there are no rows, a row is not finite or zero, or all of several rows are equal (a collapsed
     model); ValueError for another shape.
     """
-    rows = as_array(features)
-    if rows.ndim != 2:
-        raise ValueError(f"features of {name} need shape (n, D), got {rows.shape}")
-    if not len(rows):
-        raise DataError(f"{name}: there is nothing to measure; check the split's annotation file")
-    bad, rows = unit_parts(rows)
-    refuse_bad(int(bad.sum()), len(rows), name)
-    refuse_collapse(float(np.ptp(rows, axis=0).max()), len(rows), name)
-    return rows
+    return UnitRows(features, name)[:]
+
+
+class UnitRows:
+    """The rows of `unit_rows`, computed when they are indexed, by a slice or by row numbers; raises as it does.
+
+    At SALMU's size and beyond, a metric must not hold all of its rows in double precision: it takes a block at a time.
+    """
+
+    def __init__(self, features: Any, name: str) -> None:
+        self._rows = as_array(features)
+        if self._rows.ndim != 2:
+            raise ValueError(f"features of {name} need shape (n, D), got {self._rows.shape}")
+        refuse_unsound(*soundness(self._rows), len(self._rows), name)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._rows.shape
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        return unit_parts(self._rows[rows])[1]
 
 
 def embedding_problem(features: Mapping[str, Any]) -> str:
     """Why a model's embeddings of its splits are unusable (not finite, or all equal); empty if they are sound."""
     for modality in ("image", "text") if features else ():
+        parts = [as_array(getattr(part, modality)) for part in features.values()]
+        bad, extremes = zip(*(soundness(part) for part in parts), strict=True)
         try:
-            unit_rows(torch.cat([getattr(part, modality) for part in features.values()]), f"{modality} embeddings")
+            refuse_unsound(sum(bad), np.max(extremes, axis=0), sum(map(len, parts)), f"{modality} embeddings")
         except DataError as error:
             return str(error)
     return ""
+
+
+def soundness(rows: Any) -> tuple[int, np.ndarray]:
+    """How many rows (n, D) are zero or not finite; of the others, at unit length, the extremes (2, D).
+
+    Extremes are the largest values and the largest negated values of each coordinate, -inf where there is no row.
+    """
+    rows = as_array(rows)
+    bad, extremes = 0, np.full((2, rows.shape[1]), -np.inf)
+    for start in range(0, len(rows), PIECE):
+        wrong, part = unit_parts(rows[start : start + PIECE])
+        bad, sound = bad + int(wrong.sum()), part[~wrong]
+        if len(sound):
+            extremes = np.maximum(extremes, [sound.max(axis=0), (-sound).max(axis=0)])
+    return bad, extremes
+
+
+def refuse_unsound(bad: int, extremes: np.ndarray, total: int, name: str) -> None:
+    """Raise DataError if there are no rows, if some are bad, or if all are equal.
+
+    bad and extremes are those of `soundness`: unit rows are equal where no coordinate has a range above COLLAPSED.
+    """
+    if not total:
+        raise DataError(f"{name}: there is nothing to measure; check the split's annotation file")
+    if bad:
+        raise DataError(
+            f"{name}: {bad} of {total} embeddings are not finite or zero, so the metric has no value; "
+            "check the checkpoint (a diverged run leaves such weights)"
+        )
+    if total > 1 and extremes.sum(axis=0).max() <= COLLAPSED:
+        raise DataError(
+            f"{name}: all {total} embeddings are equal; a collapsed model has not forgotten, so it gets no value"
+        )
 
 
 def weights_problem(model: Any) -> str:
@@ -83,29 +133,13 @@ def unit_parts(features: Any) -> tuple[np.ndarray, np.ndarray]:
     rows = as_array(features).astype(np.float64)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     bad = ~np.isfinite(length[:, 0]) | (length[:, 0] == 0)
-    return bad, rows / np.where(bad[:, None], 1, length)
+    rows /= np.where(bad[:, None], 1, length)
+    return bad, rows
 
 
-def refuse_bad(bad: int, total: int, name: str) -> None:
-    """Raise DataError if `bad` of `total` rows are not finite or zero."""
-    if bad:
-        raise DataError(
-            f"{name}: {bad} of {total} embeddings are not finite or zero, so the metric has no value; "
-            "check the checkpoint (a diverged run leaves such weights)"
-        )
-
-
-def refuse_collapse(spread: float, total: int, name: str) -> None:
-    """Raise DataError if several unit rows are equal: `spread` is the largest range of a coordinate."""
-    if total > 1 and spread <= COLLAPSED:
-        raise DataError(
-            f"{name}: all {total} embeddings are equal; a collapsed model has not forgotten, so it gets no value"
-        )
-
-
-def paired_rows(image: Any, text: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+def paired_rows(image: Any, text: Any, name: str) -> tuple[UnitRows, UnitRows]:
     """Unit rows of paired images and texts, (n, D) each. Raises as `unit_rows`; ValueError if shapes differ."""
-    images, texts = unit_rows(image, f"{name} images"), unit_rows(text, f"{name} texts")
+    images, texts = UnitRows(image, f"{name} images"), UnitRows(text, f"{name} texts")
     if images.shape != texts.shape:
         raise ValueError(f"{name}: images {images.shape} and texts {texts.shape} must be paired row by row")
     return images, texts
@@ -116,16 +150,13 @@ def paired_cosines(image: Any, text: Any, name: str) -> np.ndarray:
     return row_products(*paired_rows(image, text, name))
 
 
-def row_products(one: np.ndarray, other: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """The product of each row of `other` (n, D) with its partner: row i, or rows[i], of `one`; (n,).
-
-    A piece at a time, so that there is never a third array of that size.
-    """
-    found = np.empty(len(other), dtype=np.result_type(one, other))
+def row_products(one: UnitRows, other: Any, rows: np.ndarray | None = None) -> np.ndarray:
+    """The cosine of each row of `other` (m, D), UnitRows or sound features, with row i, or rows[i], of `one`; (m,)."""
+    found = np.empty(len(other))
     for start in range(0, len(other), PIECE):
         part = slice(start, start + PIECE)
-        partners = one[part] if rows is None else one[rows[part]]
-        found[part] = (partners * other[part]).sum(axis=1)
+        unit = other[part] if isinstance(other, UnitRows) else unit_parts(other[part])[1]
+        found[part] = (one[part if rows is None else rows[part]] * unit).sum(axis=1)
     return found
 
 

@@ -18,7 +18,7 @@ from lavis.datasets.loaders import chunk_count
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.bank import FeatureBank
 from lavis.embedding.embed import evaluating, image_chunks, pair_maps, text_chunks, unit
-from lavis.evaluation.inputs import refuse_bad, refuse_collapse, unit_parts
+from lavis.evaluation.inputs import refuse_unsound, soundness
 from lavis.evaluation.partitions import PartitionPlan, SplitPartition, partition_plan
 
 Chunks = Iterator[tuple[int, torch.Tensor]]
@@ -128,16 +128,8 @@ def partitions_problem(partitions: Mapping[str, SplitPartition]) -> str:
 
 def _refuse(parts: Sequence[torch.Tensor], name: str) -> None:
     """Raise the DataError of `unit_rows` on the rows (n, D) of all processes together."""
-    bad = total = 0
-    width = parts[0].shape[1]
-    extremes = np.full((2, width), -np.inf)  # largest value, and largest negated value
-    for part in parts:
-        wrong, rows = unit_parts(part)
-        bad, total = bad + int(wrong.sum()), total + len(rows)
-        sound = rows[~wrong]
-        if len(sound):
-            extremes = np.maximum(extremes, [sound.max(axis=0), (-sound).max(axis=0)])
-    bad, total = distributed.sum_counts(torch.tensor([bad, total])).tolist()
-    refuse_bad(bad, total, name)
-    spread = distributed.greatest(torch.from_numpy(extremes)).sum(dim=0).max().item()
-    refuse_collapse(spread, total, name)
+    found = [soundness(part) for part in parts]
+    counts = torch.tensor([sum(bad for bad, _ in found), sum(map(len, parts))])
+    bad, total = distributed.sum_counts(counts).tolist()
+    extremes = torch.from_numpy(np.max([extremes for _, extremes in found], axis=0))
+    refuse_unsound(bad, distributed.greatest(extremes).numpy(), total, name)

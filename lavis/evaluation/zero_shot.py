@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from lavis.common.errors import DataError
-from lavis.evaluation.inputs import TIE, row_numbers, unit_rows
+from lavis.evaluation.inputs import TIE, UnitRows, row_numbers, unit_rows
 
-BLOCK = 4096  # images scored at a time
+SCORES = 2**24  # scores computed at a time, 128 MiB
 
 
 def top1(image: Any, classes: Any, labels: Any, name: str) -> float:
@@ -17,15 +17,15 @@ def top1(image: Any, classes: Any, labels: Any, name: str) -> float:
 
     Raises DataError as `unit_rows` and for fewer than two classes; ValueError on shapes and labels.
     """
-    images, rows = unit_rows(image, f"{name} images"), unit_rows(classes, f"{name} classes")
+    images, rows = UnitRows(image, f"{name} images"), unit_rows(classes, f"{name} classes")
     labels = row_numbers(labels, len(images), f"{name} labels")
     if len(rows) < 2:
         raise DataError(f"{name} needs at least two classes, there is {len(rows)}")
     if labels.min() < 0 or labels.max() >= len(rows):
         raise ValueError(f"{name} labels must lie in 0..{len(rows) - 1}, got {labels.min()}..{labels.max()}")
-    right = 0
-    for start in range(0, len(images), BLOCK):
-        scores, wanted = images[start : start + BLOCK] @ rows.T, labels[start : start + BLOCK, None]
+    right, block = 0, max(1, SCORES // len(rows))
+    for start in range(0, len(images), block):
+        scores, wanted = images[start : start + block] @ rows.T, labels[start : start + block, None]
         own = np.take_along_axis(scores, wanted, axis=1)
         np.put_along_axis(scores, wanted, -np.inf, axis=1)
         right += int((own[:, 0] > scores.max(axis=1) + TIE).sum())

@@ -11,6 +11,7 @@ skipped if its image files still have the right sizes.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from lavis.common.arguments import COUNT_OR_NONE, SEED
 from lavis.common.cli import Parser
 from lavis.common.errors import DataError, MissingFile
-from lavis.common.files import read_json, write_bytes, write_json
+from lavis.common.files import FolderWriter, read_json, write_bytes, write_json
 from lavis.common.forget_list import FORGET_SEEDS, list_path, shuffled_list, write_forget_list
 from lavis.common.locks import Locked, lock
 from lavis.importing.salmu_metadata import Metadata, annotate, check_metadata, draw_held_out, load_metadata
@@ -136,10 +137,13 @@ def _write_images(plan: Plan, out: Path) -> None:
 
 def _write_shard(shard: Shard, rows: Sequence[Row], out: Path, bar: tqdm) -> None:
     sizes = []
+    root = out / "images"
+    writers = {folder: FolderWriter(root / folder) for folder in {_folder(row.image) for row in rows}}
     for row, data in zip(rows, iter_images(shard), strict=True):
-        path = out / "images" / row.image
-        if _size(path) != len(data) or path.read_bytes() != data:
-            write_bytes(path, data)
+        path = f"{root}/{row.image}"
+        if _size(path) != len(data) or Path(path).read_bytes() != data:
+            folder = _folder(row.image)
+            writers[folder].write(row.image[len(folder) + 1 :], data)
         sizes.append(len(data))
         bar.update()
     write_json(_marker(shard, out), _signature(shard, rows) | {"sizes": sizes}, indent=None)
@@ -166,9 +170,13 @@ def _signature(shard: Shard, rows: Sequence[Row]) -> dict[str, Any]:
     return {"bytes": stat.st_size, "modified": stat.st_mtime_ns, "files": [row.file for row in rows]}
 
 
-def _size(path: Path) -> int | None:
+def _folder(image: str) -> str:
+    return image.rpartition("/")[0]
+
+
+def _size(path: Path | str) -> int | None:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except OSError:
         return None
 

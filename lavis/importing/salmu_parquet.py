@@ -162,8 +162,8 @@ def iter_images(shard: Shard) -> Iterator[bytes]:
     number = itertools.count()
     with _arrow(shard) as file:
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=["image"]):
-            for cell in batch.column(0):
-                yield _image_bytes(cell.as_py(), f"{shard.path}: row {next(number)}")
+            for cell in batch.column(0).to_pylist():
+                yield _image_bytes(cell, shard, next(number))
 
 
 @contextlib.contextmanager
@@ -215,10 +215,11 @@ def _identity(value: Any) -> str | int | None:
     return value if value != "" else None
 
 
-def _image_bytes(cell: Any, where: str) -> bytes:
+def _image_bytes(cell: Any, shard: Shard, number: int) -> bytes:
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(data, bytes) or not data:
         kind = "empty" if data in (None, b"") else type(data).__name__
+        where = f"{shard.path}: row {number}"
         raise DataError(f"{where}: the image contains no bytes ({kind}); expected the file's bytes or {{bytes, path}}")
     return data
 

@@ -102,7 +102,7 @@ def stored_rows(store: FeatureStore, n: int, embed: Callable[[], torch.Tensor]) 
         return distributed.gather_chunks({0: store.take(keys)} if main else {})
     rows = embed()
     if main and store.path is not None:
-        store.rows = {}
+        store.clear()
         store.add(keys, rows)
         store.save()
     return rows

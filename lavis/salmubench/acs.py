@@ -10,7 +10,7 @@ from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.common.registry import registry
 from lavis.common.seed import derived_seed
 from lavis.datasets.builder import HOLDOUTS
-from lavis.evaluation.inputs import paired_rows, row_products
+from lavis.evaluation.inputs import PIECE, UnitRows, paired_rows, row_products
 from lavis.evaluation.metric import DISTANCE, HEADLINE, Column
 from lavis.salmubench.data import BenchmarkData
 from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, ten_column
@@ -86,10 +86,7 @@ def acs(image: Any, text: Any, *, features: str = "cosine", seed: int = 42, fold
     if len(images) < FOLDS:
         raise DataError(f"ACS needs at least {FOLDS} forget pairs for its {FOLDS} folds, there are {len(images)}")
     order = np.random.default_rng(derived_seed(seed, "salmubench", "acs")).permutation(len(images))
-    if features == "cosine":
-        inputs = np.concatenate([row_products(images, texts), row_products(texts, images, order)])[:, None]
-    else:
-        inputs = np.concatenate([images * texts, images * texts[order]])
+    inputs = _Inputs(images, texts, order) if features == "product" else _cosines(images, texts, order)
     from sklearn.linear_model import LogisticRegression
 
     probe, labels = LogisticRegression(max_iter=MOST_STEPS), np.repeat([1, 0], len(images))
@@ -98,17 +95,53 @@ def acs(image: Any, text: Any, *, features: str = "cosine", seed: int = 42, fold
     return held_out(probe, inputs, labels, derived_seed(seed, "salmubench", "half"))
 
 
-def held_out(probe: Any, inputs: np.ndarray, labels: np.ndarray, seed: int) -> float:
+def _cosines(images: UnitRows, texts: UnitRows, order: np.ndarray) -> np.ndarray:
+    """The cosines of true and of shuffled pairs, (2n, 1)."""
+    return np.concatenate([row_products(images, texts), row_products(texts, images, order)])[:, None]
+
+
+class _Inputs:
+    """Elementwise products (2n, D) of true and of shuffled pairs, computed for the rows that are indexed.
+
+    Only the rows that a probe is trained on are ever in memory together, not all of them and their copies.
+    """
+
+    def __init__(self, images: UnitRows, texts: UnitRows, order: np.ndarray) -> None:
+        self.images, self.texts, self.shape = images, texts, (2 * len(images), images.shape[1])
+        self._partner = np.concatenate([np.arange(len(images)), order])
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        found = np.empty((len(rows), self.shape[1]))
+        for start in range(0, len(rows), PIECE):
+            part = rows[start : start + PIECE]
+            found[start : start + PIECE] = self.images[part % len(self.images)] * self.texts[self._partner[part]]
+        return found
+
+
+def held_out(probe: Any, inputs: Any, labels: np.ndarray, seed: int) -> float:
     """Accuracy of a classifier on one stratified half, trained on the other."""
     from sklearn.model_selection import train_test_split
 
-    halves = train_test_split(inputs, labels, test_size=0.5, stratify=labels, random_state=seed % 2**32)
-    return float(probe.fit(halves[0], halves[2]).score(halves[1], halves[3]))
+    rows = np.arange(len(labels))
+    taught, asked = train_test_split(rows, test_size=0.5, stratify=labels, random_state=seed % 2**32)
+    return _right(probe, inputs, labels, taught, asked) / len(asked)
 
 
-def cross_validated(probe: Any, inputs: np.ndarray, labels: np.ndarray, seed: int) -> float:
+def cross_validated(probe: Any, inputs: Any, labels: np.ndarray, seed: int) -> float:
     """Accuracy of a classifier over stratified folds, shuffled by the seed."""
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.model_selection import StratifiedKFold
 
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed % 2**32)
-    return float(cross_val_score(probe, inputs, labels, cv=folds, scoring="accuracy", error_score="raise").mean())
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed % 2**32).split(labels[:, None], labels)
+    return float(np.mean([_right(probe, inputs, labels, *rows) / len(rows[1]) for rows in folds]))
+
+
+def _right(probe: Any, inputs: Any, labels: np.ndarray, taught: np.ndarray, asked: np.ndarray) -> int:
+    """How many of the rows `asked` a copy of the classifier gets right that is trained on the rows `taught`.
+
+    inputs: (n, D), an array or anything that gives rows by their numbers.
+    """
+    from sklearn.base import clone
+
+    trained = clone(probe).fit(inputs[taught], labels[taught])
+    pieces = np.split(asked, range(PIECE, len(asked), PIECE))
+    return sum(int((trained.predict(inputs[part]) == labels[part]).sum()) for part in pieces)

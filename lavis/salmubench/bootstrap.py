@@ -12,6 +12,7 @@ from lavis.common.seed import derived_seed
 
 DRAWS = 1000
 LEVEL = 0.95
+COUNTS = 2**22  # counts of drawn clusters in memory at a time
 
 
 def clustered_interval(values: Any, clusters: Sequence[Any], draws: int = DRAWS, seed: int = 42) -> tuple[float, float]:
@@ -31,6 +32,10 @@ def clustered_interval(values: Any, clusters: Sequence[Any], draws: int = DRAWS,
         raise DataError(f"bootstrap: an interval needs at least two identities, there are {len(size)}")
     total = np.bincount(group, weights=numbers)
     rng = np.random.default_rng(derived_seed(seed, "salmubench", "bootstrap"))
-    times = rng.multinomial(len(size), np.full(len(size), 1 / len(size)), size=draws)
-    low, high = np.quantile((times @ total) / (times @ size), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    shares, block = np.full(len(size), 1 / len(size)), max(1, COUNTS // len(size))
+    means = []
+    for start in range(0, draws, block):  # one draw after the other from the same generator, however they are cut
+        times = rng.multinomial(len(size), shares, size=min(block, draws - start))
+        means.append((times @ total) / (times @ size))
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

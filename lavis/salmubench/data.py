@@ -34,7 +34,9 @@ class Part:
     entries: list[Entry]
 
     def only(self, rows: list[int]) -> Part:
-        """These rows alone."""
+        """These rows alone, in ascending order."""
+        if len(rows) == len(self.entries):
+            return self
         captions, entries = [self.captions[i] for i in rows], [self.entries[i] for i in rows]
         return Part(self.image[rows], self.text[rows], captions, entries)
 
@@ -94,7 +96,9 @@ class BenchmarkData:
             features, dataset = self.bank.split(split, rows), self.bank.dataset(rows)
             owners = features.txt2img
             own = [dataset.entries[i] for i in owners.tolist()]
-            self._parts[split] = Part(features.image[owners], features.text, dataset.captions, own)
+            single = len(owners) == len(features.image)  # one caption per image: its row is needed once
+            image = features.image if single else features.image[owners]
+            self._parts[split] = Part(image, features.text, dataset.captions, own)
         return self._parts[split]
 
     def captions(self, split: str) -> tuple[list[str], list[Entry]]:

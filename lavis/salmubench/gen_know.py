@@ -45,7 +45,8 @@ class GenKnow(SalmuMetric):
         for kind, options in known["classes"].items():
             prompts = [(text, number) for number, name in enumerate(options) for text in known["prompts"][kind][name]]
             rows = class_features(data.texts([t for t, _ in prompts], kind), [number for _, number in prompts])
-            own = [options.index(labels[entry.image][kind]) for entry in part.entries]
+            places = {name: number for number, name in enumerate(options)}
+            own = [places[labels[entry.image][kind]] for entry in part.entries]
             accuracies[f"gen_know_{kind}"] = top1(part.image, rows, own, "GenKnow")
         return {"gen_know": float(np.mean(list(accuracies.values()))), **accuracies}
 

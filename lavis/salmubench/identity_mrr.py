@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,15 @@ from lavis.common.errors import DataError
 from lavis.common.registry import registry
 from lavis.datasets.builder import HOLDOUTS
 from lavis.evaluation.context import Context
-from lavis.evaluation.inputs import TIE, paired_rows, unit_rows
+from lavis.evaluation.inputs import TIE, UnitRows, paired_rows
 from lavis.evaluation.metric import DISTANCE, HEADLINE, Column
 from lavis.salmubench.data import UNSEEN, BenchmarkData
 from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, people_column, people_of, summarised
 from lavis.salmubench.splits import identity_of
 
-BLOCK = 256  # images ranked at a time
+BLOCK = 1024  # images ranked at a time
+TILE = 8192  # captions of the pool that they are compared with at a time: 64 MiB of scores
+ABSENT = -1  # column of a caption that is not in the pool
 PEOPLE = ("forget", *HOLDOUTS)
 
 
@@ -135,23 +137,55 @@ def pool_ranks(
     with; ValueError on shapes.
     """
     images, texts = paired_rows(image, text, "caption pool")
-    others = unit_rows(rows, "caption pool texts")
+    others = UnitRows(rows, "caption pool texts")
     if len(others) != len(pool.number):
         raise ValueError(f"the pool has {len(pool.number)} captions, got {len(others)} rows")
-    ranks = PoolRanks(np.empty(len(images)), np.empty(len(images)))
+    ranks = PoolRanks(np.ones(len(images)), np.ones(len(images)))
     for start in range(0, len(images), BLOCK):
         part = slice(start, start + BLOCK)
-        score = (images[part] * texts[part]).sum(axis=1, keepdims=True)
-        strangers = ~pool.mask(owners[part])
-        above = images[part] @ others.T >= score - TIE
-        for row, caption in enumerate(captions[part]):
-            if caption in pool.number:
-                strangers[row, pool.number[caption]] = above[row, pool.number[caption]] = False
-        if not strangers.any(axis=1).all():
-            raise DataError("caption pool: a caption has no other person's caption to compete with")
-        ranks.among[part] = 1 + above.sum(axis=1)
-        ranks.apart[part] = 1 + (above & strangers).sum(axis=1)
+        above = _Above(captions[part], owners[part], pool)
+        queries = images[part]
+        least = (queries * texts[part]).sum(axis=1, keepdims=True) - TIE
+        for first in range(0, len(others), TILE):
+            above.count(queries @ others[first : first + TILE].T >= least, first)
+        ranks.among[part] += above.among
+        ranks.apart[part] += above.among - above.own
     return ranks
+
+
+class _Above:
+    """Counts, for a block of queries, the captions that score at least as high: of all people, and of their own.
+
+    Counting own captions, of which there are few, and subtracting them needs no mask as large as the pool.
+    """
+
+    def __init__(self, captions: Sequence[str], owners: Sequence[str], pool: CaptionPool) -> None:
+        itself = [pool.number.get(caption, ABSENT) for caption in captions]
+        own = [pool.people.get(owner, frozenset()) for owner in owners]
+        if any(len((mine | {column}) - {ABSENT}) == len(pool.number) for mine, column in zip(own, itself, strict=True)):
+            raise DataError("caption pool: a caption has no other person's caption to compete with")
+        self.among, self.own = np.zeros((2, len(captions)), dtype=np.int64)
+        self._itself = _places((column, row) for row, column in enumerate(itself))
+        self._others = _places((column, row) for row, mine in enumerate(own) for column in mine)
+
+    def count(self, above: np.ndarray, first: int) -> None:
+        """Add a tile: `above` (queries, captions) bool, which is overwritten, of the captions from `first` on."""
+        above[_within(self._itself, first, above.shape[1])] = False
+        self.among += above.sum(axis=1)
+        rows, columns = _within(self._others, first, above.shape[1])
+        self.own += np.bincount(rows, weights=above[rows, columns], minlength=len(above)).astype(np.int64)
+
+
+def _places(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
+    """(column, row) pairs as (2, k) int64, sorted by column."""
+    places = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    return places.T
+
+
+def _within(places: np.ndarray, first: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows, and columns counted from `first`, of the places in a tile."""
+    low, high = np.searchsorted(places[0], (first, first + width))
+    return places[1, low:high], places[0, low:high] - first
 
 
 def caption_pool(context: Context) -> CaptionPool:

@@ -11,7 +11,7 @@ import numpy as np
 from lavis.common.errors import DataError
 from lavis.common.registry import registry
 from lavis.common.seed import derived_seed
-from lavis.evaluation.inputs import unit_rows
+from lavis.evaluation.inputs import UnitRows
 from lavis.evaluation.metric import RESIDUE, Column
 from lavis.salmubench.acs import FOLDS, cross_validated
 from lavis.salmubench.data import BenchmarkData
@@ -50,12 +50,15 @@ def linear_probe(image: Any, people: Sequence[str], *, seed: int = 42) -> dict[s
 
     Raises DataError as `unit_rows`, and if fewer than two identities have 5 images.
     """
-    rows = unit_rows(image, "linear probe")
+    rows = UnitRows(image, "linear probe")
     drawn = _draw(people, seed)
     labels = np.unique(np.asarray(people)[drawn], return_inverse=True)[1] if drawn else np.empty(0, dtype=int)
     if len(np.unique(labels)) < 2:
         raise DataError(f"linear probe: fewer than two identities have {FOLDS} images")
-    return {"accuracy": _accuracy(rows[drawn], labels, seed), "chance": float(np.bincount(labels).max() / len(labels))}
+    return {
+        "accuracy": _accuracy(rows[np.array(drawn)], labels, seed),
+        "chance": float(np.bincount(labels).max() / len(labels)),
+    }
 
 
 def _draw(people: Sequence[str], seed: int) -> list[int]:

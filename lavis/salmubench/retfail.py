@@ -14,7 +14,7 @@ import numpy as np
 from lavis.common.errors import ConfigError, DataError, suggest
 from lavis.common.registry import registry
 from lavis.common.seed import derived_seed
-from lavis.evaluation.inputs import TIE, paired_rows, row_numbers, unit_rows
+from lavis.evaluation.inputs import TIE, UnitRows, paired_rows, row_numbers
 from lavis.evaluation.metric import DOWN, HEADLINE, Column, NotMeasured
 from lavis.salmubench.data import BenchmarkData
 from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, people_column, people_of, summarised, ten_column
@@ -106,7 +106,7 @@ def draw_distractors(
     keys number the strings of both splits, with the same number for equal strings; identity (n,) numbers forget's
     people. Raises DataError as `unit_rows`, ValueError on shapes.
     """
-    forget, disjoint = unit_rows(text, "RetFail forget texts"), unit_rows(disjoint_text, "RetFail retain_disjoint")
+    forget, disjoint = UnitRows(text, "RetFail forget texts"), UnitRows(disjoint_text, "RetFail retain_disjoint")
     keys, identity = row_numbers(keys, len(forget), "keys"), row_numbers(identity, len(forget), "identity")
     disjoint_keys = row_numbers(disjoint_keys, len(disjoint), "disjoint_keys")
     rng = np.random.default_rng(derived_seed(seed, "salmubench", "retfail"))
@@ -146,8 +146,9 @@ def retfail_ranks(
     ranks = np.empty(len(images))
     for start in range(0, len(images), BLOCK):
         rows = slice(start, start + BLOCK)
-        own = (images[rows] * texts[rows]).sum(axis=1, keepdims=True)
-        lead = images[rows] @ distractors.text.T - own
+        queries = images[rows]
+        own = (queries * texts[rows]).sum(axis=1, keepdims=True)
+        lead = queries @ distractors.text.T - own
         rivals = _rivals(keys[rows], None if owners is None else owners[rows], distractors, drop_equal)
         if not rivals.any(axis=1).all():
             raise DataError("RetFail: a caption has no text to compete with; forget and retain_disjoint are too small")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +56,9 @@ def find_sources(names: Sequence[str], key: str = "source") -> list[Source]:
     sources = [source for name in names for source in _found(name, key)]
     if not sources:
         raise DataError(f"{key} is empty; name a table (.csv, .parquet, ...), a tar file, a folder or hf-dataset:NAME")
-    repeated = {source.path for source in sources if sources.count(source) > 1}
+    repeated = [source.path for source, times in Counter(sources).items() if times > 1]
     if repeated:
-        raise DataError(f"{key} names {sorted(repeated)[0]} more than once; its rows would count twice")
+        raise DataError(f"{key} names {min(repeated)} more than once; its rows would count twice")
     return sources
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import lavis.datasets
+from lavis.common.files import FolderWriter
 from lavis.datasets.salmu import SalmuBuilder
 from lavis.importing import salmu as salmu_import
 from lavis.importing.salmu import STATE
@@ -162,18 +163,21 @@ class TestSources:
 class TestResume:
     def test_a_stopped_import_resumes_with_the_same_result(self, call, source, tmp_path, monkeypatch, capsys):
         written = []
-        real = salmu_import.write_bytes
+        real = FolderWriter.write
 
-        def stop(path, data):
+        def stop(writer, name, data):
             if len(written) == 25:
                 raise KeyboardInterrupt
-            written.append(path)
-            real(path, data)
+            counted(writer, name, data)
 
-        monkeypatch.setattr(salmu_import, "write_bytes", stop)
+        def counted(writer, name, data):
+            written.append((writer.folder, name))
+            real(writer, name, data)
+
+        monkeypatch.setattr(FolderWriter, "write", stop)
         assert call() == 130 and "again to resume" in capsys.readouterr().err
         assert not (call.out / "annotations").exists()
-        monkeypatch.setattr(salmu_import, "write_bytes", lambda path, data: (written.append(path), real(path, data))[1])
+        monkeypatch.setattr(FolderWriter, "write", counted)
         assert call() == 0
         assert max(Counter(written).values()) == 1
         assert call("--out", str(tmp_path / "whole")) == 0

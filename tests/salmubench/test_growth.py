@@ -7,14 +7,20 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 
 from lavis.datasets.annotations import Entry
-from lavis.evaluation import inputs
-from lavis.salmubench import identity_mrr
+from lavis.evaluation import inputs, zero_shot
+from lavis.evaluation.zero_shot import top1
+from lavis.salmubench import acs as acs_module
+from lavis.salmubench import bootstrap, identity_mrr, retfail
+from lavis.salmubench.acs import acs
+from lavis.salmubench.bootstrap import clustered_interval
 from lavis.salmubench.fictitious_values import persona_values
 from lavis.salmubench.idzsc import numbered
+from lavis.salmubench.retfail import draw_distractors, retfail_ranks
 from lavis.salmubench.splits import derive_splits
-from lavis.salmubench.value_auc import fictitious_captions
+from lavis.salmubench.value_auc import fictitious_captions, value_aucs
 from tests.salmubench.rows import rows
 
 MOST = 12  # times the operations for ten times the rows
@@ -98,27 +104,115 @@ def test_both_ranks_come_from_one_product(monkeypatch):
 
     class Rows(np.ndarray):
         def __matmul__(self, other):
-            products.append(self.shape)
+            products.append((self.shape[0], other.shape[1]))
             return np.asarray(self) @ np.asarray(other)
 
-    monkeypatch.setattr(identity_mrr, "paired_rows", lambda *given: [part.view(Rows) for part in given[:2]])
+    class UnitRows(inputs.UnitRows):
+        def __getitem__(self, rows):
+            return super().__getitem__(rows).view(Rows)
+
+    monkeypatch.setattr(inputs, "UnitRows", UnitRows)
     monkeypatch.setattr(identity_mrr, "BLOCK", 4)
+    monkeypatch.setattr(identity_mrr, "TILE", 6)
     pool = identity_mrr.CaptionPool([str(i) for i in range(10)], [str(i % 3) for i in range(10)])
     ranks = identity_mrr.pool_ranks(rows(8), rows(8, seed=1), list("01234567"), ["0"] * 8, pool, rows(10, seed=2))
-    assert len(products) == 2  # blocks
+    assert products == [(4, 6), (4, 4)] * 2
     assert (ranks.apart <= ranks.among).all()
 
 
-@pytest.mark.parametrize("picked", [None, np.arange(6000) % 50])
-def test_products_of_rows_need_no_third_array(picked, monkeypatch):
-    monkeypatch.setattr(inputs, "PIECE", 500)
-    one, other = rows(6000, 32), rows(6000, 32, seed=1)
-    tracemalloc.start()
-    found = inputs.row_products(one, other, picked)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < other.nbytes / 3
-    assert np.array_equal(found, ((one if picked is None else one[picked]) * other).sum(axis=1))
+class Sources:
+    """float32 rows as tensors, and how many bytes a metric takes beyond them."""
+
+    def __init__(self, n: int = 5000, dim: int = 256) -> None:
+        self.image, self.text = (torch.from_numpy(rows(n, dim, seed).astype(np.float32)) for seed in (0, 1))
+        self.owners = [str(i % (n // 10)) for i in range(n)]
+        self.n, self.bytes = n, 4 * n * dim
+
+    def peak(self, work) -> float:
+        """Peak bytes of `work(self)` over those of one of the two arrays."""
+        tracemalloc.start()
+        work(self)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak / self.bytes
+
+
+def cosines(part: Sources) -> None:
+    inputs.paired_cosines(part.image, part.text, "x")
+
+
+def shuffled_cosines(part: Sources) -> None:
+    acs(part.image, part.text)
+
+
+def values(part: Sources) -> None:
+    owner = np.arange(part.n)
+    value_aucs(part.image, part.text, ((part.text[o], o) for o in np.split(owner, part.n // 500)))
+
+
+def problem(part: Sources) -> None:
+    inputs.embedding_problem({str(i): part for i in range(5)})
+
+
+def classes(part: Sources) -> None:
+    top1(part.image, part.text[:50], np.arange(part.n) % 50, "x")
+
+
+def texts(part: Sources) -> None:
+    numbers = np.arange(part.n)
+    drawn = draw_distractors(part.text, numbers, numbers, part.text, numbers, count=50)
+    retfail_ranks(part.image, part.text, numbers, drawn, leave_out=numbers)
+
+
+def draws(part: Sources) -> None:
+    clustered_interval(np.arange(part.n), part.owners)
+
+
+@pytest.mark.parametrize("work", [cosines, shuffled_cosines, values, problem, classes, texts, draws])
+def test_a_metric_needs_less_memory_than_another_copy_of_the_rows(work, monkeypatch):
+    """A copy in double precision would be 2."""
+    for module, name in ((inputs, "PIECE"), (acs_module, "PIECE"), (retfail, "BLOCK")):
+        monkeypatch.setattr(module, name, 100)
+    monkeypatch.setattr(zero_shot, "SCORES", 50 * 100)
+    monkeypatch.setattr(bootstrap, "COUNTS", 20_000)
+    Sources(600).peak(work)  # the imports of scikit-learn
+    assert Sources().peak(work) < 1
+
+
+def test_a_probe_of_products_trains_on_one_half_of_them(monkeypatch):
+    """Products are (2n, D) in double precision, 4 times the float32 rows; those of one half are 2 times."""
+    monkeypatch.setattr(inputs, "PIECE", 100)
+    monkeypatch.setattr(acs_module, "PIECE", 100)
+
+    def work(part):
+        acs(part.image, part.text, features="product")
+
+    Sources(600).peak(work)  # the imports of scikit-learn
+    assert Sources().peak(work) < 3
+
+
+def test_ranks_among_a_pool_need_no_mask_of_it(monkeypatch):
+    monkeypatch.setattr(identity_mrr, "BLOCK", 100)
+    monkeypatch.setattr(identity_mrr, "TILE", 100)
+    part = Sources()
+    captions = [str(i) for i in range(part.n)]
+    pool = identity_mrr.CaptionPool(captions, part.owners)
+    monkeypatch.setattr(inputs, "PIECE", 100)
+
+    def work(part):
+        identity_mrr.pool_ranks(
+            part.image[:1000], part.text[:1000], captions[:1000], part.owners[:1000], pool, part.text
+        )
+
+    assert part.peak(work) < 0.5  # the masks of one block of 1,000 would be 1
+
+
+@pytest.mark.parametrize("block", [1, 3, 100])
+def test_intervals_do_not_depend_on_how_draws_are_cut(block, monkeypatch):
+    values, owners = np.arange(20.0), [str(i % 7) for i in range(20)]
+    whole = clustered_interval(values, owners)
+    monkeypatch.setattr(bootstrap, "COUNTS", 7 * block)
+    assert clustered_interval(values, owners) == whole
 
 
 def test_draws_are_those_of_the_sorted_pool_without_the_value():

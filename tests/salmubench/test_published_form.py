@@ -72,9 +72,9 @@ def test_fictitious_values_are_fakers_and_of_the_same_field(source):
     texts = source.texts
     seen: list[str] = []
 
-    def recording(captions, name=""):
+    def recording(captions, name="", **options):
         seen.extend(captions)
-        return texts(captions, name)
+        return texts(captions, name, **options)
 
     source.texts = recording
     try:

@@ -21,24 +21,26 @@ def test_value_auc_agrees_with_loops():
             score = round(cosine(image[i], other[j]), 8)
             won.append(0.5 if score == own else float(own > score))
         expected.append(sum(won) / len(won))
-    np.testing.assert_allclose(value_aucs(image, text, other, owner), expected, atol=1e-6)
+    np.testing.assert_allclose(value_aucs(image, text, [(other, owner)]), expected, atol=1e-6)
 
 
 def test_value_auc_errors():
     with pytest.raises(DataError, match="1 pairs have no fictitious caption"):
-        value_aucs(rows(3), rows(3), rows(4), [0, 0, 1, 1])
+        value_aucs(rows(3), rows(3), [(rows(4), [0, 0, 1, 1])])
     with pytest.raises(ValueError, match=r"must lie in 0..2"):
-        value_aucs(rows(3), rows(3), rows(2), [0, 3])
+        value_aucs(rows(3), rows(3), [(rows(2), [0, 3])])
 
 
 def test_a_broken_model_gets_no_value():
     for broken in (np.ones((8, 4)), np.full((8, 4), np.nan)):
         with pytest.raises(DataError, match="equal|not finite"):
-            value_aucs(rows(8, 4), broken, rows(8, 4), np.arange(8))
+            value_aucs(rows(8, 4), broken, [(rows(8, 4), np.arange(8))])
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 10_000))
 def test_opposite_images_have_the_opposite_value_auc(seed):
     image, text, other, owner = rows(4, seed=seed), rows(4, seed=seed + 1), rows(8, seed=seed + 2), np.arange(8) % 4
-    np.testing.assert_allclose(value_aucs(-image, text, other, owner), 1 - value_aucs(image, text, other, owner))
+    np.testing.assert_allclose(
+        value_aucs(-image, text, [(other, owner)]), 1 - value_aucs(image, text, [(other, owner)])
+    )
