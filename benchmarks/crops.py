@@ -1,4 +1,4 @@
-"""What the crops of training do to forgetting: random ones drawn anew, some that repeat, the evaluation's; SALMU-mini.
+"""What the crops of training do to forgetting: new in every epoch, a few that repeat, or evaluation's; SALMU-mini.
 
     bash bash/ori.sh configs/clip/retrieval_salmu_mini.yaml
     python benchmarks/crops.py --out benchmarks/results/crops.json
@@ -29,7 +29,7 @@ CONFIG = ROOT / "configs" / "clip" / "retrieval_salmu_mini.yaml"
 PROCESSOR = "datasets.salmu_mini.vis_processor.train"
 RANDOM = f"{PROCESSOR}.name=clip_image_train"
 CROPS = {
-    "anew in every epoch": [RANDOM],
+    "new in every epoch": [RANDOM],
     "1 view": [RANDOM, f"{PROCESSOR}.views=1"],
     "2 views": [RANDOM, f"{PROCESSOR}.views=2"],
     "4 views": [RANDOM, f"{PROCESSOR}.views=4"],

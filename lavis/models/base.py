@@ -46,6 +46,7 @@ class BaseModel(nn.Module):
     shards: ClassVar[bool] = False  # whether run.parallel=fsdp works
     adapts: ClassVar[bool] = False  # whether run.lora works
     cuts: dict[str, Cut]  # by "image" and "text": the towers whose lower part is stored for the run
+    text_lengths: tuple[int, ...] = ()  # rising; captions are padded to one of these, where it is long enough
     recipe: Recipe
     image_mean: torch.Tensor
     image_std: torch.Tensor
@@ -203,6 +204,12 @@ class TokenCache:
 def fill_up(rows: list[torch.Tensor], padding: int = 0) -> torch.Tensor:
     """Rows of ids (L_i,) as one padded tensor (B, max L_i), int64."""
     return torch.nn.utils.rnn.pad_sequence([row.long() for row in rows], batch_first=True, padding_value=padding)
+
+
+def lengthened(ids: torch.Tensor, lengths: tuple[int, ...]) -> torch.Tensor:
+    """Ids (B, L) padded with zeros to the first of these lengths that is at least L; unchanged if none is."""
+    longest = ids.shape[1]
+    return F.pad(ids, (0, next((length for length in lengths if length >= longest), longest) - longest))
 
 
 def join(parts: list[Inputs]) -> Inputs:

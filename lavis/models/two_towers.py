@@ -17,7 +17,7 @@ from lavis.common.features import PairFeatures
 from lavis.hub.recipe import Recipe
 from lavis.losses.sigmoid import pair_loss
 from lavis.models.adapters import add_lora, linear_weights, merged_state
-from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep
+from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep, lengthened
 from lavis.towers.prefix import Cut, whole
 
 MAX_LOG_SCALE = math.log(100.0)
@@ -42,6 +42,7 @@ class TwoTowers(BaseModel):
     text_inputs = ("tokens", "mask", "text_states")
     shards = True
     adapts = True
+    short_captions = False  # whether captions need no padding to the context length
     clip: Any  # the libraries' models have no common base
 
     def __init__(self, clip: Any, recipe: Recipe) -> None:
@@ -54,7 +55,8 @@ class TwoTowers(BaseModel):
         self.register_buffer("image_std", torch.tensor(pixels.std).view(3, 1, 1), persistent=False)
 
     def prepare(self, rows: dict[str, Any]) -> Inputs:
-        return {**rows, "tokens": self._tokens(rows["captions"])}
+        tokens = self._tokens(rows["captions"])
+        return {**rows, "tokens": lengthened(tokens, self.text_lengths) if self.short_captions else tokens}
 
     def represent(self, inputs: Inputs) -> PairFeatures:
         return PairFeatures(self.image_of(inputs), self.text_of(inputs))

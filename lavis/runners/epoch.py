@@ -19,6 +19,7 @@ from lavis.common.logger import RunLog, get_logger
 from lavis.common.registry import registry
 from lavis.models.base import BaseModel
 from lavis.runners import fsdp
+from lavis.runners.compiled import check_compile, compile_blocks, uncompile
 from lavis.runners.feed import Feed
 from lavis.runners.loop import TrainingLoop
 from lavis.runners.meters import Timed
@@ -52,6 +53,7 @@ class EpochRunner:
     def check(cls, run: RunConfig, model: type[BaseModel]) -> None:
         """Raises ConfigError for settings that this runner cannot apply to such a model, and for missing packages."""
         fsdp.check_parallel(run, model)
+        check_compile(run)
         for name in run.tracker:
             registry.get_tracker_class(name).check(name)
 
@@ -64,6 +66,8 @@ class EpochRunner:
         limit(trainer.model, trainer.run)
         if self.trains:
             store_prefixes(trainer, feed)
+        if self.trains and self.run.compile:
+            compile_blocks(self.model)
         self.loop = TrainingLoop(trainer, self._schedule(), alone=not self.trains)
         self.saver = Saver(folder, self.model, self.loop.optimizer, self.loop.scaler, config, self.run.keep_last)
         self.log = RunLog(folder, distributed.is_main())
@@ -90,6 +94,7 @@ class EpochRunner:
     def _end(self) -> TrainingState:
         self.saver.finish(self.state)
         self.model.cuts = {}
+        uncompile(self.model)
         return self.state
 
     def _start(self) -> None:

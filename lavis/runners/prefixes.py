@@ -207,7 +207,7 @@ def _obstacle(side: str, parts: dict[str, Part], trainer: BaseTrainer, feed: Fee
     if not computed:
         return ""
     if side == IMAGE and not all(dataset.views for dataset in datasets):
-        return "images are cropped at random, anew in every epoch; set the processor's views, or use clip_image_eval"
+        return "images are cropped differently in every epoch; set the processor's views, or use clip_image_eval"
     if cache_folder(run) is None:
         return "run.feature_cache is null"
     size = sum(part.size for part in computed) / 1e9

@@ -146,6 +146,9 @@ class RunConfig(Section):
     tf32: bool = setting(
         False, "on CUDA, train with matrix products of ten bits of mantissa (TF32); evaluation stays exact"
     )
+    compile: bool = setting(
+        False, "compile the towers' blocks (torch.compile) for training: faster on a GPU, slower on a CPU"
+    )
     attention: str = setting(
         "auto",
         "kernel of attention: auto (torch chooses), math (fastest for tiny towers on a CPU), flash, efficient",

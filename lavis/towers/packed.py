@@ -58,9 +58,14 @@ def last_tokens(transformer: Any, hidden: torch.Tensor, tokens: torch.Tensor, ma
 
 
 def _packs(transformer: Any, layers: list[Any], hidden: torch.Tensor) -> bool:
-    """Whether every layer can; one that is computed again in the backward pass would no longer know the layout."""
+    """Whether every layer can.
+
+    One that is recomputed in the backward pass would no longer know the layout, and one that is compiled would be
+    compiled for every number of tokens.
+    """
     known = all(type(layer) is SelfAttention and layer.causal for layer in layers)
-    return known and hidden.device.type == "cpu" and not transformer.grad_checkpointing
+    compiled = any(block._compiled_call_impl for block in transformer.resblocks)
+    return known and hidden.device.type == "cpu" and not transformer.grad_checkpointing and not compiled
 
 
 @contextlib.contextmanager

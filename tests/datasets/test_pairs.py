@@ -110,7 +110,7 @@ def test_random_processors_are_not_cached(root):
 
 
 def test_views_are_crops_that_repeat(root):
-    """Epoch e has view e mod 2, and view v is the crop that epoch v would draw anew."""
+    """Epoch e has view e mod 2, and view v is the crop that epoch v draws without views."""
     pairs, free = dataset(root, image=ClipImageTrain(8, 0.2, views=2)), dataset(root, image=ClipImageTrain(8, 0.2))
     first, second, third = (pairs.images([0, 1, 2], epoch) for epoch in (0, 1, 2))
     assert pairs.views == 2 and torch.equal(first, third) and not torch.equal(first, second)

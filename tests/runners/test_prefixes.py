@@ -110,7 +110,7 @@ def opened_images(monkeypatch) -> list[str]:
     [
         (
             [CROPS],
-            "images are cropped at random, anew in every epoch; set the processor.s views",
+            "images are cropped differently in every epoch; set the processor.s views",
         ),
         (["run.feature_cache=null"], "run.feature_cache is null"),
         (["run.feature_cache_gb=1e-6"], r"0\.0 GB would be needed, and run.feature_cache_gb is 1e-06"),

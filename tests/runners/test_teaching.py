@@ -78,7 +78,7 @@ def test_everything_that_determines_them_is_part_of_the_file_name(unlearn, share
 
 
 def test_views_of_random_crops_are_stored(unlearn, tmp_path, heard):
-    """As many views as epochs are the crops of a run that draws them anew; the weights differ by rounding alone."""
+    """As many views as epochs are the crops of a run without views; the weights differ by rounding alone."""
     train = "datasets.salmu.vis_processor.train"
     crops = (f"{train}.name=clip_image_train", f"{train}.min_scale=0.3", "run.max_epoch=3", "run.evaluate_after=false")
     crops += ("run.adam_eps=1e-3",)  # otherwise Adam makes whole steps of rounding
