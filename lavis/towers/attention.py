@@ -8,7 +8,7 @@ them in matrix products instead of torch's tiles (in about half the time of torc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,7 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-if TYPE_CHECKING:
-    from lavis.towers.packed import Layout
+from lavis.towers.layout import Layout
 
 LONG = 128  # tokens; for shorter rows torch's kernel is as fast
 CACHED_BYTES = 2 * 2**20  # size of a chunk's scores in single precision, so that they fit the cache

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import drawn
 from lavis.towers.fast import encode_short, use_fast_paths
-from lavis.towers.packed import Layout
+from lavis.towers.layout import Layout
 
 END = 49407
 TOKENS = torch.tensor([[1, 5, END, 0, 0], [2, 3, 4, 6, END], [7, END, 0, 0, 0]])
