@@ -37,7 +37,7 @@ from benchmarks.prepared import drawn_original, prepared  # noqa: E402
 from benchmarks.world import options  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.common.memory import own_large_blocks  # noqa: E402
-from lavis.towers.attention import FirstTokenBlock, SelfAttention  # noqa: E402
+from lavis.towers.attention import FirstTokenBlock, LastTokensBlock, SelfAttention  # noqa: E402
 from lavis.towers.recompute import RecomputedMlp  # noqa: E402
 
 METHODS = ("vlul", "erase", "delete")
@@ -120,7 +120,7 @@ def plain_step(runner: Any, args: argparse.Namespace) -> Callable[[Any], float]:
             module.__class__ = torch.nn.Sequential  # open_clip's own, which stores every activation
         elif isinstance(module, SelfAttention):
             module.__class__ = torch.nn.MultiheadAttention
-        elif isinstance(module, FirstTokenBlock):
+        elif isinstance(module, FirstTokenBlock | LastTokensBlock):
             module.__class__ = ResidualAttentionBlock
     student.requires_grad_(True).train()
     teacher = copy.deepcopy(student).requires_grad_(False).eval()

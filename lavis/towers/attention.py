@@ -43,7 +43,7 @@ class SelfAttention(nn.MultiheadAttention):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(B, L, D) to (B, L, D); `attn_mask` (L, L) is boolean (False: hidden) or added to the scores.
 
-        Without a mask `query` may be a part of the sequence, (B, M, D) to (B, M, D).
+        Without a mask `query` may be a part of the sequence, (B, M, D) to (B, M, D); with a layout, the last tokens.
         """
         same = key is value and self._qkv_same_embed_dim and self.batch_first and query.ndim == 3
         plain = self.bias_k is None and not self.add_zero_attn and not (self.training and self.dropout)
@@ -66,8 +66,12 @@ class SelfAttention(nn.MultiheadAttention):
         first, rest = (None, None) if bias is None else (bias[:width], bias[width:])
         query = F.linear(part, self.in_proj_weight[:width], first).unflatten(-1, (self.num_heads, self.head_dim))
         both = F.linear(sequence, self.in_proj_weight[width:], rest).unflatten(-1, (2, self.num_heads, self.head_dim))
+        seen = None
+        if self.layout:  # of each caption, the last token reads all its tokens
+            query, both, seen = query.transpose(0, 1), self.layout.unpack(both), self.layout.inside[:, None, None]
         key, value = (part.transpose(1, 2) for part in both.unbind(2))
-        mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key, value).transpose(1, 2).flatten(2)
+        mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key, value, seen).transpose(1, 2).flatten(2)
+        mixed = mixed.transpose(0, 1) if self.layout else mixed
         return F.linear(mixed, self.out_proj.weight, self.out_proj.bias)
 
 
@@ -88,6 +92,27 @@ class FirstTokenBlock(ResidualAttentionBlock):
         x = self.ln_1(q_x)
         mixed = self.attn(x[:, :1], x, x, need_weights=False)[0]
         x = q_x[:, :1] + self.ls_1(mixed)
+        return x + self.ls_2(self.mlp(self.ln_2(x)))
+
+
+class LastTokensBlock(ResidualAttentionBlock):
+    """The last block of a causal text tower: while its attention has a layout, it computes only the last tokens.
+
+    (1, T, D) to (1, B, D) then, with a sixth of the block's products.
+    """
+
+    def forward(
+        self,
+        q_x: torch.Tensor,
+        k_x: torch.Tensor | None = None,
+        v_x: torch.Tensor | None = None,
+        attn_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        layout = self.attn.layout if isinstance(self.attn, SelfAttention) else None
+        if layout is None:
+            return super().forward(q_x, k_x, v_x, attn_mask)
+        x = self.ln_1(q_x)
+        x = q_x[:, layout.ends] + self.ls_1(self.attn(x[:, layout.ends], x, x, need_weights=False)[0])
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
 

@@ -16,7 +16,7 @@ from open_clip.transformer import ResidualAttentionBlock, TextTransformer, Visio
 from torch import nn
 
 from lavis.common.errors import ConfigError, suggest
-from lavis.towers.attention import compute_first_token, pack_attention
+from lavis.towers.attention import LastTokensBlock, compute_first_token, pack_attention
 from lavis.towers.packed import last_tokens
 from lavis.towers.recompute import recompute_mlps
 
@@ -82,6 +82,7 @@ def _sped_up(tower: Any, why: str) -> Tower:
         return Tower((*BLOCKS, "first token"))
     # The output of a causal text tower is its end-of-text token (the highest id), which padding after it cannot affect.
     if type(tower) is open_clip.CLIP and tower.attn_mask is not None and tower.text_pool_type == "argmax":
+        tower.transformer.resblocks[-1].__class__ = LastTokensBlock
         return Tower((*BLOCKS, SHORT_CAPTIONS))
     return Tower(BLOCKS)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lavis.towers.attention import SelfAttention
+from lavis.towers.attention import LastTokensBlock, SelfAttention
 from lavis.towers.layout import Layout
 
 
@@ -24,7 +24,8 @@ def last_tokens(transformer: Any, hidden: torch.Tensor, tokens: torch.Tensor, ma
         return transformer(hidden, attn_mask=mask)[torch.arange(len(tokens)), tokens.argmax(dim=1)]
     layout = Layout.of(tokens)
     with _laid_out(layers, layout):
-        return transformer(layout.pack(hidden), attn_mask=mask)[0, layout.ends]
+        found = transformer(layout.pack(hidden), attn_mask=mask)[0]
+    return found if any(isinstance(block, LastTokensBlock) for block in transformer.resblocks) else found[layout.ends]
 
 
 def _packs(transformer: Any, layers: list[Any], hidden: torch.Tensor) -> bool:
