@@ -42,6 +42,7 @@ MAINS: dict[str, tuple[Main, list[str]]] = {
 ROOMS = {
     "drawn": ["lavis.datasets.salmu_mini", "lavis.datasets.scenes_mini"],
     "scenes_mini": ["lavis.datasets.scenes_mini"],
+    **dict.fromkeys(("salmu_mini", "layout"), ["lavis.datasets.salmu_mini"]),
     "importing": ["lavis.datasets.salmu"],
     "sweeps": ["run.py"],
     "cli": ["multidelete unlearn"],

@@ -16,21 +16,30 @@ from lavis.synthetic.mini.layout import image_bytes
 from lavis.synthetic.mini.looks import Look, describe, distinct_looks
 from lavis.synthetic.mini.objects import SHAPES, object_caption
 from lavis.synthetic.mini.pen import palette
-from lavis.synthetic.mini.personas import make_personas
-from lavis.synthetic.mini.plan import SIZES, Row
+from lavis.synthetic.mini.plan import Row, strangers
+from lavis.synthetic.mini.variants import PLAIN, SIZES, Variant
 
 
-def draw_fresh(folder: Path, size: str, people: int, seed: int, taken: Collection[str]) -> list[Entry]:
-    """Draw `people` new people with as many pictured captions as SALMU-mini's of this size have.
+def draw_fresh(
+    folder: Path,
+    size: str,
+    people: int,
+    seed: int,
+    taken: Collection[str],
+    variant: Variant = PLAIN,
+    data_seed: int = 42,
+) -> list[Entry]:
+    """Draw `people` new people with as many pictured captions as SALMU-mini's of this size and variant have.
 
     folder: where their images are written (those that exist are not drawn again). taken: names that they must not have.
+    data_seed: the data set's, whose names recur in the variant `shared_names`.
     """
-    plan, base = SIZES[size], derived_seed(seed, "audit", "fresh") % 2**31
-    personas = make_personas(people, base, frozenset(taken))
+    plan, base = variant.sizes[size], derived_seed(seed, "audit", "fresh") % 2**31
+    personas = strangers(people, base, frozenset(taken), plan, data_seed, variant)
     looks = distinct_looks(people, np.random.default_rng([base, 1]))
     entries = []
     for number, (persona, look) in enumerate(zip(personas, looks, strict=True)):
-        captions = list(all_captions(persona))
+        captions = list(all_captions(persona, variant.wordings))
         order = np.random.default_rng([base, 2, number]).permutation(len(captions))
         for place, chosen in enumerate(order[: plan.per_identity]):
             field, template, caption = captions[chosen]

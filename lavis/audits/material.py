@@ -22,7 +22,8 @@ from lavis.images.store import ImageStore
 from lavis.salmubench.identity_mrr import CaptionPool
 from lavis.salmubench.relearning import draw
 from lavis.salmubench.splits import whole_and_partial
-from lavis.synthetic.mini.plan import SIZES, make_plan
+from lavis.synthetic.mini.plan import make_plan
+from lavis.synthetic.mini.variants import VARIANTS
 
 FEW = 20  # with fewer people an interval by people means little
 MOST_OTHERS, MOST_RIVALS = 2000, 3000  # pairs that an attacker fits on; captions that compete, besides those asked
@@ -111,7 +112,9 @@ class Material:
         if not isinstance(self.builder, SalmuMiniBuilder):
             return None
         size, seed = self.builder.config.generate or self.builder.size, self.builder.config.generate_seed
-        rows = make_plan(SIZES[size], seed).split("forget")
+        variant = VARIANTS[self.builder.config.generate_variant]
+        plan = make_plan(variant.sizes[size], seed, variant)
+        rows = [*plan.split("forget"), *plan.split("proxy_forget")]
         known = set(self.asked.everyone)
         looks = {who: row.look for row in rows if row.look and (who := str(row.facts["identity_id"])) in known}
         return self._drawn(draw_photos(self._folder, looks, PHOTOS, size, self.seed))
@@ -188,7 +191,9 @@ class Material:
         if isinstance(self.builder, SalmuMiniBuilder):
             size = self.builder.config.generate or self.builder.size
             taken = {str(facts["name"]) for facts in self.builder.people().values()}
-            rows = draw_fresh(self._folder, size, self.fresh or len(self.asked.everyone), self.seed, taken)
+            count, config = self.fresh or len(self.asked.everyone), self.builder.config
+            variant = VARIANTS[config.generate_variant]
+            rows = draw_fresh(self._folder, size, count, self.seed, taken, variant, config.generate_seed)
             return self._drawn(rows)
         if self.builder.has_split("test"):
             return self._held_out([labelled(entry) for entry in self.builder.entries("test")], "test")

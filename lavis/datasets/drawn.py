@@ -15,10 +15,7 @@ Ensure = Callable[[Path, Path, str, int, bool], bool]  # (root, lists, size, see
 
 
 class DrawnBuilder(PairBuilder):
-    """Draws its data set if it is missing. Subclasses set `command`, which draws it by hand, and `ensure`.
-
-    `size` is the size in the hint if `generate` is empty.
-    """
+    """Draws its data set if it is missing: `command` by hand, `ensure` here. `size`: the hint's without `generate`."""
 
     command: ClassVar[str] = ""
     size: ClassVar[str] = "mini"
@@ -38,8 +35,8 @@ class DrawnBuilder(PairBuilder):
     def prepare(self) -> None:
         """Draw the data set if it is missing (unless `generate` is empty), then check. Raises as these two do."""
         if self.config.generate:
-            root, lists = self.image_root.parent, self.forget_path.parent
-            self.ensure(root, lists, self.config.generate, self.config.generate_seed)
+            places = self.image_root.parent, self.forget_path.parent
+            self.ensure(*places, self.config.generate, self.config.generate_seed)
         super().prepare()
 
 

@@ -60,4 +60,9 @@ class DatasetConfig(Section):
     image_cache_folder: str | None = setting(None, "for disk; null: <run.output_dir>/pixels", affects=NOTHING)
     image_cache_gb: float = setting(20.0, "GiB limit of all caches in that folder", least=0, affects=NOTHING)
     generate: str | None = setting(None, "draw a missing data set in this size; null: never", choices=("mini", "tiny"))
+    generate_variant: str = setting(
+        "plain",
+        "what makes a drawn SALMU-mini harder",
+        choices=("plain", "shared_names", "paraphrased", "web"),
+    )
     generate_seed: int = setting(42, "seed of a drawn data set", **SEED)

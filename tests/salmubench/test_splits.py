@@ -7,7 +7,8 @@ from lavis.datasets.annotations import Entry
 from lavis.salmubench import splits
 from lavis.salmubench.value_auc import fictitious_captions
 from lavis.synthetic.mini.metadata import metadata_files
-from lavis.synthetic.mini.plan import SIZES, make_plan
+from lavis.synthetic.mini.plan import make_plan
+from lavis.synthetic.mini.variants import SIZES
 
 
 def entry(image, identity=None, **facts):

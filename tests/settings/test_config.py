@@ -208,7 +208,7 @@ def test_choices_are_those_that_the_code_knows():
     from lavis.common.precision import KERNELS
     from lavis.salmubench.acs import FEATURES
     from lavis.salmubench.idzsc import PROMPTS
-    from lavis.synthetic.mini.plan import SIZES as PORTRAITS
+    from lavis.synthetic.mini.variants import SIZES as PORTRAITS
     from lavis.synthetic.scenes.plan import SIZES as SCENES
 
     sections = (RunConfig, registry.get_builder_class("coco_mini").config_class)

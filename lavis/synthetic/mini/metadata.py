@@ -13,9 +13,10 @@ from lavis.synthetic.mini.plan import SENSITIVE, Plan, similar_faces
 def metadata_files(plan: Plan) -> dict[str, Any]:
     """JSON content by file name in metadata/."""
     sensitive = [row for row in plan.rows if row.split in SENSITIVE]
-    unseen = {key: [text for *_, text in captions.all_captions(who)] for key, who in plan.unseen.items()}
+    wordings = plan.variant.wordings
+    unseen = {key: [text for *_, text in captions.all_captions(who, wordings)] for key, who in plan.unseen.items()}
     return {
-        "identities_metadata.json": plan.identities,
+        "identities_metadata.json": {**plan.identities, **plan.proxies},
         "sensitive_set_captions_metadata.json": {row.file: _caption_facts(row) for row in sensitive},
         "sensitive_set_generic_captions.json": {row.file: row.facts["generic_caption"] for row in sensitive},
         "fragile_set_ids.json": similar_faces(plan),

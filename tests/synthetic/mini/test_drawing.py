@@ -18,8 +18,9 @@ from lavis.synthetic.mini.layout import draw, image_bytes
 from lavis.synthetic.mini.looks import Look, describe, difference, random_look, redress
 from lavis.synthetic.mini.objects import GROUND, SHAPES, draw_object
 from lavis.synthetic.mini.pen import Frame, Pen, palette
-from lavis.synthetic.mini.plan import SIZES, make_plan
+from lavis.synthetic.mini.plan import make_plan
 from lavis.synthetic.mini.portraits import draw_portrait
+from lavis.synthetic.mini.variants import SIZES
 
 PLAIN = Look("light", "brown", "short", "blue", None, None, None, "red", False, "shirt", "green", "plain", "sky")
 CHANGES = [

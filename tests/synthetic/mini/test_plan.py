@@ -13,7 +13,8 @@ from lavis.synthetic.mini.looks import describe, difference
 from lavis.synthetic.mini.metadata import metadata_files
 from lavis.synthetic.mini.objects import SHAPES
 from lavis.synthetic.mini.pen import palette
-from lavis.synthetic.mini.plan import SENSITIVE, SIZES, SPLITS, make_plan
+from lavis.synthetic.mini.plan import SENSITIVE, SPLITS, make_plan
+from lavis.synthetic.mini.variants import SIZES
 
 COUNTS = {
     "mini": {"forget": 630, "holdout_identity": 360, "holdout_association": 210, "retain_synth": 2800},
