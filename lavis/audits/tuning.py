@@ -71,12 +71,12 @@ class FineTuning(Attack):
     def run(self, subject: Subject, settings: Settings) -> Readings:
         found: Readings = {}
         for course in courses(settings):
-            for step, one in zip(settings["steps"], self._curve(subject, course, settings), strict=True):
+            for step, one in zip(settings["steps"], self.curve(subject, course, settings), strict=True):
                 name = f"{course.part}, lr {course.rate:g}, {step} steps"
                 found[name] = found[name].plus(one) if name in found else one
         return found
 
-    def _curve(self, subject: Subject, course: Course, settings: Settings) -> list[Reading]:
+    def curve(self, subject: Subject, course: Course, settings: Settings) -> list[Reading]:
         """The reading after each of the settings' steps."""
         steps, material = settings["steps"], subject.material
         fresh = self.control_lesson(material, course.draw) if is_compared(course, settings) else None

@@ -174,6 +174,10 @@ class BaseModel(nn.Module):
         """Weights under the backbone's public names."""
         return self.state_dict()
 
+    def initial_state(self) -> dict[str, torch.Tensor]:
+        """Weights as an untrained model has them, drawn from torch's generator, by the names of `public_parameters`."""
+        raise NotImplementedError
+
     def load_initial(self, config: ModelConfig) -> None:
         """Load the weights that original training starts from if they are not random (those of a pretraining stage)."""
 

@@ -95,6 +95,9 @@ class ClipModel(TwoTowers):
         outside = {id(p) for p in [*self.clip.visual.parameters(), *self.scale_parameters()]}
         return [p for p in self.clip.parameters() if id(p) not in outside]
 
+    def initial_state(self) -> dict[str, torch.Tensor]:
+        return create(self.recipe, {}).state_dict()
+
     def load_weights(self, source: str | Path) -> None:
         path = resolve_weights(str(source), self.recipe.name)
         self.load_state(fitted(self.clip, read_weights(path), path), path)

@@ -57,6 +57,9 @@ class TransformersClip(TwoTowers):
         model.check_ending()
         return model
 
+    def initial_state(self) -> dict[str, torch.Tensor]:
+        return create(self.recipe).state_dict()
+
     def check_ending(self) -> None:
         """Refuse a tokenizer that does not end captions with what CLIP's text tower reads. Raises ConfigError."""
         ending = self.recipe.architecture["text_config"].get("eos_token_id")

@@ -49,8 +49,9 @@ class Fiction:
         seed: seed of the personas. strict: replace the names of partial identities too.
         count: personas to draw captions from.
 
-    `counterfactual` maps each forget caption to the same caption with the name and value of the identity's double, a
-    fictitious persona; for a partial identity only the value is replaced, unless strict.
+    `statements` has (kind, wording, name) of each forget caption that can be used. `counterfactual` maps it to the same
+    caption with the name and value of the identity's double, a fictitious persona; for a partial identity only the
+    value is replaced, unless strict.
 
     Raises DataError if no caption can be used.
     """
@@ -83,7 +84,8 @@ class Fiction:
         invented = make_personas(len(forgotten) + count, derived_seed(seed, "fiction") % 2**31, real)
         self.double = dict(zip(sorted(forgotten), invented, strict=False))
         self.personas = _related(invented[len(forgotten) :], list(self.names.values()), real, seed)
-        self.counterfactual = {}
+        self.counterfactual: dict[str, str] = {}
+        self.statements = {caption: (kind, wording, name) for _, kind, caption, wording, name in rows}
         for who, kind, caption, wording, name in rows:
             double = self.double[who]
             shown = double["name"] if strict or whole[who] else name
@@ -107,6 +109,11 @@ class Fiction:
             wording, value = self._statement(draws)
             pairs.append((_fill(wording, self.names[who], value), _fill(wording, self.double[who]["name"], value)))
         return pairs
+
+    def other_values(self, draws: np.random.Generator, caption: str, n: int) -> list[str]:
+        """n captions that say the same of the same person, with fictitious values."""
+        kind, wording, name = self.statements[caption]
+        return [_fill(wording, name, self._persona(draws).get(kind, "")) for _ in range(n)]
 
     def _caption(self, draws: np.random.Generator, name: str) -> str:
         wording, value = self._statement(draws)

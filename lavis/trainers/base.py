@@ -149,6 +149,7 @@ class BaseTrainer:
     joint_of_teacher: ClassVar[tuple[str, ...]] = ()  # of these the teacher's joint representation
     trains_scale: ClassVar[bool] = False  # whether it learns the temperature
     starts_from: ClassVar[str] = "original"  # "initial": start as original training does; Dr is what `retrained` sees
+    redraws: ClassVar[bool] = False  # replaces weights before the first step
     makes_model: ClassVar[bool] = False  # as any training: statistics are learnt, random layers are active
     runner: ClassVar[str | None] = None  # replaces run.runner
     gathers: ClassVar[bool] = True  # whether run.gather_similarity is defined for it

@@ -33,11 +33,11 @@ class CounterfactualPersonas(PersonaTrainer):
     all_terms = ("forget", "retain", "hold", "values", "names")
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
-        shown, target = self._groups(batch)
+        shown, target = self.groups(batch)
         student_rows, teacher_rows = self.embed(shown, live=True), self.embed(target, live=False)
-        return {name: squared_distance(student_rows[name], teacher_rows[name]) for name in self.all_terms}
+        return {name: squared_distance(rows, teacher_rows[name]) for name, rows in student_rows.items()}
 
-    def _groups(self, batch: Batch) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    def groups(self, batch: Batch) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
         """Captions by term: what the student sees, and what the teacher sees instead."""
         draws, fiction = self.draws(batch), self.captions
         forget = [caption for caption in batch.sets["df"]["captions"] if caption in fiction.counterfactual]

@@ -38,12 +38,16 @@ class Captions(Protocol):
     """The methods of lavis.synthetic.fictitious.Fiction; each draws `n` captions."""
 
     counterfactual: dict[str, str]
+    names: dict[str, str]  # identity -> name
+    whole: list[str]  # identities of whom everything is to be forgotten
+    partial: list[str]
 
     def held(self, draws: np.random.Generator, n: int) -> list[str]: ...
 
     def kept_names(self, draws: np.random.Generator, n: int) -> list[str]: ...
 
     def renamed(self, draws: np.random.Generator, n: int) -> list[tuple[str, str]]: ...
+    def other_values(self, draws: np.random.Generator, caption: str, n: int) -> list[str]: ...
 
 
 class PersonaTrainer(BaseTrainer):
@@ -89,6 +93,12 @@ class PersonaTrainer(BaseTrainer):
         with self.computing():
             rows = self.model.image_of(batch.sets[name])
         return F.normalize(rows.float(), dim=-1)
+
+
+def share_done(batch: Batch, run: RunConfig) -> float:
+    """The share of the run's steps before this micro-batch's."""
+    progress = batch.progress
+    return (progress.epoch + progress.step / progress.steps_per_epoch) / run.max_epoch
 
 
 def squared_distance(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

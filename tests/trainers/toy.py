@@ -55,6 +55,9 @@ class FixedCaptions:
     """Captions about fictitious people, always the same."""
 
     counterfactual: dict = field(default_factory=lambda: {"secret": "double"})
+    names: dict = field(default_factory=lambda: {"1": "own", "2": "kept"})
+    whole: list = field(default_factory=lambda: ["1"])
+    partial: list = field(default_factory=lambda: ["2"])
 
     def held(self, draws, n):
         return ["held"] * n
@@ -64,6 +67,9 @@ class FixedCaptions:
 
     def renamed(self, draws, n):
         return [("own", "other")] * n
+
+    def other_values(self, draws, caption, n):
+        return ["other"] * n
 
 
 def inputs(seed: int, rows: int = 4) -> dict:

@@ -1,0 +1,56 @@
+"""Distillation into a fresh text tower from a counterfactual teacher (ours, unpublished).
+
+    before the first step:  θ = (1 − fresh) θ₀ + fresh · θ_init
+    L = that of cpd_images, whose image terms weigh 0 unless set
+
+| symbol | here |
+|---|---|
+| θ₀ | the original's text tower |
+| θ_init | the same tower as an untrained model has it; its token embedding only if `fresh_tokens` |
+| teacher | the original, which sees a fictitious person in the place of a forgotten one |
+
+With fresh = 1 nothing of the original's layers is left, so that what is not distilled is not known. With less it is the
+noise of UNDO (arXiv 2506.06278), which distils a suppressed model instead. `after` is 0: the token rows of forgotten
+names are drawn before the first step and stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lavis.common.registry import registry
+from lavis.common.seed import derived_seed
+from lavis.models.base import BaseModel
+from lavis.settings.declaration import setting
+from lavis.settings.schema import RunConfig
+from lavis.trainers import cpd_images
+from lavis.trainers.cpd_images import CounterfactualImages
+
+
+@dataclass(frozen=True)
+class Params(cpd_images.Params):
+    """How much of the text tower is fresh."""
+
+    fresh: float = setting(1.0, "share of untrained weights in the student before the first step", least=0, most=1)
+    fresh_tokens: bool = setting(False, "the token embedding, too")
+
+
+@registry.register_trainer("redistill")
+class Redistilled(CounterfactualImages):
+    """Starts from untrained layers and learns what the original says of everybody but the forgotten."""
+
+    params_class: type = Params
+    redraws = True
+
+    def __init__(self, method: str, model: BaseModel, run: RunConfig, device: torch.device) -> None:
+        super().__init__(method, model, run, device)
+        tokens = {id(p) for p in model.text_parameters(tokens_only=True)}
+        text = {id(p) for p in model.text_parameters()} - (set() if self.params.fresh_tokens else tokens)
+        with torch.random.fork_rng():
+            torch.manual_seed(derived_seed(run.draw_seed, "redistill"))
+            initial = model.initial_state()
+        for name, parameter in model.public_parameters().items():
+            if id(parameter) in text:
+                parameter.data.lerp_(initial[name].to(parameter), self.params.fresh)
