@@ -1,0 +1,184 @@
+"""The study of exact forgetting: worlds, one search on planted people, runs, attacks, and a page with what came out.
+
+    python benchmarks/exact_forgetting.py --work output/exact --out docs/results/exact_forgetting --jobs 2
+
+docs/results/exact_forgetting_plan.md was committed before anything was evaluated on a reported split. Every finished
+part has a file below --work, so that the same command goes on where it was interrupted; worlds come seed by seed, so
+that a study that is not finished is balanced. The page is written after each world; --page-only writes it from the
+JSON file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.common import say, where  # noqa: E402
+from benchmarks.exact_page import write_page  # noqa: E402
+from benchmarks.exact_worlds import World, run_timed, train_originals  # noqa: E402
+from lavis.common.arguments import COUNT  # noqa: E402
+from lavis.common.checkpoint import BEST  # noqa: E402
+from lavis.common.files import read_json, write_json  # noqa: E402
+from lavis.common.registry import registry  # noqa: E402
+from lavis.report.verdicts import distance  # noqa: E402
+
+VARIANTS = ("shared_names", "paraphrased", "plain", "web")
+SEEDS = (101, 102, 103)
+DEVELOPMENT = ("shared_names", 40)  # the search's world: its seed is in no reported one
+PUBLISHED = ("vlul", "erase", "delete")
+STEPS, PUBLISHED_STEPS, HALF = 280, 520, 16  # optimiser steps, and pairs of Df in each
+COMMON = ("run.amp=true", "run.init_lr=1e-3")
+SPACES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "cpd_reset": ((), ("run.method_args.neurons=0.1",)),
+    "cpd_level": (("run.weights.level=0.5",), ("run.weights.level=2",)),
+    "cpd_images": (
+        ("run.weights.level=0.5", "run.method_args.pictured=8"),
+        ("run.weights.level=2", "run.method_args.pictured=8", "run.weights.image_retain=8"),
+    ),
+    "cpd_relearn": ((), ("run.method_args.rate=1",)),
+    "cpd_apart": ((), ("run.method_args.noise=0.2",)),
+    "redistill": (("run.method_args.fresh=0.5",), ()),
+}
+FINALISTS = 2
+METRICS = "run.metrics=[retrieval,cosine,salmubench]"
+Row = dict[str, Any]
+
+
+def unlearned(world: World, name: str, method: str, options: Sequence[str], steps: int, proxies: bool = False) -> Path:
+    """The run folder of a method on a world; the CPU time is in `<name>.json` next to the world's other timings."""
+    config, marker = world.config(proxies), world.folder / f"run-{name}.json"
+    size = world.forget_size(proxies)
+    words = ["unlearn.py", "--unlearn_method", method, "--backbone", "clip", "--task", world.job]
+    words += ["--df_size", str(size), "--cfg-path", str(config), "--options", *options]
+    words += [f"run.max_epoch={max(1, round(steps / -(-size // HALF)))}", "run.evaluate_after=false"]
+    words += [f"run.resume_ckpt_path={world.original() / BEST}", f"run.subfolder={name}"]
+    run_timed(words, marker)
+    return world.folder / "output" / f"unlearn-{method}" / "clip" / world.job / str(size) / name
+
+
+def evaluated(world: World, name: str, folder: Path) -> Row:
+    """The benchmark's metrics of a run, by evaluate.py."""
+    words = ["evaluate.py", "--cfg-path", str(world.config()), "--options", f"run.checkpoint={folder / BEST}", METRICS]
+    run_timed(words, world.folder / f"evaluated-{name}.json")
+    return read_json(folder / "results.json", "results")["metrics"]
+
+
+def attacked(world: World, name: str, folder: Path, proxies: bool = False) -> Row:
+    """Relearning and the other ways back, by exact_measures.py."""
+    out = world.folder / f"attacked-{name}.json"
+    words = ["benchmarks/exact_measures.py", str(world.root), world.variant, str(world.seed), str(folder / BEST)]
+    run_timed([*words, str(out), *(["--proxies"] if proxies else [])], world.folder / f"attacking-{name}.json")
+    return read_json(out, "attacks")
+
+
+def shortfall(row: Row, before: Row) -> float:
+    """The search's score of what was measured on proxies, less is better: the plan's equation."""
+    areas = {name: sum(several) / len(several) for name, several in row["relearning"]["areas"].items()}
+    values = [abs(value - 0.5) for value in row["values"].values()]
+    lost = [max(0.0, before[key] - row[key]) for key in ("others", "r1")]
+    return max(0.0, areas["x"] - areas["fresh"]) + sum(values) / len(values) + sum(lost)
+
+
+def search(work: Path) -> dict[str, Any]:
+    """Two settings of each method on the proxies of the development world; the best of each, and the finalists."""
+    world = World(work, *DEVELOPMENT)
+    train_originals(world, ("compromised",))
+    before = attacked(world, "proxies-compromised", world.original(), proxies=True)
+    rows = [_tried(world, method, number, before) for number in (0, 1) for method in SPACES]
+    best = {method: min((r for r in rows if r["method"] == method), key=_score) for method in SPACES}
+    finalists = sorted(best.values(), key=_score)[:FINALISTS]
+    return {"world": world.name, "before": before, "rows": rows, "finalists": finalists}
+
+
+def _tried(world: World, method: str, number: int, before: Row) -> Row:
+    name, options = f"proxies-{method}-{number}", [*COMMON, *SPACES[method][number]]
+    folder = unlearned(world, name, method, options, STEPS, proxies=True)
+    row = attacked(world, name, folder, proxies=True)
+    cost = read_json(world.folder / f"run-{name}.json", "timing")["cpu_seconds"]
+    found = {"method": method, "options": options, "score": shortfall(row, before), "cpu_seconds": cost, **row}
+    say(f"{name}: {found['score']:.3f}, {cost:.0f} s")
+    return found
+
+
+def _score(row: Row) -> float:
+    return row["score"]
+
+
+def studied(world: World, finalists: Sequence[Row]) -> Row:
+    """All models of a world with their numbers."""
+    timings = train_originals(world)
+    cost = timings["retrained"]["cpu_seconds"]
+    models = {name: _measured(world, name, world.original(name)) for name in ("compromised", "retrained")}
+    aim = models["retrained"]["metrics"]
+    for name, method, options, steps in _runs(finalists):
+        folder = unlearned(world, name, method, options, steps)
+        spent = read_json(world.folder / f"run-{name}.json", "timing")["cpu_seconds"]
+        attacking = method not in PUBLISHED
+        models[name] = _measured(world, name, folder, attacking) | {"cpu_share": spent / cost}
+    for model in models.values():
+        model["distance"] = distance(model["metrics"], aim)
+    say(f"{world.name}: done")
+    return {"variant": world.variant, "seed": world.seed, "retraining_cpu_seconds": cost, "models": models}
+
+
+def _runs(finalists: Sequence[Row]) -> Iterator[tuple[str, str, Sequence[str], int]]:
+    for row in finalists:
+        yield row["method"], row["method"], row["options"], STEPS
+    for method in PUBLISHED:
+        yield method, method, (), PUBLISHED_STEPS
+
+
+def _measured(world: World, name: str, folder: Path, attacking: bool = True) -> Row:
+    metrics = evaluated(world, name, folder)
+    found = {"metrics": {key: metrics[key] for key in sorted(metrics)}}
+    return found | (attacked(world, name, folder) if attacking and name != "compromised" else {})
+
+
+def worlds(work: Path) -> list[World]:
+    """The reported worlds, seed by seed."""
+    return [World(work, variant, seed) for seed in SEEDS for variant in VARIANTS]
+
+
+def finish(content: Mapping[str, Any], out: Path) -> None:
+    """Write the JSON file and the page."""
+    write_json(out.with_suffix(".json"), content)
+    write_page(read_json(out.with_suffix(".json"), "study"), out.with_suffix(".md"))
+
+
+def study(args: argparse.Namespace) -> None:
+    """The search, then the worlds; what is there is written after each part."""
+    planned = [world.name for world in worlds(args.work)]
+    content: dict[str, Any] = {"planned": planned, "search": search(args.work), "worlds": [], "where": where()}
+    finish(content, args.out)
+    chosen = [world for world in worlds(args.work) if not args.only or world.name in args.only]
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        for found in pool.map(lambda world: studied(world, content["search"]["finalists"]), chosen):
+            content["worlds"].append(found)
+            finish(content, args.out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    registry.discover()
+    parser = argparse.ArgumentParser(description="The study of exact forgetting.")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the worlds and finished parts")
+    parser.add_argument("--out", type=Path, required=True, help="the files' name, without .json and .md")
+    parser.add_argument("--jobs", type=COUNT, default=1, help="worlds at a time")
+    parser.add_argument("--only", nargs="*", default=[], help="these worlds, such as web-101 (all by default)")
+    parser.add_argument("--page-only", action="store_true", help="write the page of a JSON file again")
+    args = parser.parse_args(argv)
+    if args.page_only:
+        write_page(read_json(args.out.with_suffix(".json"), "study"), args.out.with_suffix(".md"))
+        return 0
+    study(args)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""The page of the study of exact forgetting: endpoints against retraining, tables and a plot, from its JSON alone."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from lavis.common.files import write_text
+
+BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
+PUBLISHED = ("vlul", "erase", "delete")
+FLOOR = 0.005  # of X: below it two models do not differ by a ratio
+RESAMPLES, LEVEL, ENOUGH = 2000, 0.05, 5
+Models = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A number of a model in a world, and when it is met: `least` ≤ value ≤ `most`."""
+
+    name: str
+    value: Callable[[Models, str], float]
+    least: float = -np.inf
+    most: float = np.inf
+
+    def met(self, value: float) -> bool:
+        return self.least <= value <= self.most
+
+    @property
+    def bound(self) -> str:
+        low = "" if np.isinf(self.least) else f"{self.least:g} ≤ "
+        return f"{low}· ≤ {self.most:g}" if not np.isinf(self.most) else f"· ≥ {self.least:g}"
+
+
+def area(model: Mapping[str, Any], of: str = "x") -> float:
+    """The mean area over the draws."""
+    return statistics.mean(model["relearning"]["areas"][of])
+
+
+def _ratio(key: str) -> Callable[[Models, str], float]:
+    return lambda models, name: max(models[name][key], FLOOR) / max(models["retrained"][key], FLOOR)
+
+
+def _metric(models: Models, name: str, key: str) -> float:
+    return float(models[name]["metrics"][key])
+
+
+def _closer(models: Models, name: str) -> float:
+    best = min(models[one]["distance"] for one in PUBLISHED)
+    return models[name]["distance"] / best
+
+
+def _excess(models: Models, name: str) -> float:
+    own, aim = (area(models[one]) - area(models[one], "fresh") for one in (name, "retrained"))
+    return own - aim
+
+
+def _of_retrained(key: str) -> Callable[[Models, str], float]:
+    return lambda models, name: _metric(models, name, key) / _metric(models, "retrained", key)
+
+
+def _value(kind: str) -> Callable[[Models, str], float]:
+    return lambda models, name: _metric(models, name, f"salmubench_value_auc_{kind}")
+
+
+ENDPOINTS = (
+    Endpoint("distance D15 ÷ best published method's", _closer, most=1 / 3),
+    Endpoint("relearning area ÷ retrained's", lambda m, n: area(m[n]) / area(m["retrained"]), most=1.5),
+    Endpoint("X after tuning on retained pairs ÷ retrained's", _ratio("retained"), most=1.5),
+    Endpoint("X after tuning on unrelated pairs ÷ retrained's", _ratio("unrelated"), most=1.5),
+    Endpoint("value AUC, whole", _value("whole"), 0.45, 0.55),
+    Endpoint("value AUC, partial", _value("partial"), 0.45, 0.55),
+    Endpoint(
+        "Dr recall at 1 − compromised's",
+        lambda m, n: (_metric(m, n, "dr_txt_r1") - _metric(m, "compromised", "dr_txt_r1")) / 100,
+        least=-0.01,
+    ),
+    Endpoint("X of other people ÷ retrained's", _of_retrained("salmubench_x_mrr_holdout_identity"), least=0.95),
+    Endpoint("X of other facts ÷ retrained's", _of_retrained("salmubench_x_mrr_holdout_association"), least=0.95),
+    Endpoint("CPU time ÷ retraining's", lambda m, n: m[n]["cpu_share"], most=0.5),
+)
+EXCESS = Endpoint("relearning area above that of fresh people − retrained's", _excess)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval of the median, by drawing worlds again."""
+    draws = np.random.default_rng(18).integers(len(values), size=(RESAMPLES, len(values)))
+    low, high = np.quantile(np.median(np.asarray(values)[draws], axis=1), [LEVEL / 2, 1 - LEVEL / 2])
+    return float(low), float(high)
+
+
+def verdict(endpoint: Endpoint, values: Sequence[float]) -> str:
+    """Whether the endpoint is shown to be met in the median: the whole interval; shown not to be: none of it."""
+    if len(values) < ENOUGH:
+        return "too few"
+    low, high = interval(values)
+    if endpoint.met(low) and endpoint.met(high):
+        return "shown"
+    outside = low > endpoint.most or high < endpoint.least
+    return "shown not" if outside else "open"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def endpoints_table(content: Mapping[str, Any], method: str) -> str:
+    """A line per endpoint: the median over worlds with its interval, how many worlds meet it, the verdict."""
+    several = [world["models"] for world in content["worlds"]]
+    lines = []
+    for endpoint in (*ENDPOINTS, EXCESS):
+        values = [endpoint.value(models, method) for models in several]
+        low, high = interval(values)
+        spread = f"{_number(statistics.median(values))} [{_number(low)}, {_number(high)}]"
+        tested = endpoint is not EXCESS
+        met = f"{sum(map(endpoint.met, values))} of {len(values)}" if tested else "–"
+        lines.append(
+            [
+                endpoint.name,
+                endpoint.bound if tested else "–",
+                spread,
+                met,
+                verdict(endpoint, values) if tested else "–",
+            ]
+        )
+    return table(["endpoint", "wanted", "median [95 %]", "worlds that meet it", "in the median"], lines)
+
+
+SHOWN = (
+    ("X whole", "salmubench_x_mrr_whole"),
+    ("X partial", "salmubench_x_mrr_partial"),
+    ("X other people", "salmubench_x_mrr_holdout_identity"),
+    ("X other facts", "salmubench_x_mrr_holdout_association"),
+    ("value AUC whole", "salmubench_value_auc_whole"),
+    ("value AUC partial", "salmubench_value_auc_partial"),
+    ("Dr R@1", "dr_txt_r1"),
+)
+
+
+def world_table(world: Mapping[str, Any]) -> str:
+    """A line per model of a world."""
+    lines = []
+    for name, model in world["models"].items():
+        numbers = [_number(model["metrics"].get(key), 1 if key == "dr_txt_r1" else 3) for _, key in SHOWN]
+        areas = [_number(area(model, of)) if "relearning" in model else "–" for of in ("x", "fresh")]
+        ways = [_number(model.get(key)) for key in ("retained", "unrelated")]
+        lines.append([name, _number(model["distance"]), *numbers, *areas, *ways, _number(model.get("cpu_share"), 2)])
+    head = ["model", "D15", *(title for title, _ in SHOWN), "area", "area, fresh", "retained", "unrelated", "CPU ÷"]
+    return table(head, lines)
+
+
+def search_table(search: Mapping[str, Any]) -> str:
+    """A line per setting tried."""
+    finalists = [(row["method"], row["options"]) for row in search["finalists"]]
+    rows = [{"method": "compromised", "options": [], **search["before"]}, *search["rows"]]
+    head = ["method", "setting", "area", "area, fresh", "value AUC whole", "partial", "X others", "Dr R@1", "score"]
+    lines = [_searched(row, (row["method"], row["options"]) in finalists) for row in rows]
+    return table([*head, "CPU s", "goes on"], lines)
+
+
+def _searched(row: Mapping[str, Any], chosen: bool) -> list[str]:
+    own = [option for option in row["options"] if not option.startswith(("run.amp=", "run.init_lr="))]
+    numbers = [
+        area(row),
+        area(row, "fresh"),
+        row["values"]["whole"],
+        row["values"]["partial"],
+        row["others"],
+        row["r1"],
+    ]
+    words = [row["method"], f"`{' '.join(own)}`" if own else ""]
+    cost = _number(row.get("cpu_seconds"), 0)
+    return [*words, *map(_number, numbers), _number(row.get("score")), cost, "yes" if chosen else ""]
+
+
+def pages(content: Mapping[str, Any], plot: str) -> str:
+    """The generated part of the page."""
+    present = [f"{world['variant']}-{world['seed']}" for world in content["worlds"]]
+    missing = [name for name in content["planned"] if name not in present]
+    parts = [
+        "## What is in\n",
+        f"{len(present)} of {len(content['planned'])} worlds: {', '.join(present) or 'none yet'}. "
+        f"Not yet: {', '.join(missing) or 'none'}. Commit {content['where'].get('commit')}.\n",
+        f"## The search, on the planted people of {content['search']['world']}\n",
+        search_table(content["search"]),
+    ]
+    if present:
+        names = [row["method"] for row in content["search"]["finalists"]]
+        for name in names:
+            parts += [f"## {name} against the endpoints\n", endpoints_table(content, name)]
+        parts += [f"![Relearning areas of each world]({plot})\n", "## Each world\n"]
+        for world in content["worlds"]:
+            parts += [f"### {world['variant']}, data seed {world['seed']}\n", world_table(world)]
+    return "\n".join(parts)
+
+
+def draw(content: Mapping[str, Any], path: Path) -> None:
+    """Relearning areas: a column per world, a point per model and draw; equal contents give equal bytes."""
+    names = ["retrained", *(row["method"] for row in content["search"]["finalists"])]
+    with rc_context({"svg.hashsalt": "exact", "font.size": 9}):
+        figure = Figure(figsize=(7, 3.2), layout="constrained")
+        ax = figure.subplots()
+        for shift, name in enumerate(names):
+            points = [(n + 0.2 * shift, y) for n, world in enumerate(content["worlds"])
+                      for y in world["models"][name]["relearning"]["areas"]["x"]]  # fmt: skip
+            ax.plot(*zip(*points, strict=True), "o^s"[shift % 3], label=name)
+        labels = [f"{world['variant']}\n{world['seed']}" for world in content["worlds"]]
+        ax.set_xticks([n + 0.2 for n in range(len(labels))], labels)
+        ax.set_ylabel("relearning area of Df")
+        ax.set_ylim(bottom=0)
+        ax.legend()
+        figure.savefig(path, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+
+
+def write_page(content: Mapping[str, Any], path: Path) -> None:
+    """Write the tables between their marks, and the plot next to the page; what is written around them stays."""
+    plot = path.with_suffix(".svg")
+    if content["worlds"]:
+        draw(content, plot)
+    before, _, rest = (
+        path.read_text("utf-8").partition(BEGIN) if path.is_file() else ("# Exact forgetting\n\n", "", END)
+    )
+    write_text(path, f"{before}{BEGIN}{pages(content, plot.name)}{END}{rest.partition(END)[2]}")

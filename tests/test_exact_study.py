@@ -1,0 +1,145 @@
+"""The study of exact forgetting: worlds' configurations, timings, the search's score, endpoints, and the page."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from benchmarks import exact_forgetting, exact_page
+from benchmarks.exact_page import BEGIN, END, ENDPOINTS, EXCESS, Endpoint, interval, verdict, write_page
+from benchmarks.exact_worlds import World, run_timed
+from lavis.settings.config import load_config
+from lavis.synthetic.mini.plan import PROXIES
+
+METRICS = {
+    "salmubench_value_auc_whole": 0.5,
+    "salmubench_value_auc_partial": 0.6,
+    "salmubench_x_mrr_holdout_identity": 0.9,
+    "salmubench_x_mrr_holdout_association": 0.99,
+    "dr_txt_r1": 92.0,
+}
+
+
+def model(area: float, distance: float, **facts) -> dict:
+    areas = {"x": [area, area, area], "fresh": [0.02, 0.02, 0.02]}
+    curves = {"areas": areas, "steps": [0, 20, 50], "curves": {}}
+    return {
+        "metrics": METRICS,
+        "distance": distance,
+        "relearning": curves,
+        "retained": 0.003,
+        "unrelated": 0.02,
+        **facts,
+    }
+
+
+@pytest.fixture
+def content():
+    published = {name: {"metrics": METRICS, "distance": 0.3, "cpu_share": 0.6} for name in exact_page.PUBLISHED}
+    models = {
+        "compromised": {"metrics": METRICS | {"dr_txt_r1": 93.5}, "distance": 0.16},
+        "retrained": model(0.04, 0.0, unrelated=0.01),
+        "cpd_images": model(0.05, 0.06, cpu_share=0.45),
+        **published,
+    }
+    tried = {
+        "method": "cpd_images",
+        "options": ["run.amp=true", "run.weights.level=2"],
+        "score": 0.2,
+        "cpu_seconds": 80,
+    }
+    tried |= {
+        "relearning": model(0.1, 0.0)["relearning"],
+        "values": {"whole": 0.5, "partial": 0.6},
+        "others": 0.8,
+        "r1": 0.9,
+    }
+    search = {"world": "shared_names-40", "before": {**tried}, "rows": [tried], "finalists": [tried]}
+    world = {"variant": "web", "seed": 101, "retraining_cpu_seconds": 100, "models": models}
+    return {"planned": ["web-101", "web-102"], "search": search, "worlds": [world], "where": {"commit": "abc"}}
+
+
+def test_worlds_come_seed_by_seed(tmp_path):
+    names = [world.name for world in exact_forgetting.worlds(tmp_path)]
+    assert len(set(names)) == 12 and {name.rpartition("-")[2] for name in names[:4]} == {"101"}
+    assert World(tmp_path, *exact_forgetting.DEVELOPMENT).name not in names
+
+
+@pytest.mark.parametrize("variant", exact_forgetting.VARIANTS)
+def test_configurations_of_a_world_compose(variant, tmp_path):
+    world = World(tmp_path, variant, 101)
+    config = load_config(world.config(), job=["original", "compromised"])
+    assert config.run.seed == 101 and config.job_name == world.job
+    planted = variant != "plain"
+    assert config.run.train_splits == (["train", "proxy"] if planted else ["train"])
+    assert load_config(world.config(), job=["cpd"]).run.train_splits == ["train"]
+    if planted:
+        files = load_config(world.config(proxies=True)).dataset.build_info.annotations
+        read = {Path(path).stem for split in files.values() for path in split.storage}
+        assert read == {*PROXIES, "retain_synth", "val"}
+
+
+def test_a_command_runs_once_and_its_time_is_stored(tmp_path):
+    marker, seen = tmp_path / "timing.json", tmp_path / "seen"
+    words = ["-c", f"open({str(seen)!r}, 'a').write('x'); sum(range(10**6))"]
+    first = run_timed(words, marker)
+    assert run_timed(words, marker) == first and seen.read_text() == "x"
+    assert first["cpu_seconds"] >= 0 and first["command"] == words
+    with pytest.raises(SystemExit, match="failed \\(3\\)"):
+        run_timed(["-c", "raise SystemExit(3)"], tmp_path / "other.json")
+    assert not (tmp_path / "other.json").exists()
+
+
+def test_the_searchs_score_by_hand():
+    """.10 − .02 above fresh people, (.1 + .2)/2 off chance, .05 of others and nothing of Dr lost: .28."""
+    row = {"relearning": {"areas": {"x": [0.08, 0.12], "fresh": [0.02]}}, "values": {"whole": 0.6, "partial": 0.3}}
+    row |= {"others": 0.85, "r1": 0.95}
+    assert exact_forgetting.shortfall(row, {"others": 0.9, "r1": 0.9}) == pytest.approx(0.28)
+
+
+def test_endpoints_by_hand(content):
+    models = content["worlds"][0]["models"]
+    found = [endpoint.value(models, "cpd_images") for endpoint in ENDPOINTS]
+    expected = [0.2, 1.25, 1.0, 2.0, 0.5, 0.6, -0.015, 1.0, 1.0, 0.45]
+    assert found == pytest.approx(expected)
+    met = [endpoint.met(value) for endpoint, value in zip(ENDPOINTS, found, strict=True)]
+    assert met == [True, True, True, False, True, False, False, True, True, True]
+    assert EXCESS.value(models, "cpd_images") == pytest.approx(0.01)
+
+
+def test_what_is_shown():
+    endpoint = Endpoint("share", lambda models, name: 0.0, most=1.5)
+    assert interval([1.0] * 6) == (1.0, 1.0)
+    assert verdict(endpoint, [1.0, 1.1, 1.2, 1.3, 1.4]) == "shown"
+    assert verdict(endpoint, [1.6, 1.7, 1.8, 1.9, 2.0]) == "shown not"
+    assert verdict(endpoint, [1.0, 1.2, 1.4, 1.6, 1.8]) == "open"
+    assert verdict(endpoint, [1.0] * 4) == "too few"
+
+
+def test_the_page_says_what_is_in_and_is_written_again_alike(content, tmp_path):
+    page = tmp_path / "study.md"
+    page.write_text(f"# Mine\n\nbefore\n{BEGIN}old{END}after\n", encoding="utf-8")
+    write_page(content, page)
+    first, plot = page.read_bytes(), (tmp_path / "study.svg").read_bytes()
+    write_page(copy.deepcopy(content), page)
+    assert (page.read_bytes(), (tmp_path / "study.svg").read_bytes()) == (first, plot)
+    text = first.decode()
+    assert text.startswith("# Mine\n\nbefore\n") and text.endswith("after\n") and "old" not in text
+    assert "1 of 2 worlds: web-101. Not yet: web-102. Commit abc." in text
+    assert "| relearning area ÷ retrained's | · ≤ 1.5 | 1.250 [1.250, 1.250] | 1 of 1 | too few |" in text
+
+
+def test_a_search_alone_has_a_page(content, tmp_path):
+    write_page({**content, "worlds": []}, tmp_path / "study.md")
+    assert "0 of 2 worlds: none yet" in (tmp_path / "study.md").read_text() and not (tmp_path / "study.svg").exists()
+
+
+def test_page_only_reads_the_json_file(content, tmp_path):
+    out = tmp_path / "study"
+    exact_forgetting.finish(content, out)
+    before = out.with_suffix(".md").read_bytes()
+    out.with_suffix(".md").unlink()
+    assert exact_forgetting.main(["--work", str(tmp_path), "--out", str(out), "--page-only"]) == 0
+    assert out.with_suffix(".md").read_bytes() == before
