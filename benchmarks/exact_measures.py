@@ -112,7 +112,7 @@ def value_auc(subject: Subject, rows: Sequence[Entry], pool: Any) -> float:
     ]
     owner = np.repeat(np.arange(len(others)), [len(texts) for texts in others])
     texts = subject.texts([text for several in others for text in several])
-    return float(value_aucs(subject.images(sample), subject.texts(sample.captions), texts, owner).mean())
+    return float(value_aucs(subject.images(sample), subject.texts(sample.captions), [(texts, owner)]).mean())
 
 
 def others_of(subject: Subject) -> float:
@@ -126,8 +126,9 @@ def retained_recall(subject: Subject) -> float:
     """Recall at 1 of the captions of the evaluated sample of Dr."""
     sample = Sample(subject.material.builder.dataset(subject.material.builder.evaluation_entries()["dr"], "eval"))
     rows, captions = subject.images(sample), subject.texts(sample.captions)
-    owners = torch.arange(len(rows))
-    return float(retrieval_metrics_from_features(rows, captions, owners)["txt_r1"]) / 100
+    groups = np.unique(sample.captions, return_inverse=True)[1]  # equal captions are each other's right answer
+    found = retrieval_metrics_from_features(rows, captions, np.arange(len(rows)), text_group=groups)
+    return float(found["txt_r1"]) / 100
 
 
 def main(argv: Sequence[str] | None = None) -> int:
