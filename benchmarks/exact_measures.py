@@ -36,7 +36,7 @@ from lavis.salmubench.value_auc import fictitious_captions, value_aucs  # noqa: 
 from lavis.settings.config import load_config  # noqa: E402
 from lavis.tasks.checkpoints import load_model  # noqa: E402
 
-DRAWS, STEPS, RATE = 3, [20, 50], 2e-4
+DRAWS, STEPS, RATE = 3, [20, 50], 2e-4  # draws of reported models; one for proxies
 AREA: Settings = {"draws": DRAWS, "rates": [RATE], "steps": STEPS, "parts": [EVERYTHING]}
 OTHER_WAYS: dict[str, tuple[Any, Settings]] = {
     "retained": (FinetuneRetained, {"draws": 1, "rates": [5e-4], "steps": [40], "parts": [EVERYTHING]}),
@@ -64,19 +64,19 @@ class Examiner:
         material, config = self.material()
         torch.set_num_threads(1)
         subject = Subject(load_model(config.model, str(checkpoint)).eval(), material, config.run, torch.device("cpu"))
-        found: dict[str, Any] = {"relearning": relearning(subject)}
+        found: dict[str, Any] = {"relearning": relearning(subject, 1 if self.proxies else DRAWS)}
         if self.proxies:
             return {**found, "values": values_of(subject), "others": others_of(subject), "r1": retained_recall(subject)}
         return {**found, **{name: tuned(subject, *way) for name, way in OTHER_WAYS.items()}}
 
 
-def relearning(subject: Subject) -> dict[str, Any]:
+def relearning(subject: Subject, draws: int) -> dict[str, Any]:
     """Curves of X on the untaught pairs by draw, the same of fresh people, and their areas over STEPS from 0."""
     asked, control = subject.material.asked, subject.material.control
     assert control is not None, "fresh people are drawn for SALMU-mini"
     start = float(subject.recall(asked).mean()), float(subject.recall(control).mean())
     curves: dict[str, list[list[float]]] = {"x": [], "fresh": []}
-    for number in range(DRAWS):
+    for number in range(draws):
         readings = Relearning().curve(subject, Course(EVERYTHING, RATE, number), AREA)
         curves["x"].append([start[0], *(one.mean for one in readings)])
         curves["fresh"].append([start[1], *(float(one.control_mean or 0) for one in readings)])
