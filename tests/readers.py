@@ -23,11 +23,10 @@ from lavis.common.forget_list import read_forget_list
 from lavis.common.results import AUDIT, read_results
 from lavis.datasets.annotations import read_annotations
 from lavis.datasets.condition import Forget
-from lavis.datasets.metadata import read_fragile, read_identities
 from lavis.hub.open_clip_form import from_json
 from lavis.hub.places import listed_in
 from lavis.images.tars import members
-from lavis.importing.salmu_metadata import FRAGILE, IDENTITIES
+from lavis.importing.salmu_metadata import FRAGILE, IDENTITIES, read_fragile, read_identities
 from lavis.report.rows import check_audit, losses, relearning
 from lavis.settings.config import load_config
 from lavis.sweeps.evaluations import read_digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ class Pairs(Dataset):
 
     def __init__(
         self,
-        entries: list[Entry],
+        entries: Sequence[Entry],
         store: ImageStore,
         vis_processor: ImageProcessor | None = None,
         text_processor: TextProcessor | None = None,

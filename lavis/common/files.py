@@ -117,7 +117,7 @@ class FolderWriter:
         """Write a file. Raises OSError that names it."""
         path = os.path.join(self.folder, name)
         try:
-            with open(self._temporary, "wb", buffering=0) as stream:
+            with open(self._temporary, "wb") as stream:
                 stream.write(content)
             os.replace(self._temporary, path)
         except BaseException as error:

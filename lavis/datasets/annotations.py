@@ -48,7 +48,7 @@ def read_annotations(
     """Read the entries of one or more files, in order.
 
     Args:
-        paths: JSON files, or tar shards of samples (lavis.images.tars).
+        paths: JSON files, or tar shards of samples (lavis.images.tars). Arrow files: lavis.datasets.mapped.
         hint: what to do if a file does not exist, the end of the message.
         parse: turns an item into an entry (default: `pair_entry`); lavis.datasets.formats has those of other tasks.
 

@@ -16,13 +16,14 @@ from lavis.common.errors import ConfigError, DataError, MissingFile, first_few, 
 from lavis.common.forget_list import first_of_list, read_forget_list
 from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry, Parse, pair_entry, read_annotations
-from lavis.datasets.metadata import read_identities
+from lavis.datasets.mapped import SUFFIX, ImageNames, MappedEntries, images_of_rows, joined, picked
 from lavis.datasets.pairs import PairDataset
 from lavis.datasets.partition import Partition, evenly, in_folder, merged, split_forget
 from lavis.datasets.twins import Twin, describe, exact_twins, settle
 from lavis.images.pixel_cache import Caching
 from lavis.images.store import ImageStore
 from lavis.images.tars import TarStore, tar_files
+from lavis.importing.salmu_metadata import read_identities
 from lavis.processors.base import build_processor
 from lavis.settings.data_schema import DatasetConfig
 from lavis.settings.schema import REFERENCES, RunConfig
@@ -58,7 +59,7 @@ class PairBuilder:
         self.image_root = Path(config.build_info.images.storage)
         self._shards = tar_files(self.image_root)
         self._files = {split: _listed(part.storage) for split, part in config.build_info.annotations.items()}
-        self._entries: dict[str, list[Entry]] = {}
+        self._entries: dict[str, Sequence[Entry]] = {}
         self._store: ImageStore | None = None
         self._partition: Partition | None = None
         self._twins: list[Twin] = []
@@ -162,7 +163,7 @@ class PairBuilder:
     def _closed(self, split: str) -> bool:
         return split in HOLDOUTS and not self.run.read_holdouts
 
-    def entries(self, split: str) -> list[Entry]:
+    def entries(self, split: str) -> Sequence[Entry]:
         """The entries of a split, read once. Raises ConfigError (unknown or closed split), MissingFile, DataError."""
         if self._closed(split):
             raise ConfigError(f"split '{split}' is a holdout split, and run.read_holdouts=false forbids reading it")
@@ -170,15 +171,17 @@ class PairBuilder:
             self._entries[split] = self.read(split)
         return self._entries[split]
 
-    def read(self, split: str) -> list[Entry]:
-        """Read the entries of a split's files."""
-        return read_annotations(self._paths(split), self.hint, type(self).parse)
+    def read(self, split: str) -> Sequence[Entry]:
+        """The entries of a split's files; those of Arrow files are read as they are used."""
+        paths, parse = [Path(path) for path in self._paths(split)], type(self).parse
+        mapped = parse is pair_entry and all(path.suffix == SUFFIX for path in paths)
+        return MappedEntries(paths) if mapped else read_annotations(paths, self.hint, parse)
 
-    def train_entries(self, allow_holdout: bool = False) -> list[Entry]:
+    def train_entries(self, allow_holdout: bool = False) -> Sequence[Entry]:
         """Entries of run.train_splits. Raises DataError if one is in a holdout folder or split, unless allowed."""
-        entries = [entry for split in self.run.train_splits for entry in self.entries(split)]
+        entries = joined([self.entries(split) for split in self.run.train_splits])
         holdouts = {entry.image for entry in self._holdout_entries()}
-        wrong = [entry.image for entry in entries if entry.image in holdouts or in_folder(entry.image, HOLDOUTS)]
+        wrong = [i for i, *_ in images_of_rows(entries) if i in holdouts or in_folder(i, HOLDOUTS)]
         if wrong and not allow_holdout:
             first = first_few([self.aliases(image) for image in wrong[:3]])
             raise DataError(
@@ -201,7 +204,7 @@ class PairBuilder:
             self._partition = Partition(*self._split(self.train_entries()))
         return self._partition
 
-    def _split(self, entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+    def _split(self, entries: Sequence[Entry]) -> tuple[list[Entry], Sequence[Entry]]:
         df, dr = split_forget(entries, self.forget_images(), self.forget_source, self.aliases)
         self._twins = exact_twins(self.store, df, dr)
         return settle(self._twins, df, dr, self.run.twins or self.twins, self.twins_path)
@@ -211,7 +214,7 @@ class PairBuilder:
         """The list of retained images that are copies of images to forget."""
         return Path(self.run.output_dir) / "twins.json"
 
-    def reference_entries(self, kind: str) -> list[Entry]:
+    def reference_entries(self, kind: str) -> Sequence[Entry]:
         """The training entries of a reference model.
 
         compromised: all training entries. retrained: the same without Df. clean: the training entries whose image is
@@ -220,9 +223,10 @@ class PairBuilder:
         """
         assert kind in REFERENCES, kind
         if kind == "clean":
-            listed = set(self.listed_images())
-            unlisted = [e for e in self.train_entries(allow_holdout=True) if e.image not in listed]
-            return [e for e in unlisted if not in_folder(e.image, ("forget", *HOLDOUTS))]
+            listed, entries = set(self.listed_images()), self.train_entries(allow_holdout=True)
+            folders = ("forget", *HOLDOUTS)
+            clean = [i not in listed and not in_folder(i, folders) for i, *_ in images_of_rows(entries)]
+            return picked(entries, np.flatnonzero(clean))
         if not self.run.train_on_holdout:
             return self.train_entries() if kind == "compromised" else self.partition().dr
         entries = self._with_holdouts()
@@ -246,18 +250,13 @@ class PairBuilder:
         """A data set of these entries with the processors of a stage, "train" or "eval"."""
         if stage not in STAGES:
             raise ConfigError(f"unknown stage '{stage}'; {suggest(stage, STAGES)}")
-        return self._dataset_class(stage)(
-            entries,
-            self.store,
-            *self.processors(stage),
-            seed=self.run.draw_seed,
-            on_bad_image=self.run.on_bad_image,
-            cache=self._caching(),
-        )
+        options = {"seed": self.run.draw_seed, "on_bad_image": self.run.on_bad_image, "cache": self._caching()}
+        return self._dataset_class(stage)(entries, self.store, *self.processors(stage), **options)
 
     def processors(self, stage: str) -> tuple[Any, Any]:
         """The image and the text processor of a stage."""
-        return self._processor("vis_processor", stage), self._processor("text_processor", stage)
+        image, text = (_build_processor(self.config, self.name, key, stage) for key in PROCESSORS)
+        return image, text
 
     def _caching(self) -> Caching:
         config, output = self.config, self.run.output_dir
@@ -266,9 +265,6 @@ class PairBuilder:
 
     def _dataset_class(self, stage: str) -> type[PairDataset]:
         return self.dataset_class
-
-    def _processor(self, key: str, stage: str) -> Any:
-        return _build_processor(self.config, self.name, key, stage)
 
     def _paths(self, split: str) -> list[str]:
         if not self._files.get(split):
@@ -280,13 +276,13 @@ class PairBuilder:
         """Entries of the holdout splits that can be read."""
         return [entry for split in HOLDOUTS if self.has_split(split) for entry in self.entries(split)]
 
-    def _with_holdouts(self) -> list[Entry]:
+    def _with_holdouts(self) -> Sequence[Entry]:
         """Training entries, then those of the holdout splits whose images they do not contain."""
-        entries = self.train_entries(allow_holdout=True)
-        images = {entry.image for entry in entries}
-        return entries + [entry for entry in self._holdout_entries() if entry.image not in images]
+        entries, held = self.train_entries(allow_holdout=True), self._holdout_entries()
+        known = {entry.image for entry in held}.intersection(ImageNames(entries))
+        return joined([entries, [entry for entry in held if entry.image not in known]])
 
-    def _sample(self, entries: list[Entry], most: int) -> list[Entry]:
+    def _sample(self, entries: Sequence[Entry], most: int) -> list[Entry]:
         order = np.random.default_rng(derived_seed(self.run.df_seed, "dr sample")).permutation(len(entries))
         return [entries[i] for i in order[:most]]
 

@@ -8,6 +8,7 @@ W times.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from lavis.common.errors import DataError, MissingFile
 from lavis.common.seed import derived_seed
+from lavis.common.workers import init_worker, signals_blocked
 from lavis.datasets.pairs import PairDataset
-from lavis.datasets.workers import init_worker, signals_blocked
 
 Rows = np.ndarray  # int64 (B,)
 
@@ -53,11 +54,8 @@ class BatchPlan:
         """(rows of Df, rows of Dr) of every global micro-batch of the epoch, in order."""
         sizes = self.sizes(parts)
         forget = np.split(_order(self.n_df, self.seed, "df", epoch), np.cumsum(sizes))[:-1]
-        per_cycle = self.n_dr // self.half
-        cycles = -(-sum(sizes) // (per_cycle * self.half)) + 1
-        batches = [
-            rows for c in range(cycles) for rows in _shuffled_batches(self.n_dr, self.half, self.seed, "dr", epoch, c)
-        ]
+        cycles = (_shuffled_batches(self.n_dr, self.half, self.seed, "dr", epoch, c) for c in itertools.count())
+        batches = list(itertools.islice(itertools.chain.from_iterable(cycles), len(sizes) + 1))
         retain = [_first(batches, number, size) for number, size in enumerate(sizes)]
         return list(zip(forget, retain, strict=True))
 
@@ -285,10 +283,10 @@ def _first(batches: Sequence[Rows], number: int, size: int) -> Rows:
     )
 
 
-def _shuffled_batches(n: int, size: int, *key: Any) -> list[Rows]:
+def _shuffled_batches(n: int, size: int, *key: Any) -> Iterator[Rows]:
     """The complete batches of a permutation of range(n), seeded by `key`."""
     order = _order(n, *key)
-    return [order[start : start + size] for start in range(0, n - size + 1, size)]
+    return (order[start : start + size].copy() for start in range(0, n - size + 1, size))
 
 
 def _at_least_one_batch(name: str, n: int, size: int, key: str) -> None:

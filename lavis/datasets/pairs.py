@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from lavis.common.errors import DataError
 from lavis.common.seed import derived_seed, generator
 from lavis.datasets.annotations import Entry
+from lavis.datasets.mapped import ImageNames, MappedEntries, images_of_rows, picked
 from lavis.images.pixel_cache import Caching
 from lavis.images.store import ImageStore
 from lavis.processors.image import ImageProcessor
@@ -57,15 +59,13 @@ class PairDataset(Dataset):
         self.seed, self.epoch = seed, 0
         self.needs_pixels = True  # False: batches have no "images", and none is decoded
         self.skipped = 0
-        self.entries = self._usable(list(entries), on_bad_image)
-        self._starts = list(accumulate((len(entry.captions) for entry in self.entries), initial=0))
-        self.captions = [self._caption(entry, text) for entry in self.entries for text in entry.captions]
-        names = [name for entry in self.entries for name in entry.images]
-        self._numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        self.entries = self._usable(entries, on_bad_image)
+        self._starts = np.concatenate([[0], np.cumsum(_caption_counts(self.entries))])
+        self.captions: Sequence[str] = self._captions()
+        names = dict.fromkeys(ImageNames(self.entries)) if caching.kind != "none" else {}
+        self._numbers = {name: number for number, name in enumerate(names)}
         self._cache = caching.build(self.store.root, list(self._numbers), image_processor, self.store.stamp)
-        ids = [entry.image if entry.image_id is None else str(entry.image_id) for entry in self.entries]
-        known: dict[str, int] = {}
-        self.image_ids = torch.tensor([known.setdefault(name, len(known)) for name in ids], dtype=torch.int64)
+        self.image_ids = torch.from_numpy(_image_numbers(self.entries))
 
     @property
     def views(self) -> int | None:
@@ -86,7 +86,7 @@ class PairDataset(Dataset):
 
     def caption_ids(self, index: int) -> range:
         """Positions in `captions` of the captions of entry `index`."""
-        return range(self._starts[index], self._starts[index + 1])
+        return range(int(self._starts[index]), int(self._starts[index + 1]))
 
     def caption_id(self, index: int, epoch: int) -> int:
         """Position of the caption that entry `index` is paired with in this epoch, a seeded draw among its captions."""
@@ -150,6 +150,12 @@ class PairDataset(Dataset):
             raise DataError(self.store.unfit(name, reason))
         return processor(image, draws)
 
+    def _captions(self) -> Sequence[str]:
+        """The processed captions; of mapped entries each is read when it is used."""
+        if isinstance(self.entries, MappedEntries):
+            return _MappedCaptions(self)
+        return [self._caption(entry, text) for entry in self.entries for text in entry.captions]
+
     def _caption(self, entry: Entry, text: str) -> str:
         caption = self.text_processor(text)
         if not caption.strip():
@@ -158,21 +164,60 @@ class PairDataset(Dataset):
             raise DataError(f"image {self.store.shown(entry.image)}: {problem}")
         return caption
 
-    def _usable(self, entries: list[Entry], policy: str) -> list[Entry]:
+    def _usable(self, entries: Sequence[Entry], policy: str) -> Sequence[Entry]:
+        entries = entries if isinstance(entries, MappedEntries) else list(entries)
         total = len(entries)
-        names = [name for entry in entries for name in entry.images]
-        self.store.check(names)
+        self.store.check(ImageNames(entries))
         if policy == "skip":
-            unusable = self.store.unusable(names, self.image_processor.refusal)
-            for reason in list(unusable.values())[:3]:
+            unusable = self.store.unusable(list(ImageNames(entries)), self.image_processor.refusal)
+            for reason in itertools.islice(unusable.values(), 3):
                 log.warning("skipped: %s", reason)
-            entries = [entry for entry in entries if not any(name in unusable for name in entry.images)]
+            entries = picked(entries, np.flatnonzero([unusable.keys().isdisjoint(i) for i in images_of_rows(entries)]))
             self.skipped = total - len(entries)
             if self.skipped:
                 log.warning("skipped %d of %d entries with bad images in %s", self.skipped, total, self.store.root)
         if not entries:
             raise DataError(f"no entries for a data set under {self.store.root} ({self.skipped} skipped)")
         return entries
+
+
+class _MappedCaptions(Sequence[str]):
+    """The processed captions of a data set of mapped entries."""
+
+    def __init__(self, dataset: PairDataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return int(self._dataset._starts[-1])
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(f"caption {index} of {len(self)}")
+        starts = self._dataset._starts
+        row = int(np.searchsorted(starts, index, side="right")) - 1
+        entry = self._dataset.entries[row]
+        return self._dataset._caption(entry, entry.captions[index - int(starts[row])])
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._dataset._caption(entry, text) for entry in self._dataset.entries for text in entry.captions)
+
+
+def _caption_counts(entries: Sequence[Entry]) -> np.ndarray:
+    """How many captions each entry has, (n,) int64."""
+    if isinstance(entries, MappedEntries):
+        return entries.caption_counts()
+    return np.fromiter((len(entry.captions) for entry in entries), np.int64, len(entries))
+
+
+def _image_numbers(entries: Sequence[Entry]) -> np.ndarray:
+    """The same number for entries of one image, (n,) int64, by its id or, where it has none, its path."""
+    if isinstance(entries, MappedEntries):
+        return entries.image_numbers()
+    known: dict[str, int] = {}
+    ids = (entry.image if entry.image_id is None else str(entry.image_id) for entry in entries)
+    return np.fromiter((known.setdefault(name, len(known)) for name in ids), np.int64, len(entries))
 
 
 def collate_pairs(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

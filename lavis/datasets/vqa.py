@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,27 +83,27 @@ class VqaBuilder(PairBuilder):
             raise DataError(f"{path}: {len(texts) - len(set(texts))} answers occur more than once; remove the copies")
         return texts
 
-    def read(self, split: str) -> list[Entry]:
+    def read(self, split: str) -> Sequence[Entry]:
         """Read the questions of a split; answers that are missing come from `official_answers`."""
         entries = self._completed(super().read(split))
         self._check_answers(entries, split)
         return entries
 
-    def train_entries(self, allow_holdout: bool = False) -> list[Entry]:
+    def train_entries(self, allow_holdout: bool = False) -> Sequence[Entry]:
         return self._answered(super().train_entries(allow_holdout), ", ".join(self.run.train_splits), "train_splits")
 
     def evaluation_entries(self) -> dict[str, list[Entry]]:
         splits = super().evaluation_entries()
         return {split: self._answered(entries, split, "test_splits") for split, entries in splits.items()}
 
-    def _completed(self, entries: list[Entry]) -> list[Entry]:
+    def _completed(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         path = Path(self.questions.official_answers)
         if not self.questions.official_answers or not path.is_file() or all(e.extra["given"] for e in entries):
             return entries
         official = _official(path)
         return [e if e.extra["given"] else _with_official(e, official, path) for e in entries]
 
-    def _check_answers(self, entries: list[Entry], split: str) -> None:
+    def _check_answers(self, entries: Sequence[Entry], split: str) -> None:
         """Check that every question with answers has one in the list; off_list decides about the others."""
         listed = set(self.answer_list)
         unlisted = [e for e in entries if e.extra["answers"] and listed.isdisjoint(e.extra["answers"])]
@@ -115,7 +116,7 @@ class VqaBuilder(PairBuilder):
             raise DataError(f"{message}; add the answers to the list, or set datasets.{self.name}.off_list=keep")
         log.warning("%s; ranking cannot answer them", message)
 
-    def _answered(self, entries: list[Entry], split: str, key: str) -> list[Entry]:
+    def _answered(self, entries: Sequence[Entry], split: str, key: str) -> list[Entry]:
         """Return the entries. Raises DataError if a question has no answers."""
         unanswered = [e for e in entries if not e.extra["given"]]
         if unanswered:
@@ -124,7 +125,7 @@ class VqaBuilder(PairBuilder):
                 f"image {self.aliases(unanswered[0].image)}; set run.{key} to a split with answers, or "
                 f"datasets.{self.name}.official_answers to a file with them"
             )
-        return entries
+        return list(entries)
 
 
 def _official(path: Path) -> dict[str, list[Any]]:

@@ -19,6 +19,7 @@ from lavis.common.files import read_json
 from lavis.common.secrets import PURGED
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.digests import split_digests
+from lavis.datasets.mapped import ImageNames
 from lavis.images.fingerprint import content_digest, sampled
 
 SPLITS = ("df", "dr")
@@ -43,7 +44,7 @@ def _computed(builder: PairBuilder) -> Iterator[str]:
     for part in (parts.df, parts.dr):
         yield from split_digests({"": part}).values()
         with contextlib.suppress(UserFault, OSError):  # images that are gone
-            yield sampled(builder.store, (image for entry in part for image in entry.images))
+            yield sampled(builder.store, ImageNames(part))
     yield content_digest(builder.forget_images())
 
 

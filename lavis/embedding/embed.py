@@ -6,7 +6,7 @@ c, so that the model always sees the same batches, and the chunks are gathered i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -121,7 +121,7 @@ def embed_pixels(
 
 
 def embed_captions(
-    model: Embedder, captions: list[str], batch_size: int, device: torch.device | str, *, name: str = ""
+    model: Embedder, captions: Sequence[str], batch_size: int, device: torch.device | str, *, name: str = ""
 ) -> torch.Tensor:
     """Embed captions, each distinct string once, (n, D) float32, L2-normalised, on the CPU."""
     distinct, group = distinct_texts(captions)
@@ -184,7 +184,7 @@ def _own_chunks(n: int, batch_size: int) -> list[int]:
     return list(range(distributed.rank(), chunk_count(n, batch_size), distributed.world_size()))
 
 
-def distinct_texts(captions: list[str]) -> tuple[list[str], torch.Tensor]:
+def distinct_texts(captions: Sequence[str]) -> tuple[list[str], torch.Tensor]:
     """Distinct strings in order of first occurrence, and each caption's position among them, (n,) int64."""
     numbers: dict[str, int] = {}
     group = [numbers.setdefault(caption, len(numbers)) for caption in captions]

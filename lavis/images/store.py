@@ -8,7 +8,7 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, ClassVar
@@ -55,10 +55,10 @@ class ImageStore:
 
         Raises MissingFile with the number of missing images and the first three, and DataError as `absent` does.
         """
-        wanted = list(dict.fromkeys(images))
+        wanted = images if isinstance(images, Collection) else list(images)
         missing = self.absent(wanted)
         if missing:
-            text = f"{len(missing)} of {len(wanted)} images {self.missing} {self.root}, the first: "
+            text = f"{len(missing)} of {len(set(wanted))} images {self.missing} {self.root}, the first: "
             raise MissingFile(self._with_hint(text + first_few([self.called(image) for image in missing[:3]])))
 
     def absent(self, images: Iterable[str]) -> list[str]:
@@ -105,6 +105,10 @@ class ImageStore:
         """(bytes, modification time in ns) of an image's file; a cache compares it to detect changes."""
         status = os.stat(self.root / image)
         return status.st_size, status.st_mtime_ns
+
+    def lengths(self, images: Sequence[str]) -> list[int]:
+        """The bytes of these images' files."""
+        return [self.stamp(image)[0] for image in images]
 
     def beginning(self, image: str, size: int = 4096) -> bytes:
         """The first bytes of an image's file."""

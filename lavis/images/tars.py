@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import logging
 import os
 import re
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 BLOCK = 512
+PIECE = 2**14  # names looked up at a time
 MOST_IMAGE = 2**28  # bytes; larger members are not read
 FIELDS = ("keys", "shards", "starts", "sizes")
 
@@ -126,7 +128,11 @@ class TarStore(ImageStore):
 
     def absent(self, images: Iterable[str]) -> list[str]:
         """The images that are in no shard, in order."""
-        return [image for image in dict.fromkeys(images) if self.index.find(image) is None]
+        missing: dict[str, None] = {}
+        remaining = iter(images)
+        while part := list(itertools.islice(remaining, PIECE)):
+            missing |= dict.fromkeys(part[i] for i in np.flatnonzero(self.index.rows(part) < 0).tolist())
+        return list(missing)
 
     def listing(self, folders: Iterable[str]) -> list[str]:
         """Nothing: the index has hashes, not names."""
@@ -137,11 +143,18 @@ class TarStore(ImageStore):
         shard, start, size = self._find(image)
         return size, self.index.times[shard] ^ (start << 1)
 
+    def lengths(self, images: Sequence[str]) -> list[int]:
+        return self.index.sizes[self.index.rows(images)].tolist()
+
     def source(self, image: str) -> BinaryIO:
         shard, start, size = self._find(image)
         if size > MOST_IMAGE:
             raise DataError(f"image {self.shown(image)} is too large ({size} bytes); {ADVICE}")
         return io.BytesIO(read_at(self.files[shard], start, size))
+
+    def _content(self, image: str, size: int) -> bytes:
+        shard, start, whole = self._find(image)
+        return read_at(self.files[shard], start, whole if size < 0 else min(size, whole))
 
     def place(self, image: str) -> str:
         return f"{self.files[self._find(image)[0]]}: {image}"
@@ -167,11 +180,16 @@ class Index:
 
     def find(self, name: str) -> tuple[int, int, int] | None:
         """(shard, first byte, size in bytes) of a member; None if there is none of that name."""
-        key = _hash(name)
-        row = int(np.searchsorted(self.keys, key))
-        if row == len(self.keys) or self.keys[row] != key:
-            return None
-        return int(self.shards[row]), int(self.starts[row]), int(self.sizes[row])
+        row = int(self.rows([name])[0])
+        return None if row < 0 else (int(self.shards[row]), int(self.starts[row]), int(self.sizes[row]))
+
+    def rows(self, names: Sequence[str]) -> np.ndarray:
+        """The row of each member, (n,) int64; -1 where there is none of that name."""
+        keys = np.frombuffer(b"".join(map(_digest, names)), dtype="<u8")
+        rows = np.searchsorted(self.keys, keys)
+        known = rows < len(self.keys)
+        known[known] = self.keys[rows[known]] == keys[known]
+        return np.where(known, rows, -1)
 
 
 def _index(files: list[Path], hint: str, folder: Path | None) -> Index:
@@ -258,5 +276,8 @@ def _store(path: Path | None, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _hash(name: str) -> int:
-    digest = hashlib.blake2b(plain_name(name).encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+    return int.from_bytes(_digest(name), "little")
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.blake2b(plain_name(name).encode("utf-8", "surrogateescape"), digest_size=8).digest()

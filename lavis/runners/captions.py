@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from lavis.common.errors import DataError
 from lavis.datasets.annotations import Entry
+from lavis.datasets.mapped import long_captions
 from lavis.models.base import BaseModel
 
 
@@ -23,7 +24,7 @@ class CaptionLimit:
         self.limit = model.recipe.context_length or 0
         self.counts: dict[str, int] = {}  # every long caption with its number of tokens
 
-    def training(self, entries: list[Entry]) -> list[Entry]:
+    def training(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """The entries to train on. Raises DataError (stop)."""
         known = self.long(entries)
         if not known or self.policy != "split":
@@ -36,9 +37,8 @@ class CaptionLimit:
 
     def long(self, entries: Iterable[Entry]) -> set[str]:
         """The captions of these entries beyond the limit. Raises DataError (stop)."""
-        captions = dict.fromkeys(text for entry in entries for text in entry.captions)
         # A token is a byte at least: captions that are short in bytes need no tokenizer
-        candidates = [text for text in captions if self.limit and len(text.encode()) + 2 > self.limit]
+        candidates = list(dict.fromkeys(long_captions(entries, self.limit - 2))) if self.limit else []
         found = {text: n for text, n in zip(candidates, self._tokens(candidates), strict=True) if n > self.limit}
         self.counts |= found
         if found and self.policy == "stop":

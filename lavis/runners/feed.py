@@ -13,8 +13,9 @@ from lavis.common import distributed
 from lavis.common.transfer import move
 from lavis.datasets.annotations import row_facts
 from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight, steps_per_epoch, training_loader
+from lavis.datasets.mapped import ImageNames
 from lavis.datasets.pairs import PairDataset
-from lavis.images.fingerprint import content_digest, sampled
+from lavis.images.fingerprint import content_digest, rows_digest, sampled
 from lavis.models.base import BaseModel, TrainingStep
 from lavis.settings.schema import RunConfig
 from lavis.trainers.base import Batch
@@ -129,9 +130,9 @@ class Feed:
     def facts(self) -> dict[str, str]:
         """Digests of what is trained on: every set's rows in order, with all their fields, and its images' content."""
         sets = sorted(self.datasets.items())
-        rows = [(name, [row_facts(entry) for entry in dataset.entries]) for name, dataset in sets]
-        images = [sampled(part.store, (image for row in part.entries for image in row.images)) for _, part in sets]
-        return {"rows to train on": content_digest(rows), "images to train on": content_digest(images)}
+        rows = rows_digest([(name, map(row_facts, dataset.entries)) for name, dataset in sets])
+        images = [sampled(part.store, ImageNames(part.entries)) for _, part in sets]
+        return {"rows to train on": rows, "images to train on": content_digest(images)}
 
     def rows_drawn(self) -> int:
         """Rows of each set that the whole run will use."""

@@ -13,10 +13,10 @@ from lavis.common.errors import DataError
 from lavis.common.files import read_json
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import HOLDOUTS, PairBuilder
-from lavis.datasets.metadata import FRAGILE, IDENTITIES, read_fragile, read_identities
 from lavis.datasets.partition import evenly
 from lavis.evaluation.context import Context, PairContext
 from lavis.evaluation.metric import NotMeasured
+from lavis.importing.salmu_metadata import FRAGILE, IDENTITIES, read_fragile, read_identities
 from lavis.salmubench.splits import derive_splits, whole_and_partial
 
 UNSEEN = "unseen_personas.json"
@@ -98,7 +98,7 @@ class BenchmarkData:
             own = [dataset.entries[i] for i in owners.tolist()]
             single = len(owners) == len(features.image)  # one caption per image: its row is needed once
             image = features.image if single else features.image[owners]
-            self._parts[split] = Part(image, features.text, dataset.captions, own)
+            self._parts[split] = Part(image, features.text, list(dataset.captions), own)
         return self._parts[split]
 
     def captions(self, split: str) -> tuple[list[str], list[Entry]]:
@@ -106,7 +106,7 @@ class BenchmarkData:
         if not self.splits[split]:
             return [], []
         dataset = self.bank.dataset(self.splits[split])
-        return dataset.captions, [entry for entry in dataset.entries for _ in entry.captions]
+        return list(dataset.captions), [entry for entry in dataset.entries for _ in entry.captions]
 
     def _cut(self, entries: Sequence[Entry]) -> list[Entry]:
         return evenly(list(entries), self.run.eval_max_pairs)
@@ -123,7 +123,7 @@ def _splits(builder: PairBuilder, metadata: Path) -> dict[str, list[Entry]]:
             f"datasets.{builder.name}: no image is in a folder 'forget', which run.metrics=[salmubench] needs; "
             "it measures data in SALMU's layout (data/README.md)"
         )
-    held = {split: builder.entries(split) if builder.has_split(split) else [] for split in HOLDOUTS}
+    held = {split: list(builder.entries(split)) if builder.has_split(split) else [] for split in HOLDOUTS}
     fragile = read_fragile(metadata) if (metadata / FRAGILE).is_file() else []
     derived = vars(derive_splits(forget, held["holdout_association"], retain, fragile))
     if not builder.run.read_holdouts:

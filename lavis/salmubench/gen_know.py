@@ -9,12 +9,12 @@ import torch
 
 from lavis.common.registry import registry
 from lavis.datasets.annotations import Entry
-from lavis.datasets.imagenet import ImageNet
 from lavis.embedding.bank import FeatureBank
 from lavis.embedding.embed import embed_captions
 from lavis.evaluation.context import Context, PairContext
 from lavis.evaluation.metric import DISTANCE, HEADLINE, UP, Column, NotMeasured
 from lavis.evaluation.zero_shot import class_features, top1
+from lavis.images.imagenet import ImageNet
 from lavis.salmubench.data import BenchmarkData
 from lavis.salmubench.metric import PREFIX, Numbers, SalmuMetric, ten_column
 

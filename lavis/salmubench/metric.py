@@ -12,9 +12,9 @@ import numpy as np
 
 from lavis.common.errors import first_few
 from lavis.datasets.annotations import Entry
-from lavis.datasets.metadata import IDENTITIES as IDENTITIES_FILE
 from lavis.evaluation.context import Context
 from lavis.evaluation.metric import Column, Group, Metric, NotMeasured
+from lavis.importing.salmu_metadata import IDENTITIES as IDENTITIES_FILE
 from lavis.salmubench.bootstrap import clustered_interval
 from lavis.salmubench.data import BenchmarkData, Part
 from lavis.salmubench.splits import identity_of

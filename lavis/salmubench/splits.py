@@ -9,7 +9,7 @@ from typing import Any
 
 from lavis.common.errors import DataError
 from lavis.datasets.annotations import Entry
-from lavis.datasets.metadata import FRAGILE, IDENTITIES
+from lavis.importing.salmu_metadata import FRAGILE, IDENTITIES
 
 
 @dataclass(frozen=True)

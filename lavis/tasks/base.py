@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -102,7 +102,7 @@ class BaseTask:
             rows["dr"] = self.builder.reference_entries("retrained")
         return {name: self._training_set(trainer.entries(name, rows[name]), trainer.model) for name in trainer.sets}
 
-    def _training_set(self, entries: list[Entry], model: BaseModel) -> PairDataset:
+    def _training_set(self, entries: Sequence[Entry], model: BaseModel) -> PairDataset:
         return self.builder.dataset(self._captions(model).training(entries), "train")
 
     def _captions(self, model: BaseModel) -> CaptionLimit:

@@ -22,6 +22,7 @@ from lavis.common.results import EVALUATIONS, FILE_NAME, read_results, write_res
 from lavis.datasets.annotations import Entry
 from lavis.datasets.builder import PairBuilder
 from lavis.datasets.digests import split_digests
+from lavis.datasets.mapped import ImageNames
 from lavis.evaluation.measure import files_of_metrics
 from lavis.images.fingerprint import content_digest, file_digests, sampled
 from lavis.report.same_data import differing
@@ -37,7 +38,7 @@ def evaluated_data(builder: PairBuilder, splits: Mapping[str, Sequence[Entry]]) 
     {"dataset": name, "splits": {split: digest of its rows}, "images": {split: digest of the images' content},
     "forget_list": digest or null, "files": {path: digest}}.
     """
-    images = {name: sampled(builder.store, (i for e in part for i in e.images)) for name, part in splits.items()}
+    images = {name: sampled(builder.store, ImageNames(part)) for name, part in splits.items()}
     listed = content_digest(builder.forget_images()) if builder.forgets else None
     facts = {"dataset": builder.name, "splits": split_digests(splits), "images": images, "forget_list": listed}
     return {**facts, "files": file_digests(builder.data_files)}

@@ -15,9 +15,9 @@ from PIL import Image
 import lavis
 from lavis.common.errors import DataError
 from lavis.datasets.own import OwnPairsBuilder
-from lavis.datasets.twins import near_twins
 from lavis.settings.config import compose_dataset
 from lavis.settings.schema import RunConfig
+from lavis.tasks.look_alikes import near_twins
 from tests.hub.folders import PLAIN, open_clip_folder
 from tests.tables.people import COLUMNS, people_rows, photo, write_csv, write_photos, write_tar
 

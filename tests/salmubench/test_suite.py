@@ -14,7 +14,7 @@ from lavis.datasets.salmu_mini import SalmuTinyBuilder
 from lavis.salmubench.gen_know import ImageNetAccuracy, open_imagenet
 from lavis.salmubench.layout import public_layout
 from lavis.settings.config import load_config
-from tests.datasets.imagenet_files import write_folders
+from tests.images.imagenet_files import write_folders
 from tests.salmubench.rows import Projection, benchmark_of, cosine, salmubench_metrics
 from tests.tiny import CONFIG, draw_tiny
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lavis.datasets.imagenet import wnids
+from lavis.images.imagenet import wnids
 
 LABELS = [0, 7, 7, 999, 340]
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lavis.common.errors import DataError, MissingFile
-from lavis.datasets.metadata import FRAGILE, IDENTITIES, read_fragile, read_identities
+from lavis.importing.salmu_metadata import FRAGILE, IDENTITIES, read_fragile, read_identities
 
 PEOPLE = {"1": {"name": "Ann Harrison", "city": "Lisbon"}}
 

@@ -14,9 +14,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from lavis.common.errors import DataError, MissingFile
-from lavis.datasets.imagenet import ImageNet, wnids
+from lavis.images.imagenet import ImageNet, wnids
 from lavis.processors.image import ClipImageEval
-from tests.datasets.imagenet_files import LABELS, image_file, write_folders
+from tests.images.imagenet_files import LABELS, image_file, write_folders
 
 
 def write_tar(path: Path, numbers, labels=LABELS, unlabelled=()) -> Path:
