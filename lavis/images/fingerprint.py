@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from lavis.images.store import ImageStore
 
 SAMPLE = 4096  # bytes read at the beginning, in the middle and at the end of a file
 THREADS = 8
+ROWS = 1024  # encoded at a time
 MANY, READ = 2**20, 2**15  # images; reading parts of millions of files takes minutes
 TEXTS = (".json", ".jsonl", ".txt", ".csv", ".tsv")
 
@@ -71,14 +73,17 @@ def _file(path: Path) -> str:
 def rows_digest(sets: Sequence[tuple[str, Iterable[Any]]]) -> str:
     """`content_digest` of [(name of a set, its rows)], without all rows in memory."""
     digest = hashlib.blake2b(digest_size=16)
+    encode = json.JSONEncoder(sort_keys=True, default=repr).encode
 
     def add(text: str) -> None:
         digest.update(text.encode("utf-8", "surrogatepass"))
 
     for number, (name, rows) in enumerate(sets):
-        add(f"{', ' if number else '['}[{json.dumps(name)}, [")
-        for place, row in enumerate(rows):
-            add((", " if place else "") + json.dumps(row, sort_keys=True, default=repr))
+        add(f"{', ' if number else '['}[{encode(name)}, [")
+        remaining, comma = iter(rows), ""
+        while part := list(itertools.islice(remaining, ROWS)):
+            add(comma + encode(part)[1:-1])
+            comma = ", "
         add("]]")
     add("]" if sets else "[]")
     return digest.hexdigest()
