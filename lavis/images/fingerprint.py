@@ -18,7 +18,7 @@ SAMPLE = 4096  # bytes read at the beginning, in the middle and at the end of a 
 THREADS = 8
 ROWS = 1024  # encoded at a time
 MANY, READ = 2**20, 2**15  # images; reading parts of millions of files takes minutes
-TEXTS = (".json", ".jsonl", ".txt", ".csv", ".tsv")
+TEXTS = (".json", ".jsonl", ".txt", ".csv", ".tsv", ".arrow")
 
 
 def sampled(store: ImageStore, images: Collection[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,11 +15,11 @@ import lavis.datasets
 from lavis.common.files import FolderWriter
 from lavis.datasets.salmu import SalmuBuilder
 from lavis.importing import salmu as salmu_import
-from lavis.importing.salmu import STATE
+from lavis.importing.salmu import STATE, make_plan, run_import
 from lavis.importing.salmu_parquet import Shard, iter_images
 from lavis.settings.config import compose_dataset
 from lavis.settings.schema import RunConfig
-from tests.importing.salmu_source import COUNTS, entries, images, write_json, write_shard, write_split
+from tests.importing.salmu_source import COUNTS, entries, images, split_rows, write_json, write_shard, write_split
 
 DEFAULTS = Path(lavis.datasets.__file__).parent.parent / "configs" / "datasets" / "salmu" / "defaults.yaml"
 NOTES = "sensitive_set_captions_metadata.json"
@@ -231,3 +232,29 @@ class TestResume:
         streams = capsys.readouterr()
         assert "importing" not in streams.err
         assert "images: forget 12, holdout_association 4, holdout_identity 4, retain_synth 30;" in streams.out
+
+
+def test_ten_times_the_rows_take_at_most_twelve_times_the_calls(tmp_path):
+    """Calls of Python and C functions are counted, not seconds; what an import costs whatever its size is left out."""
+
+    def calls(count: int) -> int:
+        folder = tmp_path / str(count)
+        for split, share in COUNTS.items():
+            write_shard(folder / f"{split}.parquet", split_rows(split, share * count))
+        counted = 0
+
+        def count_call(frame, event, argument):
+            nonlocal counted
+            counted += event in ("call", "c_call")
+
+        sys.setprofile(count_call)
+        try:
+            run_import(make_plan([folder]), tmp_path / f"out-{count}", tmp_path / f"lists-{count}")
+        finally:
+            sys.setprofile(None)
+        return counted
+
+    calls(1)  # imports
+    few, many = calls(2), calls(20)
+    assert many <= 12 * few
+    assert (many - few) / (18 * sum(COUNTS.values())) < 250  # for each further image; 480 with a general writer
