@@ -9,7 +9,6 @@ W times.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lavis.common.errors import DataError, MissingFile
 from lavis.common.seed import derived_seed
+from lavis.common.threads import cpus
 from lavis.common.workers import init_worker, signals_blocked
 from lavis.datasets.pairs import PairDataset
 
@@ -165,7 +165,7 @@ class MicroBatchLoader:
 
     def __init__(self, fetch: _Fetch, items: Sequence[Any], num_workers: int = 0, pin_memory: bool = False) -> None:
         self.items = items
-        useful = 0 if fetch.in_memory else min(len(items), _cpus())
+        useful = 0 if fetch.in_memory else min(len(items), cpus())
         self._loader = DataLoader(
             fetch,
             batch_size=None,
@@ -262,11 +262,6 @@ def eval_loader(
     return EvalLoader(MicroBatchLoader(_Fetch({"rows": dataset}, epoch, "chunk"), items, num_workers, pin_memory))
 
 
-def _cpus() -> int:
-    """Number of CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _as_is(item: Any) -> Any:
     return item
 
@@ -278,9 +273,8 @@ def _order(n: int, *key: Any) -> Rows:
 
 def _first(batches: Sequence[Rows], number: int, size: int) -> Rows:
     """The first `size` rows of a batch; where it has fewer (batches of one row), the next one's too."""
-    return (
-        np.concatenate(batches[number : number + 2])[:size] if size > len(batches[number]) else batches[number][:size]
-    )
+    short = size > len(batches[number])
+    return np.concatenate(batches[number : number + 2])[:size] if short else batches[number][:size]
 
 
 def _shuffled_batches(n: int, size: int, *key: Any) -> Iterator[Rows]:

@@ -162,13 +162,8 @@ def joined(parts: Sequence[Sequence[Entry]]) -> Sequence[Entry]:
 
 def pieces(items: Iterable[T], size: int = PIECE) -> Iterator[list[T]]:
     """Consecutive items in lists of `size`; the last may be shorter."""
-    part: list[T] = []
-    for item in items:
-        part.append(item)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
+    rest = iter(items)
+    while part := list(itertools.islice(rest, size)):
         yield part
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lavis.common.errors import ConfigError
+from lavis.common.threads import cpus
 from lavis.sweeps.jobs import Job
 
 # OpenMP's waiting threads spin by default, which slows several processes on few cores several-fold. The variables must
@@ -26,11 +27,6 @@ class Lane:
     name: str
     env: dict[str, str] = field(default_factory=dict)
     inherited: tuple[int, ...] = ()
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:
@@ -59,7 +55,7 @@ def make_lanes(jobs: int | None, device: str = "auto", environ: Mapping[str, str
     if gpus:
         return [Lane(f"gpu {gpu}", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in gpus[: jobs or len(gpus)]]
     env = {key: environ.get(key, value) for key, value in QUIET_THREADS.items()}
-    return [Lane(f"cpu {place}", env) for place in range(jobs or min(2, cores()))]
+    return [Lane(f"cpu {place}", env) for place in range(jobs or min(2, cpus()))]
 
 
 class Process(Protocol):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lavis.common.errors import ConfigError
+from lavis.common.threads import cpus
 from lavis.sweeps import lanes
 from lavis.sweeps.jobs import Job, log_tail, read_results
 from lavis.sweeps.progress import ProgressDisplay, clock
@@ -58,7 +59,7 @@ def test_cpu_lanes_have_quiet_threads() -> None:
     (one, two) = lanes.make_lanes(2, "cpu", {"OMP_NUM_THREADS": "4"})
     assert one.env == two.env == {"OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     assert lanes.make_lanes(1, "cpu", {})[0].env["OMP_NUM_THREADS"] == "1"
-    assert len(lanes.make_lanes(None, "cpu")) == min(2, lanes.cores())
+    assert len(lanes.make_lanes(None, "cpu")) == min(2, cpus())
     assert lanes.make_lanes(5, "cuda:1") == [lanes.Lane("cuda:1")]
     with pytest.raises(ConfigError, match="--jobs must be at least 1"):
         lanes.make_lanes(0, "cpu")
