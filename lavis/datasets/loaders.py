@@ -287,6 +287,5 @@ def _at_least_one_batch(name: str, n: int, size: int, key: str) -> None:
     if size < 1:
         raise DataError(f"a batch needs at least one row of {name}; raise run.batch_size_train")
     if n < size:
-        raise DataError(
-            f"{name} is smaller than one batch: {n} rows, a batch takes {size} ({key}); lower run.batch_size_train"
-        )
+        less = f"{name} is smaller than one batch: {n} rows, a batch takes {size} ({key})"
+        raise DataError(f"{less}; lower run.batch_size_train")

@@ -85,10 +85,8 @@ def settle(
     text = describe(twins, path)
     write_json(path, [{"forgotten": one, "retained": other} for one, other in twins])
     if policy == "stop":
-        raise DataError(
-            f"{text}. Set run.twins=forget to forget them, too, or run.twins=keep if they must stay, or remove them "
-            "from the data"
-        )
+        choices = "run.twins=forget to forget them, too, or run.twins=keep if they must stay"
+        raise DataError(f"{text}. Set {choices}, or remove them from the data")
     if policy == "keep":
         log.warning("%s; run.twins=keep leaves them there", text)
         return df, dr
