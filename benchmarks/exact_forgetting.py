@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.common import say, where  # noqa: E402
-from benchmarks.exact_page import write_page  # noqa: E402
+from benchmarks.exact_page import area, write_page  # noqa: E402
 from benchmarks.exact_worlds import World, run_timed, train_originals  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
@@ -80,10 +80,9 @@ def attacked(world: World, name: str, folder: Path, proxies: bool = False) -> Ro
 
 def shortfall(row: Row, before: Row) -> float:
     """The search's score of what was measured on proxies, less is better: the plan's equation."""
-    areas = {name: sum(several) / len(several) for name, several in row["relearning"]["areas"].items()}
     values = [abs(value - 0.5) for value in row["values"].values()]
     lost = [max(0.0, before[key] - row[key]) for key in ("others", "r1")]
-    return max(0.0, areas["x"] - areas["fresh"]) + sum(values) / len(values) + sum(lost)
+    return area(row) + sum(values) / len(values) + sum(lost)
 
 
 def search(work: Path) -> dict[str, Any]:

@@ -93,10 +93,10 @@ def test_a_command_runs_once_and_its_time_is_stored(tmp_path):
 
 
 def test_the_searchs_score_by_hand():
-    """.10 − .02 above fresh people, (.1 + .2)/2 off chance, .05 of others and nothing of Dr lost: .28."""
+    """An area of .10, (.1 + .2)/2 off chance, .05 of others and nothing of Dr lost: .30."""
     row = {"relearning": {"areas": {"x": [0.08, 0.12], "fresh": [0.02]}}, "values": {"whole": 0.6, "partial": 0.3}}
     row |= {"others": 0.85, "r1": 0.95}
-    assert exact_forgetting.shortfall(row, {"others": 0.9, "r1": 0.9}) == pytest.approx(0.28)
+    assert exact_forgetting.shortfall(row, {"others": 0.9, "r1": 0.9}) == pytest.approx(0.3)
 
 
 def test_endpoints_by_hand(content):
