@@ -85,12 +85,14 @@ def shortfall(row: Row, before: Row) -> float:
     return area(row) + sum(values) / len(values) + sum(lost)
 
 
-def search(work: Path) -> dict[str, Any]:
+def search(work: Path, jobs: int = 1) -> dict[str, Any]:
     """Two settings of each method on the proxies of the development world; the best of each, and the finalists."""
     world = World(work, *DEVELOPMENT)
     train_originals(world, ("compromised",))
     before = attacked(world, "proxies-compromised", world.original(), proxies=True)
-    rows = [_tried(world, method, number, before) for number in (0, 1) for method in SPACES]
+    tries = [(method, number) for number in (0, 1) for method in SPACES]
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        rows = list(pool.map(lambda one: _tried(world, *one, before), tries))
     best = {method: min((r for r in rows if r["method"] == method), key=_score) for method in SPACES}
     finalists = sorted(best.values(), key=_score)[:FINALISTS]
     return {"world": world.name, "before": before, "rows": rows, "finalists": finalists}
@@ -154,7 +156,12 @@ def finish(content: Mapping[str, Any], out: Path) -> None:
 def study(args: argparse.Namespace) -> None:
     """The search, then the worlds; what is there is written after each part."""
     planned = [world.name for world in worlds(args.work)]
-    content: dict[str, Any] = {"planned": planned, "search": search(args.work), "worlds": [], "where": where()}
+    content: dict[str, Any] = {
+        "planned": planned,
+        "search": search(args.work, args.jobs),
+        "worlds": [],
+        "where": where(),
+    }
     finish(content, args.out)
     chosen = [world for world in worlds(args.work) if not args.only or world.name in args.only]
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
@@ -168,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The study of exact forgetting.")
     parser.add_argument("--work", type=Path, required=True, help="folder of the worlds and finished parts")
     parser.add_argument("--out", type=Path, required=True, help="the files' name, without .json and .md")
-    parser.add_argument("--jobs", type=COUNT, default=1, help="worlds at a time")
+    parser.add_argument("--jobs", type=COUNT, default=1, help="settings of the search, and worlds, at a time")
     parser.add_argument("--only", nargs="*", default=[], help="these worlds, such as web-101 (all by default)")
     parser.add_argument("--page-only", action="store_true", help="write the page of a JSON file again")
     args = parser.parse_args(argv)
