@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.common import say, where  # noqa: E402
-from benchmarks.exact_page import area, write_page  # noqa: E402
+from benchmarks.exact_page import COMMON, PUBLISHED, area, write_page  # noqa: E402
 from benchmarks.exact_worlds import World, run_timed, train_originals  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
@@ -32,9 +32,7 @@ from lavis.report.verdicts import distance  # noqa: E402
 VARIANTS = ("shared_names", "paraphrased", "plain", "web")
 SEEDS = (101, 102, 103)
 DEVELOPMENT = ("shared_names", 40)  # the search's world: its seed is in no reported one
-PUBLISHED = ("vlul", "erase", "delete")
 STEPS, PUBLISHED_STEPS, HALF = 280, 520, 16  # optimiser steps, and pairs of Df in each
-COMMON = ("run.amp=true", "run.init_lr=1e-3")
 SPACES: dict[str, tuple[tuple[str, ...], ...]] = {
     "cpd_reset": ((), ("run.method_args.neurons=0.1",)),
     "cpd_level": (("run.weights.level=0.5",), ("run.weights.level=2",)),

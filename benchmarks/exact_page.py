@@ -16,6 +16,12 @@ from lavis.common.files import write_text
 
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
 PUBLISHED = ("vlul", "erase", "delete")
+COMMON = (
+    "run.amp=true",
+    "run.init_lr=1e-3",
+    "run.method_args.held=32",
+    "run.method_args.extra=8",
+)  # of all our methods
 FLOOR = 0.005  # of X: below it two models do not differ by a ratio
 RESAMPLES, LEVEL, ENOUGH = 2000, 0.05, 5
 Models = Mapping[str, Mapping[str, Any]]
@@ -171,7 +177,7 @@ def search_table(search: Mapping[str, Any]) -> str:
 
 
 def _searched(row: Mapping[str, Any], chosen: bool) -> list[str]:
-    own = [option for option in row["options"] if not option.startswith(("run.amp=", "run.init_lr="))]
+    own = [option for option in row["options"] if option not in COMMON]
     numbers = [
         area(row),
         area(row, "fresh"),

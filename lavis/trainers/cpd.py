@@ -34,8 +34,13 @@ class CounterfactualPersonas(PersonaTrainer):
 
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         shown, target = self.groups(batch)
-        student_rows, teacher_rows = self.embed(shown, live=True), self.embed(target, live=False)
-        return {name: squared_distance(rows, teacher_rows[name]) for name, rows in student_rows.items()}
+        return self.compared(batch, self.embed(shown, live=True), self.embed(target, live=False))
+
+    def compared(
+        self, batch: Batch, student: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """The terms, from the unit rows of the groups of captions."""
+        return {name: squared_distance(student[name], rows) for name, rows in teacher.items()}
 
     def groups(self, batch: Batch) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
         """Captions by term: what the student sees, and what the teacher sees instead."""

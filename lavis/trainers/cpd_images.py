@@ -13,8 +13,7 @@
 | i_r, t_r, mix | images and captions of Dr's batch; the mean of two of its images |
 | i_h | drawn portraits of people who do not exist (`pictured`, 0 by default: such drawings suit drawn data) |
 
-The target is the mean of the retained images whose descriptions are nearest, as a model sees it that never knew whom
-the image shows.
+The target is what a model that never knew the person might see: the mean of the retained images described most alike.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from lavis.settings.declaration import setting
 from lavis.settings.schema import RunConfig
 from lavis.synthetic.mini.invented import invented_portraits
 from lavis.trainers import cpd_level
-from lavis.trainers.base import Batch, Student, TeacherFeatures
+from lavis.trainers.base import Batch
 from lavis.trainers.cpd_level import LevelValues
 from lavis.trainers.forget_images import ForgetImages
 from lavis.trainers.persona import squared_distance
@@ -45,7 +44,7 @@ STOCK = 256  # portraits of invented people to draw from
 
 @dataclass(frozen=True)
 class Params(cpd_level.Params):
-    """How targets of images are found, and how many portraits each step adds."""
+    """Targets of images, and portraits in each step."""
 
     sharp: float = setting(40.0, "how much a nearer description weighs", least=0)
     pictured: int = setting(0, "drawn portraits of invented people in each step", least=0, most=STOCK)
@@ -77,12 +76,16 @@ class CounterfactualImages(LevelValues):
             self.forgotten = entries
         return super().entries(name, entries)
 
-    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
-        weighed = any(self.weights[name] for name in self.image_terms)
-        none = dict.fromkeys(self.image_terms, torch.zeros((), device=self.device))
-        return {**super().terms(student, teacher, batch), **(self._image_terms(batch) if weighed else none)}
+    def compared(
+        self, batch: Batch, student: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        found = super().compared(batch, student, teacher)
+        if not any(self.weights[name] for name in self.image_terms):
+            return found | dict.fromkeys(self.image_terms, torch.zeros((), device=self.device))
+        return found | self._image_terms(batch, teacher["retain"])
 
-    def _image_terms(self, batch: Batch) -> dict[str, torch.Tensor]:
+    def _image_terms(self, batch: Batch, captions: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The four terms; captions: the original's unit rows of the retain batch's."""
         df, dr = batch.sets["df"]["images"], batch.sets["dr"]["images"]
         mixed = ((dr.int() + dr.flip(0).int()) // 2).to(dr.dtype)
         count = self.params.pictured
@@ -90,7 +93,6 @@ class CounterfactualImages(LevelValues):
         drawn = to_device(self._stock[torch.from_numpy(numbers)], self.device) if count else dr[:0]
         everything, sizes = torch.cat([df, dr, mixed, drawn]), [len(df), len(dr), len(dr), count]
         own, aims = (self._embedded(everything, live).split(sizes) for live in (True, False))
-        captions = self.embed({"dr": batch.sets["dr"]["captions"]}, live=False)["dr"]
         rows = batch.sets["df"].get("index", torch.arange(len(df), device=self.device))
         whole, target = self._facts.whole(rows), self._facts.target(rows, captions, aims[1], self.params.sharp)
         return {
@@ -114,7 +116,5 @@ class CounterfactualImages(LevelValues):
     @cached_property
     def _stock(self) -> torch.Tensor:
         """Drawn portraits, uint8 (STOCK, 3, S, S), on the CPU."""
-        images = invented_portraits(
-            STOCK, self.model.recipe.pixels.image_size, derived_seed(self.run.draw_seed, "pictured")
-        )
-        return torch.from_numpy(images)
+        size, seed = self.model.recipe.pixels.image_size, derived_seed(self.run.draw_seed, "pictured")
+        return torch.from_numpy(invented_portraits(STOCK, size, seed))

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
@@ -21,7 +22,7 @@ from lavis.common.registry import registry
 from lavis.common.transfer import to_device
 from lavis.settings.declaration import setting
 from lavis.trainers import cpd_reset
-from lavis.trainers.base import Batch, Student, TeacherFeatures
+from lavis.trainers.base import Batch
 from lavis.trainers.cpd_reset import LocalisedReset
 
 
@@ -46,21 +47,26 @@ class LevelValues(LocalisedReset):
     sides = ("image",)
     all_terms = (*LocalisedReset.all_terms, "level")
 
-    def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
-        level = self._level(batch) if self.weights["level"] else torch.zeros((), device=self.device)
-        return {**super().terms(student, teacher, batch), "level": level}
+    def groups(self, batch: Batch) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        shown, target = super().groups(batch)
+        captions, draws, count = batch.sets["df"]["captions"], self.draws(batch), self.params.values
+        usable = [captions[row] for row in self._usable(batch)] if self.weights["level"] else []
+        candidates = [(one, *self.captions.other_values(draws, one, count)) for one in usable]
+        return {**shown, "level": list(chain.from_iterable(candidates))}, target
 
-    def _level(self, batch: Batch) -> torch.Tensor:
-        captions, draws = batch.sets["df"]["captions"], self.draws(batch)
-        usable = [row for row, caption in enumerate(captions) if caption in self.captions.counterfactual]
-        if not usable:
-            return torch.zeros((), device=self.device)
-        count = self.params.values
-        texts = [
-            text for row in usable for text in (captions[row], *self.captions.other_values(draws, captions[row], count))
-        ]
-        rows = self.embed({"level": texts}, live=True)["level"].view(len(usable), count + 1, -1)
-        image = self.images(batch, "df").index_select(
-            0, to_device(torch.tensor(usable, dtype=torch.int64), self.device)
-        )
-        return level_loss(image, rows, self.scale.detach())
+    def compared(
+        self, batch: Batch, student: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        rows = student["level"]
+        level = self._level(batch, rows) if len(rows) else torch.zeros((), device=self.device)
+        return {**super().compared(batch, student, teacher), "level": level}
+
+    def _level(self, batch: Batch, rows: torch.Tensor) -> torch.Tensor:
+        usable = to_device(torch.tensor(self._usable(batch), dtype=torch.int64), self.device)
+        image = self.images(batch, "df").index_select(0, usable)
+        return level_loss(image, rows.view(len(usable), self.params.values + 1, -1), self.scale.detach())
+
+    def _usable(self, batch: Batch) -> list[int]:
+        """The rows of the forget batch whose captions can be changed."""
+        captions = batch.sets["df"]["captions"]
+        return [row for row, caption in enumerate(captions) if caption in self.captions.counterfactual]
