@@ -92,7 +92,8 @@ class World:
     def original(self, reference: str = "compromised") -> Path:
         """The folder of a trained reference."""
         place = {"compromised": "original", "retrained": "retrained"}[reference]
-        return next(iter((self.folder / "output" / place).rglob("results.json")), Path("missing")).parent
+        found = (self.folder / "output" / place).rglob("results.json")  # deeper ones are evaluations on other data
+        return min(found, key=lambda path: len(path.parts)).parent
 
 
 def run_timed(words: list[str], marker: Path) -> dict[str, Any]:
