@@ -1,4 +1,4 @@
-"""Where the tokens of captions lie in rows of equal length, for a batch without padding."""
+"""Where the tokens of a batch of captions lie: in rows with padding, and one after another without."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import torch
 class Layout:
     """Where the T tokens of B captions lie in rows of length L.
 
-    inside (B, L): True where a row has a token. place (T,): each token's number in the flat rows (B · L,). ends (B,):
-    each caption's last token among the T.
+    place (T,): each token's number in the flat rows (B · L,). ends (B,): each caption's last token among the T.
     """
 
-    inside: torch.Tensor
     place: torch.Tensor
     ends: torch.Tensor
     rows: int
@@ -27,7 +25,7 @@ class Layout:
         rows, length = tokens.shape
         last = tokens.argmax(dim=1)
         inside = torch.arange(length) <= last[:, None]
-        return cls(inside, inside.flatten().nonzero()[:, 0], (last + 1).cumsum(0) - 1, rows, length)
+        return cls(inside.flatten().nonzero()[:, 0], (last + 1).cumsum(0) - 1, rows, length)
 
     def pack(self, rows: torch.Tensor) -> torch.Tensor:
         """(B, L, …) to (1, T, …)."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lavis.towers.attention import LastTokensBlock, SelfAttention
+from lavis.towers.attention import SelfAttention
 from lavis.towers.layout import Layout
 
 
