@@ -7,11 +7,10 @@ length. On a GPU the host would have to wait for the lengths, and small batches 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from lavis.towers.attention import SelfAttention
 from lavis.towers.layout import Layout
@@ -19,32 +18,28 @@ from lavis.towers.layout import Layout
 
 def last_tokens(transformer: Any, hidden: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """What open_clip's transformer gives for each caption's last token: (B, L, W) and ids (B, L) to (B, W)."""
-    layers: list[Any] = [block.attn for block in transformer.resblocks]
-    if not _packs(transformer, layers, hidden):
+    blocks = list(transformer.resblocks)
+    if hidden.device.type != "cpu" or not transformer.batch_first or not all(map(_packs, blocks)):
         return transformer(hidden, attn_mask=mask)[torch.arange(len(tokens)), tokens.argmax(dim=1)]
     layout = Layout.of(tokens)
-    with _laid_out(layers, layout):
-        found = transformer(layout.pack(hidden), attn_mask=mask)[0]
-    return found if any(isinstance(block, LastTokensBlock) for block in transformer.resblocks) else found[layout.ends]
+    x = layout.pack(hidden)
+    for block in blocks:
+        if transformer.grad_checkpointing:
+            x = checkpoint(_with_layout, block, x, mask, layout, use_reentrant=False)
+        else:
+            x = _with_layout(block, x, mask, layout)
+    return x[0] if blocks and isinstance(blocks[-1], LastTokensBlock) else x[0, layout.ends]
 
 
-def _packs(transformer: Any, layers: list[Any], hidden: torch.Tensor) -> bool:
-    """Whether every layer can.
-
-    One that is recomputed in the backward pass would no longer know the layout, and one that is compiled would be
-    compiled for every number of tokens.
-    """
-    known = all(type(layer) is SelfAttention and layer.causal for layer in layers)
-    compiled = any(block._compiled_call_impl for block in transformer.resblocks)
-    return known and hidden.device.type == "cpu" and not transformer.grad_checkpointing and not compiled
+def _packs(block: Any) -> bool:
+    """Whether a block can; one that is compiled would be compiled for every number of tokens."""
+    return type(block.attn) is SelfAttention and block.attn.causal and not block._compiled_call_impl
 
 
-@contextlib.contextmanager
-def _laid_out(layers: list[Any], layout: Layout) -> Iterator[None]:
-    for layer in layers:
-        layer.layout = layout
+def _with_layout(block: Any, x: torch.Tensor, mask: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """A block's output; a block that is recomputed in the backward pass comes by here again."""
+    block.attn.layout = layout
     try:
-        yield
+        return block(x, attn_mask=mask)
     finally:
-        for layer in layers:
-            layer.layout = None
+        block.attn.layout = None

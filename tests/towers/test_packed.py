@@ -38,7 +38,7 @@ def test_a_layout_finds_every_token_again():
 @pytest.mark.parametrize("recomputed", [False, True])
 def test_values_and_gradients_are_open_clips(recomputed):
     plain, fast = towers()
-    fast.set_grad_checkpointing(recomputed)  # then nothing is packed
+    fast.set_grad_checkpointing(recomputed)
     whole = torch.nn.functional.pad(TOKENS, (0, plain.context_length - TOKENS.shape[1]))
     expected, found = plain.encode_text(whole), encode_short(fast, TOKENS)
     torch.testing.assert_close(found, expected)

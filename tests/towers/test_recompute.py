@@ -8,6 +8,7 @@ import json
 import open_clip
 import pytest
 import torch
+from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
 
 from lavis.models.clip import ClipModel
@@ -87,6 +88,6 @@ def test_every_block_of_clip_has_it(tmp_path):
     path = tmp_path / "arch.json"
     path.write_text(json.dumps(ARCH))
     model = ClipModel.from_config(ModelConfig(model_type=str(path)))
-    blocks = [part for part in model.modules() if type(part).__name__.endswith("ResidualAttentionBlock")]
+    blocks = [part for part in model.modules() if isinstance(part, ResidualAttentionBlock)]
     assert blocks
     assert all(isinstance(block.mlp, RecomputedMlp) for block in blocks)
