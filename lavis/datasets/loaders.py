@@ -252,7 +252,7 @@ def eval_loader(
 ) -> EvalLoader:
     """Load the given chunks of `batch` consecutive rows (all if None), in this order, as they are in this epoch.
 
-    Chunk c is rows c * batch to (c + 1) * batch. Items have the keys of `collate_pairs` and "chunk".
+    Chunk c is rows c * batch to (c + 1) * batch, for any number of processes. Items also have the key "chunk".
     """
     total = chunk_count(len(dataset), batch)
     numbers = list(range(total) if chunks is None else chunks)

@@ -11,9 +11,11 @@ import torch
 class Layout:
     """Where the T tokens of B captions lie in rows of length L.
 
-    place (T,): each token's number in the flat rows (B · L,). ends (B,): each caption's last token among the T.
+    inside (B, L): True where a row has a token. place (T,): each token's number in the flat rows (B · L,). ends (B,):
+    each caption's last token among the T.
     """
 
+    inside: torch.Tensor
     place: torch.Tensor
     ends: torch.Tensor
     rows: int
@@ -25,7 +27,7 @@ class Layout:
         rows, length = tokens.shape
         last = tokens.argmax(dim=1)
         inside = torch.arange(length) <= last[:, None]
-        return cls(inside.flatten().nonzero()[:, 0], (last + 1).cumsum(0) - 1, rows, length)
+        return cls(inside, inside.flatten().nonzero()[:, 0], (last + 1).cumsum(0) - 1, rows, length)
 
     def pack(self, rows: torch.Tensor) -> torch.Tensor:
         """(B, L, …) to (1, T, …)."""

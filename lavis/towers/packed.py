@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from lavis.towers.attention import SelfAttention
+from lavis.towers.attention import LastTokensBlock, SelfAttention
 from lavis.towers.layout import Layout
 
 
