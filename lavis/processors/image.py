@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -29,11 +29,19 @@ class ImageProcessor(Processor):
 
     kind: ClassVar[str] = "image"
     image_size: int = setting(224, "pixels along each side of the result", least=1, most=8192)
+    _: KW_ONLY
+    views: int | None = setting(
+        None,
+        "draw this many random crops of an image and use them in turn; null: a new one in every epoch; processors that "
+        "draw nothing ignore it",
+        least=1,
+        most=1000,
+    )
 
     @property
     def versions(self) -> int | None:
         """How many results an image has in a run, used in turn by its epochs; None: another one in every epoch."""
-        return 1 if self.deterministic else None
+        return 1 if self.deterministic else self.views
 
     def __call__(self, image: Image.Image, generator: torch.Generator | None = None) -> torch.Tensor:
         """Turn a decoded image into uint8 (3, S, S), RGB, 0 to 255. Random transforms draw from `generator`."""
@@ -113,23 +121,13 @@ class ClipImageTrain(ImageProcessor):
     """Random resized crop covering `min_scale` to `max_scale` of the area, RGB.
 
     With `views`, what does not change while a run trains (the teacher's embeddings, layers that are not trained) can be
-    computed once for each view.
+    computed once for each crop.
     """
 
     deterministic: ClassVar[bool] = False
     min_scale: float = setting(0.9, "least share of the image's area that a crop covers", above=0, most=1)
     max_scale: float = setting(1.0, "greatest share of the image's area that a crop covers", above=0, most=1)
     interpolation: str = setting("bicubic", "how pixels are resampled", choices=INTERPOLATIONS)
-    views: int | None = setting(
-        None,
-        "draw this many crops of an image and use them in turn; null: a new one in every epoch",
-        least=1,
-        most=1000,
-    )
-
-    @property
-    def versions(self) -> int | None:
-        return self.views
 
     def __post_init__(self) -> None:
         if self.min_scale > self.max_scale:

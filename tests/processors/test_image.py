@@ -65,7 +65,11 @@ def test_built_from_configuration():
     config = {"name": "clip_image_train", "image_size": 48, "min_scale": 0.5}
     assert build_processor(config, "image", "x") == ClipImageTrain(48, 0.5, 1.0)
     assert not ClipImageTrain.deterministic and ClipImageEval.deterministic
-    assert (ClipImageTrain().versions, ClipImageTrain(views=3).versions, ClipImageEval().versions) == (None, 3, 1)
+    assert (ClipImageTrain().versions, ClipImageTrain(views=3).versions, ClipImageEval(views=3).versions) == (
+        None,
+        3,
+        1,
+    )
 
 
 @pytest.mark.parametrize(
