@@ -116,6 +116,7 @@ class MappedEntries(Sequence[Entry]):
             yield batch if self._rows is None else batch.take(pyarrow.array(self._rows[start:stop] - first))
         for file in self._files:
             file.madvise(mmap.MADV_DONTNEED)  # the pages stay in the system's cache, and no longer count as ours
+        pyarrow.default_memory_pool().release_unused()
 
 
 class ImageNames(Collection[str]):
