@@ -70,7 +70,8 @@ class SelfAttention(nn.MultiheadAttention):
         if self.layout:  # of each caption, the last token reads all its tokens
             query, both, seen = query.transpose(0, 1), self.layout.unpack(both), self.layout.inside[:, None, None]
         key, value = (part.transpose(1, 2) for part in both.unbind(2))
-        mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key, value, seen).transpose(1, 2).flatten(2)
+        mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key, value, attn_mask=seen)
+        mixed = mixed.transpose(1, 2).flatten(2)
         mixed = mixed.transpose(0, 1) if self.layout else mixed
         return F.linear(mixed, self.out_proj.weight, self.out_proj.bias)
 
