@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.common import alternate, child, finish, peak_of, reset_peak, say, spread, where  # noqa: E402
+from benchmarks.common import alternate, child, finish, peak_of, reset_peak, say, spread, store, where  # noqa: E402
 from benchmarks.prepared import drawn_original, prepared  # noqa: E402
 from benchmarks.world import options  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
@@ -49,6 +49,7 @@ def main() -> None:
             runs = alternate(WAYS, args.repeats, lambda way, case=case: _child(args, folder, case, way))
             result["cases"][case] = summary(runs)
             say(f"{case}: {result['cases'][case]['ratio_cpu']:.3f} of the CPU time")
+            store(result | where(), args.out)
         finish(result | where(), args.out)
 
 
