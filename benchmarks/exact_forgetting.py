@@ -45,6 +45,7 @@ SPACES: dict[str, tuple[tuple[str, ...], ...]] = {
     "redistill": (("run.method_args.fresh=0.5",), ()),
 }
 SECOND, FINALISTS = 3, 2  # methods whose second setting is tried, too; methods on reported worlds
+NO_RESET = "run.method_args.after=1"
 METRICS = "run.metrics=[retrieval,cosine,salmubench]"
 Row = dict[str, Any]
 
@@ -84,21 +85,33 @@ def shortfall(row: Row, before: Row) -> float:
 
 
 def search(work: Path, jobs: int = 1) -> dict[str, Any]:
-    """The finalists, by proxies of the development world: all first settings, then the better methods' second ones."""
+    """The finalists, by proxies of the development world: first settings, the better methods' second, no reset."""
     world = World(work, *DEVELOPMENT)
     train_original(world, "compromised")
     before = attacked(world, "proxies-compromised", world.original(), proxies=True)
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        rows = list(pool.map(lambda method: _tried(world, method, 0, before), SPACES))
-        better = [row["method"] for row in sorted(rows, key=_score)[:SECOND]]
-        rows += pool.map(lambda method: _tried(world, method, 1, before), better)
-    best = {method: min((r for r in rows if r["method"] == method), key=_score) for method in SPACES}
-    finalists = sorted(best.values(), key=_score)[:FINALISTS]
-    return {"world": world.name, "before": before, "rows": rows, "finalists": finalists}
+
+    def tried(number: int, settings: Mapping[str, Sequence[str]]) -> list[Row]:
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(lambda one: _tried(world, number, *one, before), settings.items()))
+
+    rows = tried(0, {method: [*COMMON, *space[0]] for method, space in SPACES.items()})
+    better = [row["method"] for row in sorted(rows, key=_score)[:SECOND]]
+    rows += tried(1, {method: [*COMMON, *SPACES[method][1]] for method in better})
+    rows += tried(2, {row["method"]: [*row["options"], NO_RESET] for row in _best(rows)})
+    return {"world": world.name, "before": before, "rows": rows, "finalists": _best(rows)}
 
 
-def _tried(world: World, method: str, number: int, before: Row) -> Row:
-    name, options = f"proxies-{method}-{number}", [*COMMON, *SPACES[method][number]]
+def _best(rows: Sequence[Row]) -> list[Row]:
+    """The best setting of each of the FINALISTS best methods."""
+    best: dict[str, Row] = {}
+    for row in sorted(rows, key=_score):
+        best.setdefault(row["method"], row)
+    return list(best.values())[:FINALISTS]
+
+
+def _tried(world: World, number: int, method: str, options: Sequence[str], before: Row) -> Row:
+    """The numbers and the score of a method's setting of this number."""
+    name = f"proxies-{method}-{number}"
     folder = unlearned(world, name, method, options, STEPS, proxies=True)
     row = attacked(world, name, folder, proxies=True)
     cost = read_json(world.folder / f"run-{name}.json", "timing")["cpu_seconds"]

@@ -99,6 +99,34 @@ def test_the_searchs_score_by_hand():
     assert exact_forgetting.shortfall(row, {"others": 0.9, "r1": 0.9}) == pytest.approx(0.3)
 
 
+def test_the_search_has_three_rounds_and_two_finalists(tmp_path, monkeypatch):
+    """Scores by method and round; the first three go on to round 2, the two best methods to round 3."""
+    scores = {
+        "cpd_reset": (5,),
+        "cpd_level": (3, 2, 4),
+        "cpd_images": (2, 6, 1),
+        "cpd_relearn": (4, 7),
+        "cpd_apart": (8,),
+    }
+    seen = []
+
+    def tried(world, number, method, options, before):
+        seen.append((method, number))
+        return {"method": method, "options": options, "score": scores.get(method, (9,))[number]}
+
+    monkeypatch.setattr(exact_forgetting, "train_original", lambda *_: None)
+    monkeypatch.setattr(exact_forgetting, "attacked", lambda *_, **__: {})
+    monkeypatch.setattr(World, "original", lambda *_: tmp_path)
+    monkeypatch.setattr(exact_forgetting, "_tried", tried)
+    found = exact_forgetting.search(tmp_path)
+    assert [one for one in seen if one[1]] == [("cpd_images", 1), ("cpd_level", 1), ("cpd_relearn", 1)] + [
+        ("cpd_images", 2), ("cpd_level", 2)
+    ]  # fmt: skip
+    assert [row["method"] for row in found["finalists"]] == ["cpd_images", "cpd_level"]
+    assert "run.method_args.after=1" in found["finalists"][0]["options"]
+    assert "run.method_args.after=1" not in found["finalists"][1]["options"]
+
+
 def test_endpoints_by_hand(content):
     models = content["worlds"][0]["models"]
     found = [endpoint.value(models, "cpd_images") for endpoint in ENDPOINTS]
