@@ -5,7 +5,8 @@
 
 Every method runs with the settings of configs/clip/retrieval_salmu_mini.yaml. After each epoch X and recall are
 measured; the seconds are those of its process without these measurements, from the start of the run on (data, model,
-stored teacher rows, steps, checkpoints). Retraining itself is the row `retrain`.
+stored teacher rows, steps, checkpoints). Retraining itself is the row `retrain`. A run that is in --out already is not
+repeated.
 """
 
 from __future__ import annotations
@@ -41,9 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         say(json.dumps(watched(args)))
         return
     found: dict[str, Any] = {"what": __doc__.splitlines()[0], "margins": [X_MARGIN, RECALL_MARGIN], "runs": []}
+    found["runs"] = json.loads(Path(args.out).read_text())["runs"] if args.out and Path(args.out).exists() else []
     for seed in args.seeds:
         level = reference(args, seed)
         for method in args.methods:
+            if any((one["method"], one["seed"]) == (method, seed) for one in found["runs"]):
+                continue
             run = child(__file__, "--child", method, "--seeds", seed, "--output", args.output, *_options(args))
             found["runs"].append({"method": method, "seed": seed, "retrained": level, **run, **reached(run, level)})
             store(found | where(), args.out)

@@ -46,7 +46,7 @@ STOCK = 256  # portraits of invented people to draw from
 class Params(cpd_level.Params):
     """Targets of images, and portraits in each step."""
 
-    sharp: float = setting(40.0, "how much a nearer description weighs", least=0)
+    sharp: float = setting(40.0, "how much a nearer description weighs", least=0, most=1000)
     pictured: int = setting(0, "drawn portraits of invented people in each step", least=0, most=STOCK)
 
 

@@ -40,7 +40,9 @@ class Params(cpd_reset.Params):
     """The simulated relearning."""
 
     simulated: int = setting(1, "simulated steps in each step", least=1, most=16)
-    rate: float = setting(0.3, "length of a simulated step, in the norm of all weights of the text tower", above=0)
+    rate: float = setting(
+        0.3, "length of a simulated step, in the norm of all weights of the text tower", above=0, most=1000
+    )
 
 
 class Texts(nn.Module):
