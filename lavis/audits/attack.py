@@ -118,8 +118,8 @@ class Attack:
         return any("models" in need for need in self.needs)
 
     def cost(self, subject: Subject, settings: Settings, timing: Timing) -> float:
-        """Estimated seconds for one model; by default asking everything once."""
-        return timing.exam(subject.material)
+        """Estimated seconds for one model; by default asking everything once, nothing without the models it needs."""
+        return 0.0 if self.needs_others and not subject.company.never else timing.exam(subject.material)
 
     def run(self, subject: Subject, settings: Settings) -> Readings:
         """Attack a model; it is not changed. Raises NotPossible."""

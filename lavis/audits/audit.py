@@ -167,7 +167,8 @@ class Audit:
         """
         kept, most = dict(sorted(seconds.items(), key=lambda item: item[1])), 60 * self.run.audit.minutes
         while most and len(kept) > 1 and sum(kept.values()) > most:
-            self.left_out.append(kept.popitem()[0])
+            name, cost = kept.popitem()
+            self.left_out.append(f"{name} ({cost / 60:.0f} min)")
         self.attacks = {name: attack for name, attack in self.attacks.items() if name in kept}
         return kept
 

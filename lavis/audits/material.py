@@ -79,8 +79,8 @@ class Material:
         self._folder = folder or Path(self._scratch.name if self._scratch else "")
         self.control = self._control(control)
         if len(self.asked.everyone) < FEW:
-            few = f"Df has {len(self.asked.everyone)} people to ask about; with fewer than {FEW} an interval by people"
-            self.notes.append(f"{few} means little")
+            said = f"people to ask about in Df: {len(self.asked.everyone)}; with fewer than {FEW} an interval by people"
+            self.notes.append(f"{said} means little")
 
     @cached_property
     def others(self) -> Sample:
@@ -127,6 +127,16 @@ class Material:
         """Captions about people: all that are asked, the control's, and others to compete with."""
         pairs = [(caption, person_of(entry)) for entry in self.spoken for caption in entry.captions]
         return CaptionPool([caption for caption, _ in pairs], [person for _, person in pairs])
+
+    @property
+    def guess(self) -> float:
+        """X by guessing: the mean over the pairs that are asked of H(n)/n, n captions among which each is ranked."""
+        said: dict[str, set[str]] = {}
+        for text, person in ((text, person_of(entry)) for entry in self.spoken for text in entry.captions):
+            said.setdefault(person, set()).add(text)
+        every = len(set().union(*said.values()))
+        rivals = [every - len(said[person]) + 1 for person in self.asked.people]
+        return float(np.mean([(1 / np.arange(1, n + 1)).mean() for n in rivals]))
 
     @cached_property
     def spoken(self) -> list[Entry]:

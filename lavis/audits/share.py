@@ -44,11 +44,18 @@ class Share:
 
 
 def share_of(
-    variant: str, attacked: Reading, floor: Sums | None, original: Sums | None, seed: int, paired: bool
+    variant: str,
+    attacked: Reading,
+    floor: Sums | None,
+    original: Sums | None,
+    seed: int,
+    paired: bool,
+    guess: float = -math.inf,
 ) -> Share:
     """The share with its 95 % percentile interval from a bootstrap over whole people.
 
-    paired: the floor is of the same people as the attacked values, not of others.
+    paired: the floor is of the same people as the attacked values, not of others. guess: an original that is not better
+    than this knew nothing.
     """
     own, control = attacked.sums, attacked.control_sums
     rng = np.random.default_rng(derived_seed(seed, "audit", "bootstrap"))
@@ -60,7 +67,7 @@ def share_of(
         gains = (mean_of(own) - mean_of(control), *_interval(spread))
     top = math.nan if original is None else mean_of(original)
     low = math.nan if floor is None else mean_of(floor)
-    if floor is None or original is None or not top - low >= LEAST:
+    if floor is None or original is None or not top - max(low, guess) >= LEAST:
         return Share(variant, math.nan, math.nan, math.nan, attacked.mean, low, top, *gains)
     floors = _means(floor, times if paired else others)
     drawn = (_means(own, times) - floors) / np.maximum(_means(original, times) - floors, LEAST)

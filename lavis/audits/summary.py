@@ -39,6 +39,7 @@ def summarised(audit: Audit, found: Found) -> dict[str, Any]:
         "pairs": len(audit.material.asked),
         "control_people": len(audit.material.control.everyone) if audit.material.control else 0,
         "plain": {role: one.mean for role, one in plain.items()},
+        "guess": audit.material.guess,
         "strongest": strongest,
         "notes": notes(audit, attacks),
         "tests": _tests(audit),
@@ -65,7 +66,7 @@ def notes(audit: Audit, attacks: Mapping[str, Any]) -> list[str]:
     if ORIGINAL not in audit.models:
         said.append("there is no original model: shares of what it knew cannot be computed")
     if audit.left_out:
-        said.append(f"left out, as they take longer than run.audit.minutes allows: {', '.join(sorted(audit.left_out))}")
+        said.append(f"left out, as they take longer than run.audit.minutes allows: {', '.join(audit.left_out)}")
     failed = [name for name, one in attacks.items() if not one["variants"]]
     return said + ([f"no result from: {', '.join(failed)}"] if failed else [])
 
@@ -116,6 +117,7 @@ def _share(
     audit: Audit, attack: Attack, variant: str, own: Readings, floor: Readings | None, roles: Mapping, plain: Mapping
 ) -> Share:
     one, seed = own[variant], audit.run.audit.seed
+    guess = audit.material.guess if attack.baseline == "plain" else -math.inf
     top = plain.get(ORIGINAL)
     if attack.baseline == "attacked":
         attacked = roles.get(ORIGINAL)
@@ -124,9 +126,9 @@ def _share(
         top = Reading(one.count, one.count)
     original = None if top is None else top.sums
     if floor is not None and variant in floor:
-        return share_of(variant, one, floor[variant].sums, original, seed, paired=True)
+        return share_of(variant, one, floor[variant].sums, original, seed, paired=True, guess=guess)
     below = None if audit.floor else one.control_sums
-    return share_of(variant, one, below, original, seed, paired=False)
+    return share_of(variant, one, below, original, seed, paired=False, guess=guess)
 
 
 def _variant(one: Share, roles: Mapping[str, Readings | str]) -> dict[str, Any]:

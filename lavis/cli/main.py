@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import lavis
 from lavis.cli.arguments import add_data, data_of, forget_of, with_flags
+from lavis.cli.hints import next_steps, outdated
 from lavis.common import memory, threads
 from lavis.common.arguments import COUNT, MINUTES, SHARE
 from lavis.common.cli import USER_ERROR, Parser, run_main, show
@@ -80,9 +81,7 @@ def unlearn(words: Sequence[str]) -> int:
         options=args.options,
     )
     show(result.text)
-    form = " --to transformers" if result.form == "transformers" else ""
-    show(f"model: {result.checkpoint}; hand it back with: multidelete export {args.out}{form} --out FOLDER\n")
-    show(f"does it come back? multidelete audit {args.out}\n")
+    show(next_steps(result, args.out))
     return USER_ERROR if result.problem else 0
 
 
@@ -113,6 +112,7 @@ def evaluate(words: Sequence[str]) -> int:
     for model in args.models:
         result = evaluated(model, data, forget, metrics, args.out, args.options, {})
         show(result.text)
+        show(outdated(model))
         code = USER_ERROR if result.problem else code
     return code
 
@@ -153,6 +153,7 @@ def audit(words: Sequence[str]) -> int:
         options=args.options,
     )
     show(str(result))
+    show(outdated(args.run))
     return 0 if result.found else USER_ERROR
 
 

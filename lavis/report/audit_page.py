@@ -16,6 +16,7 @@ LEGEND = (
     "X, in the columns attacked and floor: mean of 1/rank of a forgotten image's own caption among all captions about\n"
     "other people. share: (attacked − floor)/(original − floor). gain: X of forgotten people minus that of unseen ones."
 )
+MARGIN = 0.02
 FEW = 20  # people; with fewer a test finds little, and an interval by people means little
 FLOORS = {
     "retrained": "The same attack on a model that was trained without the forgotten rows.",
@@ -34,6 +35,7 @@ def write_page(content: Mapping[str, Any], path: Path) -> None:
         template.render(
             audit=content,
             lead=lead(content),
+            unattacked=unattacked(content),
             floor=FLOORS.get(content["floor"], NO_FLOOR),
             lines=lines(content),
             number=_number,
@@ -54,8 +56,10 @@ def lead(content: Mapping[str, Any]) -> str:
     if not shares:
         return f"No attack has a share: {_why_no_share(content)}."
     best = content["attacks"][content["strongest"]]
-    few = "" if content["people"] >= FEW else f" With {content['people']} people that is an observation, not a test."
-    found = f"{_percent(best['share'])} of what the original knew ({_percent(best['low'])} to {_percent(best['high'])})"
+    people, found = content["people"], f"{_percent(best['share'])} of what the original knew"
+    found += f" ({_percent(best['low'])} to {_percent(best['high'])})" if people > 1 else ""
+    who = "1 person" if people == 1 else f"{people} people"
+    few = "" if people >= FEW else f" With {who} that is an observation, not a test."
     strongest = f"The strongest, {content['strongest']}, gets {found}.{few}"
     count = sum(share > FAR for share in shares)
     if not count:
@@ -64,11 +68,24 @@ def lead(content: Mapping[str, Any]) -> str:
     return f"{many}. {strongest}"
 
 
+def unattacked(content: Mapping[str, Any]) -> str:
+    """X of every model as it is, in one sentence."""
+    values = [f"{role} {_number(value)}" for role, value in content["plain"].items()]
+    values += [f"guessing {_number(content['guess'])}"] if "guess" in content else []
+    return f"X without an attack: {', '.join(values)}."
+
+
 def _why_no_share(content: Mapping[str, Any]) -> str:
     if ORIGINAL not in content["plain"]:
         return "there is no original model to compare with (--original)"
     if not content["floor"]:
         return "there is neither a model that never saw the data (--retrained) nor a split of people whom no model saw"
+    if content["plain"][ORIGINAL] <= content.get("guess", 0) + MARGIN:
+        return (
+            f"the original itself ranked the forgotten people's captions no better than guessing (X "
+            f"{_number(content['plain'][ORIGINAL])}, guessing {_number(content['guess'])}), so nothing can come back. "
+            "Check that these are the weights that were trained on these people"
+        )
     known = [one for one in content["attacks"].values() if _known(one["floor"], None) is not None]
     if not known:
         return "none gave a number that can be compared; the table says why"
@@ -90,7 +107,7 @@ def as_text(content: Mapping[str, Any]) -> str:
     table = ["  ".join(row[head].ljust(n) for head, n in zip(heads, widths, strict=True)).rstrip() for row in rows]
     tests = [f"test {name}: {one['verdict']}" for name, one in content.get("tests", {}).items()]
     notes = [f"note: {note}" for note in content["notes"]]
-    return "\n".join([lead(content), "", *table, LEGEND, *tests, *notes, ""])
+    return "\n".join([lead(content), unattacked(content), "", *table, LEGEND, *tests, *notes, ""])
 
 
 def _cells(one: Mapping[str, Any]) -> dict[str, str]:

@@ -11,7 +11,7 @@ Numbers = Mapping[str, float]
 
 
 def unchanged(before: Numbers, after: Numbers, pairs: float) -> list[str]:
-    """A sentence if the forget set's recall and cosine are as before; nothing if they are not known.
+    """A sentence if the forget set's recall and cosine are no lower than before; nothing if they are not known.
 
     before, after: metrics of the same splits; recall in per cent. pairs: those of the forget set.
     """
@@ -19,12 +19,13 @@ def unchanged(before: Numbers, after: Numbers, pairs: float) -> list[str]:
     if not known or not pairs:
         return []
     one_pair = 100 / pairs
-    moved = any(abs(after[name] - before[name]) > one_pair + 1e-6 for name in known)
-    if moved or abs(after.get("df_cosine", 0.0) - before.get("df_cosine", 0.0)) >= LEAST_COSINE:
+    lower = any(before[name] - after[name] > one_pair + 1e-6 for name in known)
+    if lower or before.get("df_cosine", 0.0) - after.get("df_cosine", 0.0) >= LEAST_COSINE:
         return []
     return [
-        "df is as before, to within one pair: nothing measurable was forgotten. Train longer (run.max_epoch) or at a "
-        "higher rate (run.init_lr), or choose another method"
+        "recall and cosine of df are no lower than before, to within one pair: nothing measurable was forgotten. Raise "
+        "the rate (run.init_lr) or train longer (run.max_epoch), or choose another method; and check that the original "
+        "knew these rows: if it did not, there is nothing to forget"
     ]
 
 

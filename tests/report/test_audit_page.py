@@ -64,7 +64,8 @@ def test_the_first_sentence_names_the_strongest_attack(attacks: dict[str, Any], 
     [
         ({"plain": {"unlearned": 0.5}}, "no original model"),
         ({"floor": ""}, "neither a model that never saw the data"),
-        ({}, "the original itself"),
+        ({}, "the original itself found"),
+        ({"guess": 0.49}, "no better than guessing"),
     ],
 )
 def test_it_says_why_no_attack_has_a_share(facts: dict[str, Any], said: str, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ BEFORE = {"df_txt_r1": 50.0, "df_img_r1": 40.0, "df_cosine": 0.4}
         ({**BEFORE, "df_txt_r1": 40.0}, True),  # one pair of ten
         ({**BEFORE, "df_txt_r1": 30.0}, False),
         ({**BEFORE, "df_cosine": 0.39}, False),
+        ({**BEFORE, "df_cosine": 0.5}, True),
+        ({**BEFORE, "df_txt_r1": 90.0}, True),  # higher
         ({"df_cosine": 0.4}, False),  # recall was not measured
     ],
 )
