@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.common import say, where  # noqa: E402
 from benchmarks.exact_page import COMMON, PUBLISHED, area, write_page  # noqa: E402
-from benchmarks.exact_worlds import World, run_timed, train_original  # noqa: E402
+from benchmarks.exact_worlds import FROM_THE_START, World, run_timed, train_original  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
 from lavis.common.files import read_json, write_json  # noqa: E402
@@ -44,7 +44,7 @@ SPACES: dict[str, tuple[tuple[str, ...], ...]] = {
     "cpd_apart": ((), ("run.method_args.noise=0.2",)),
     "redistill": (("run.method_args.fresh=0.5",), ()),
 }
-SECOND, FINALISTS = 3, 2  # methods whose second setting is tried, too; methods on reported worlds
+SECOND, FINALISTS = 3, 2  # methods whose second setting is tried, too; those on reported worlds
 NO_RESET = "run.method_args.after=1"
 METRICS = "run.metrics=[retrieval,cosine,salmubench]"
 Row = dict[str, Any]
@@ -56,7 +56,7 @@ def unlearned(world: World, name: str, method: str, options: Sequence[str], step
     size = world.forget_size(proxies)
     words = ["unlearn.py", "--unlearn_method", method, "--backbone", "clip", "--task", world.job]
     words += ["--df_size", str(size), "--cfg-path", str(config), "--options", *options]
-    words += [f"run.max_epoch={max(1, round(steps / -(-size // HALF)))}", "run.evaluate_after=false"]
+    words += [f"run.max_epoch={max(1, round(steps / -(-size // HALF)))}", *FROM_THE_START]
     words += [f"run.resume_ckpt_path={world.original() / BEST}", f"run.subfolder={name}"]
     run_timed(words, marker)
     return world.folder / "output" / f"unlearn-{method}" / "clip" / world.job / str(size) / name
@@ -98,7 +98,7 @@ def search(work: Path, jobs: int = 1) -> dict[str, Any]:
     better = [row["method"] for row in sorted(rows, key=_score)[:SECOND]]
     rows += tried(1, {method: [*COMMON, *SPACES[method][1]] for method in better})
     rows += tried(2, {row["method"]: [*row["options"], NO_RESET] for row in _best(rows)})
-    return {"world": world.name, "before": before, "rows": rows, "finalists": _best(rows)}
+    return {"world": world.name, "before": before, "rows": rows, "finalists": _finalists(rows)}
 
 
 def _best(rows: Sequence[Row]) -> list[Row]:
@@ -109,13 +109,22 @@ def _best(rows: Sequence[Row]) -> list[Row]:
     return list(best.values())[:FINALISTS]
 
 
+def _finalists(rows: Sequence[Row]) -> list[Row]:
+    """The two best methods, each with its best setting that resets rows and with the one that does not."""
+    methods, kinds = [row["method"] for row in _best(rows)], (False, True)
+    pairs = [(method, kind) for method in methods for kind in kinds]
+    return [next(r for r in sorted(rows, key=_score) if (r["method"], NO_RESET in r["options"]) == p) for p in pairs]
+
+
 def _tried(world: World, number: int, method: str, options: Sequence[str], before: Row) -> Row:
     """The numbers and the score of a method's setting of this number."""
     name = f"proxies-{method}-{number}"
     folder = unlearned(world, name, method, options, STEPS, proxies=True)
     row = attacked(world, name, folder, proxies=True)
     cost = read_json(world.folder / f"run-{name}.json", "timing")["cpu_seconds"]
-    found = {"method": method, "options": options, "score": shortfall(row, before), "cpu_seconds": cost, **row}
+    label = f"{method}-no-reset" if NO_RESET in options else method
+    found = {"method": method, "name": label, "options": options, "score": shortfall(row, before), "cpu_seconds": cost}
+    found |= row
     say(f"{name}: {found['score']:.3f}, {cost:.0f} s")
     return found
 
@@ -139,18 +148,18 @@ def studied(world: World, finalists: Sequence[Row], jobs: int = 1) -> Row:
     return {"variant": world.variant, "seed": world.seed, "retraining_cpu_seconds": cost, "models": models}
 
 
-def _runs(finalists: Sequence[Row]) -> Iterator[tuple[str, Sequence[str], int]]:
-    """(method, options, steps)"""
-    yield from ((row["method"], row["options"], STEPS) for row in finalists)
-    yield from ((method, (), PUBLISHED_STEPS) for method in PUBLISHED)
+def _runs(finalists: Sequence[Row]) -> Iterator[tuple[str, str, Sequence[str], int]]:
+    """(name, method, options, steps)"""
+    yield from ((row["name"], row["method"], row["options"], STEPS) for row in finalists)
+    yield from ((method, method, (), PUBLISHED_STEPS) for method in PUBLISHED)
 
 
-def _run(world: World, run: tuple[str, Sequence[str], int], cost: float) -> tuple[str, Row]:
+def _run(world: World, run: tuple[str, str, Sequence[str], int], cost: float) -> tuple[str, Row]:
     """A method's name and numbers; cost: the CPU seconds of retraining."""
-    method, options, steps = run
-    folder = unlearned(world, method, method, options, steps)
-    spent = read_json(world.folder / f"run-{method}.json", "timing")["cpu_seconds"]
-    return method, _measured(world, method, folder, method not in PUBLISHED) | {"cpu_share": spent / cost}
+    name, method, options, steps = run
+    folder = unlearned(world, name, method, options, steps)
+    spent = read_json(world.folder / f"run-{name}.json", "timing")["cpu_seconds"]
+    return name, _measured(world, name, folder, method not in PUBLISHED) | {"cpu_share": spent / cost}
 
 
 def _measured(world: World, name: str, folder: Path, attacking: bool = True) -> Row:

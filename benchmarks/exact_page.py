@@ -203,7 +203,7 @@ def pages(content: Mapping[str, Any], plot: str) -> str:
         search_table(content["search"]),
     ]
     if present:
-        names = [row["method"] for row in content["search"]["finalists"]]
+        names = [row["name"] for row in content["search"]["finalists"]]
         for name in names:
             parts += [f"## {name} against the endpoints\n", endpoints_table(content, name)]
         parts += [f"![Relearning areas of each world]({plot})\n", "## Each world\n"]
@@ -214,16 +214,16 @@ def pages(content: Mapping[str, Any], plot: str) -> str:
 
 def draw(content: Mapping[str, Any], path: Path) -> None:
     """Relearning areas: a column per world, a point per model and draw; equal contents give equal bytes."""
-    names = ["retrained", *(row["method"] for row in content["search"]["finalists"])]
+    names = ["retrained", *(row["name"] for row in content["search"]["finalists"])]
     with rc_context({"svg.hashsalt": "exact", "font.size": 9}):
         figure = Figure(figsize=(7, 3.2), layout="constrained")
         ax = figure.subplots()
         for shift, name in enumerate(names):
-            points = [(n + 0.2 * shift, y) for n, world in enumerate(content["worlds"])
+            points = [(n + 0.14 * shift, y) for n, world in enumerate(content["worlds"])
                       for y in world["models"][name]["relearning"]["areas"]["x"]]  # fmt: skip
-            ax.plot(*zip(*points, strict=True), "o^s"[shift % 3], label=name)
+            ax.plot(*zip(*points, strict=True), "o^vsD"[shift % 5], label=name)
         labels = [f"{world['variant']}\n{world['seed']}" for world in content["worlds"]]
-        ax.set_xticks([n + 0.2 for n in range(len(labels))], labels)
+        ax.set_xticks([n + 0.28 for n in range(len(labels))], labels)
         ax.set_ylabel("relearning area of Df")
         ax.set_ylim(bottom=0)
         ax.legend()

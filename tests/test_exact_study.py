@@ -46,6 +46,7 @@ def content():
     }
     tried = {
         "method": "cpd_images",
+        "name": "cpd_images",
         "options": ["run.amp=true", "run.weights.level=2"],
         "score": 0.2,
         "cpu_seconds": 80,
@@ -99,7 +100,7 @@ def test_the_searchs_score_by_hand():
     assert exact_forgetting.shortfall(row, {"others": 0.9, "r1": 0.9}) == pytest.approx(0.3)
 
 
-def test_the_search_has_three_rounds_and_two_finalists(tmp_path, monkeypatch):
+def test_the_search_has_three_rounds_and_two_finalists_with_and_without_reset(tmp_path, monkeypatch):
     """Scores by method and round; the first three go on to round 2, the two best methods to round 3."""
     scores = {
         "cpd_reset": (5,),
@@ -122,9 +123,11 @@ def test_the_search_has_three_rounds_and_two_finalists(tmp_path, monkeypatch):
     assert [one for one in seen if one[1]] == [("cpd_images", 1), ("cpd_level", 1), ("cpd_relearn", 1)] + [
         ("cpd_images", 2), ("cpd_level", 2)
     ]  # fmt: skip
-    assert [row["method"] for row in found["finalists"]] == ["cpd_images", "cpd_level"]
-    assert "run.method_args.after=1" in found["finalists"][0]["options"]
-    assert "run.method_args.after=1" not in found["finalists"][1]["options"]
+    assert [(row["method"], row["score"]) for row in found["finalists"]] == [
+        ("cpd_images", 2), ("cpd_images", 1), ("cpd_level", 2), ("cpd_level", 4)
+    ]  # fmt: skip
+    resets = ["run.method_args.after=1" not in row["options"] for row in found["finalists"]]
+    assert resets == [True, False, True, False]
 
 
 def test_endpoints_by_hand(content):
