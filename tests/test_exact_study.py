@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from benchmarks import exact_forgetting, exact_page
 from benchmarks.exact_page import BEGIN, END, ENDPOINTS, EXCESS, Endpoint, interval, verdict, write_page
 from benchmarks.exact_worlds import World, run_timed
+from lavis.common.files import read_json
 from lavis.settings.config import load_config
 from lavis.synthetic.mini.plan import PROXIES
 
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 METRICS = {
     "salmubench_value_auc_whole": 0.5,
     "salmubench_value_auc_partial": 0.6,
@@ -160,6 +163,22 @@ def test_the_page_says_what_is_in_and_is_written_again_alike(content, tmp_path):
     assert text.startswith("# Mine\n\nbefore\n") and text.endswith("after\n") and "old" not in text
     assert "1 of 2 worlds: web-101. Not yet: web-102. Commit abc." in text
     assert "| relearning area ÷ retrained's | · ≤ 1.5 | 1.250 [1.250, 1.250] | 1 of 1 | too few |" in text
+
+
+def test_the_pages_costs_are_the_counted_ones():
+    text = " ".join((RESULTS / "exact_forgetting.md").read_text("utf-8").split())
+    counted = read_json(RESULTS / "exact_forgetting_cost.json", "costs")["methods"]
+    shares = {name: f"{100 * one['share']:.0f} %" for name, one in counted.items()}
+    assert all(f"{name} {shares[name]}" in text for name in exact_forgetting.SPACES)
+    assert f"vlul, erase and delete {shares['vlul']}" in text
+
+
+def test_the_committed_page_is_the_one_of_the_committed_numbers(tmp_path):
+    page = tmp_path / "exact_forgetting.md"
+    for name in (page.name, "exact_forgetting.json"):
+        shutil.copyfile(RESULTS / name, tmp_path / name)
+    assert exact_forgetting.main(["--work", "x", "--out", str(tmp_path / "exact_forgetting"), "--page-only"]) == 0
+    assert page.read_bytes() == (RESULTS / page.name).read_bytes()
 
 
 def test_a_search_alone_has_a_page(content, tmp_path):
