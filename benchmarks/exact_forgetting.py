@@ -72,7 +72,7 @@ def evaluated(world: World, name: str, folder: Path) -> Row:
 def attacked(world: World, name: str, folder: Path, proxies: bool = False) -> Row:
     """Relearning and the other ways back, by exact_measures.py."""
     out = world.folder / f"attacked-{name}.json"
-    words = ["benchmarks/exact_measures.py", str(world.root), world.variant, str(world.seed), str(folder / BEST)]
+    words = ["benchmarks/exact_measures.py", str(world.root), world.variant, f"--seed={world.seed}", str(folder / BEST)]
     run_timed([*words, str(out), *(["--proxies"] if proxies else [])], world.folder / f"attacking-{name}.json")
     return read_json(out, "attacks")
 

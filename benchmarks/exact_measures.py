@@ -23,6 +23,7 @@ from lavis.audits.attack import Settings  # noqa: E402
 from lavis.audits.material import Material, Sample  # noqa: E402
 from lavis.audits.subject import Subject  # noqa: E402
 from lavis.audits.tuning import EVERYTHING, Course  # noqa: E402
+from lavis.common.arguments import SEED  # noqa: E402
 from lavis.common.files import read_json, write_json  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
 from lavis.datasets.annotations import Entry  # noqa: E402
@@ -137,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The numbers of one model of one world.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("variant")
-    parser.add_argument("seed", type=int)
+    parser.add_argument("--seed", type=SEED, required=True, help="of the world's data")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--proxies", action="store_true")

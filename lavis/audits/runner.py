@@ -53,4 +53,5 @@ def _announced(audit: Audit, seconds: Mapping[str, float]) -> str:
     if minutes <= LONG:
         return said
     longest = max(seconds, key=lambda name: seconds[name])
-    return f"{said}, most of them {longest}; --minutes N (run.audit.minutes) leaves out what takes longest"
+    less = "run.audit.minutes=N (multidelete audit --minutes N) leaves out what takes longest"
+    return f"{said}, most of them {longest}; {less}"

@@ -14,10 +14,14 @@ def next_steps(result: Result, out: str) -> str:
     """Where an unlearning's model and record are, and what to do with them, in this order."""
     from lavis.deletion.record import PAGE
 
-    form = " --to transformers" if result.form == "transformers" else ""
-    steps = [f"audit {out}", f"export {out}{form} --out FOLDER", f"purge {out}", f"record {out}"]
+    steps = [
+        f"multidelete audit {out}",
+        f"multidelete export {out} --to {result.form or 'open_clip'} --out FOLDER",
+        f"multidelete purge {out}",
+        f"multidelete record {out}",
+    ]
     files = f"model: {result.checkpoint}\nrecord: {result.folder / PAGE}\n"
-    return f"{files}next: {'; '.join(f'multidelete {step}' for step in steps)}\n"
+    return f"{files}next: {'; '.join(steps)}\n"
 
 
 def outdated(run: str) -> str:
