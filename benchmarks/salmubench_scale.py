@@ -233,7 +233,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scales", nargs="+", type=COUNT, default=[1, 10], help="multiples of SALMU's size")
     parser.add_argument("--dim", type=COUNT, default=512, help="numbers of an embedding")
     parser.add_argument("--out", help="JSON file to write")
-    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--child", type=COUNT, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
