@@ -83,7 +83,8 @@ def audit(
         attacks: names (`multidelete zoo attacks`); empty: all of the budget.
         minutes: leave out the attacks that take longest until the estimate fits; 0: none. The result names them.
         original: the model that unlearning started from, a checkpoint or run folder; None: as this project wrote it.
-        clean, retrained: one that saw nobody of the sensitive data, one trained without the rows; None: as above.
+        clean: one that saw nobody of the sensitive data; None: as for `original`.
+        retrained: one trained on everything except what was to be forgotten; None: as for `original`.
         shadows: models retrained without Df with other seeds, for the two-sample test.
         control: a split whose pairs no model saw; "": fresh people are drawn for SALMU-mini, else split `test`.
         output_dir: where audit.json, audit.html and finished parts go; default: `audit` in the run folder.
@@ -96,7 +97,6 @@ def audit(
     chosen = dict(budget=budget, attacks=attacks, minutes=minutes, control=control, shadows=shadows)
     config, given = _config(checkpoint, chosen, options), {ORIGINAL: original, CLEAN: clean, RETRAINED: retrained}
     shared = None if output_dir else Path(config.run.output_dir) / SHARED
-    setup_logging()
     with folder_lock(folder):
         content = run_audit(_built(config, checkpoint, given, folder, shared))
         write_page(content, folder / PAGE)
@@ -138,6 +138,7 @@ def _output(checkpoint: Path, run: Mapping[str, Any]) -> Path:
 def _built(
     config: Config, checkpoint: Path, given: Mapping[str, str | Path | None], folder: Path, shared: Path | None
 ) -> Audit:
+    setup_logging()
     model_class, run = registry.get_model_class(config.model.arch), config.run
     if model_class.features is not PairFeatures:
         raise ConfigError("audit: the attacks need a model of two towers, such as clip")
