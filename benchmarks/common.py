@@ -38,6 +38,12 @@ def alternate(kinds: Sequence[str], repeats: int, measure: Callable[[str], dict[
     return runs
 
 
+def of_seed(folder: Path, name: str, seed: int) -> Path:
+    """A file of the models below `folder` that belong to a seed: one per seed where there are several, else the one."""
+    own = folder / f"seed-{seed}" / name
+    return (own if own.is_file() else folder / name).absolute()
+
+
 def spread(values: Sequence[float]) -> dict[str, Any]:
     """The median and all the values."""
     return {"median": statistics.median(values), "all": list(values)}

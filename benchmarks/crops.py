@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.common import say, store, where  # noqa: E402
+from benchmarks.common import of_seed, say, store, where  # noqa: E402
 from lavis.common.arguments import SEED  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
 from lavis.common.results import read_results  # noqa: E402
@@ -66,7 +66,7 @@ def unlearned(method: str, crops: str, seed: int, args: argparse.Namespace) -> d
     if not (folder / RESULTS).is_file():
         options = [*CROPS[crops], f"run.metrics=[{','.join(METRICS)}]", f"run.seed={seed}", "run.threads=1"]
         options += [f"run.output_dir={args.folder}", f"run.run_folder={folder}"]
-        options += [f"run.resume_ckpt_path={original(args.originals, seed)}"]
+        options += [f"run.resume_ckpt_path={of_seed(args.originals, BEST, seed)}"]
         words = ["--unlearn_method", method, "--backbone", "clip", "--task", "salmu_mini_retrieval", "--df_size", "630"]
         command = [sys.executable, str(ROOT / "unlearn.py"), *words, "--cfg-path", str(CONFIG), "--options", *options]
         subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603
@@ -74,12 +74,6 @@ def unlearned(method: str, crops: str, seed: int, args: argparse.Namespace) -> d
     metrics = {name: results["metrics"][name] for name in SHOWN.values()}
     say(f"{method}, seed {seed}, {crops}: {metrics}")
     return {"method": method, "crops": crops, "seed": seed, "seconds": results["seconds"], "metrics": metrics}
-
-
-def original(folder: Path, seed: int) -> Path:
-    """The compromised model of a seed, as `bash/ori.sh` and sweeps with a reference per seed lay it down."""
-    own = folder / f"seed-{seed}" / BEST
-    return (own if own.is_file() else folder / BEST).absolute()
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.common import child, say, store, where  # noqa: E402
+from benchmarks.common import child, of_seed, say, store, where  # noqa: E402
 from lavis.common.arguments import SEED  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
 
@@ -67,10 +67,8 @@ def reached(run: dict[str, Any], level: dict[str, float]) -> dict[str, float | N
 
 def reference(args: argparse.Namespace, seed: int) -> dict[str, float]:
     """X and recall of the retrained model of this seed."""
-    folder = args.output / "retrained" / "clip" / "salmu_mini_retrieval" / str(DF_SIZE)
-    own = folder / f"seed-{seed}" / BEST
-    path = own if own.is_file() else folder / BEST
-    return child(__file__, "--child", str(path), "--seeds", seed, "--output", args.output, *_options(args))
+    path = of_seed(args.output / "retrained" / "clip" / "salmu_mini_retrieval" / str(DF_SIZE), BEST, seed)
+    return child(__file__, "--child", path, "--seeds", seed, "--output", args.output, *_options(args))
 
 
 def watched(args: argparse.Namespace) -> dict[str, Any]:
@@ -88,7 +86,7 @@ def watched(args: argparse.Namespace) -> dict[str, Any]:
         if Path(args.child).is_file():
             config = load_config(str(CONFIG), [*keys, f"run.checkpoint={args.child}"], df_size=DF_SIZE)
             return _numbers(_task(config, began).evaluate().metrics)
-        start = original(args.output, args.seeds[0])
+        start = of_seed(args.output / "original" / "clip" / "salmu_mini_retrieval", BEST, args.seeds[0])
         keys += ["run.valid_splits=[val]", "run.evaluate_after=false", f"run.resume_ckpt_path={start}"]
         config = load_config(str(CONFIG), keys, job=jobs_of(args.child), method=args.child, df_size=DF_SIZE)
         task = _task(config, began)
@@ -119,13 +117,6 @@ def _task(config: Any, began: float) -> Any:
 
 def _numbers(metrics: dict[str, float]) -> dict[str, float]:
     return {"x": metrics[X], "recall": metrics[RECALL]}
-
-
-def original(output: Path, seed: int) -> Path:
-    """The compromised model of a seed."""
-    folder = output / "original" / "clip" / "salmu_mini_retrieval"
-    own = folder / f"seed-{seed}" / BEST
-    return (own if own.is_file() else folder / BEST).absolute()
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:

@@ -94,7 +94,7 @@ def audit(
     """
     checkpoint = _audited(run)
     folder = home_path(output_dir or checkpoint.parent / AUDIT)
-    chosen = dict(budget=budget, attacks=attacks, minutes=minutes, control=control, shadows=shadows)
+    chosen = dict(budget=budget, attacks=attacks, minutes=minutes, control=control, shadows=list(shadows))
     config, given = _config(checkpoint, chosen, options), {ORIGINAL: original, CLEAN: clean, RETRAINED: retrained}
     shared = None if output_dir else Path(config.run.output_dir) / SHARED
     with folder_lock(folder):
@@ -117,10 +117,7 @@ def _config(checkpoint: Path, chosen: Mapping[str, Any], options: Sequence[str])
     content = checkpoint_config(checkpoint)
     run = {"batch_size_eval": DEFAULTS["batch_size_eval"]}
     run |= {key: value for key, value in content["run"].items() if key in (*KEPT, "batch_size_eval")}
-    named = {
-        key: value if isinstance(value, str | float | int) else [*map(str, value)] for key, value in chosen.items()
-    }
-    section = {key: value for key, value in named.items() if value}
+    section = {key: value for key, value in chosen.items() if value}
     with tempfile.TemporaryDirectory() as temporary:
         run["output_dir"] = str(_output(checkpoint, content["run"]))
         path = write_config(Path(temporary) / CONFIG, content["model"], content["datasets"], {**run, "audit": section})

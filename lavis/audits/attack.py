@@ -128,8 +128,9 @@ class Attack:
     def ask(self, subject: Subject, images: Images | None = None, texts: Texts | None = None) -> Reading:
         """X of Df's people, and of the control where that is the floor; images, texts: as of `Subject.recall`."""
         asked, control = subject.material.asked, subject.compared
-        unseen = None if control is None else (control, subject.recall(control, images, texts))
-        return reading(asked, subject.recall(asked, images, texts), control=unseen)
+        rivals = (texts or subject.texts)(subject.material.pool.texts)
+        unseen = None if control is None else (control, subject.recall(control, images, texts, rivals))
+        return reading(asked, subject.recall(asked, images, texts, rivals), control=unseen)
 
 
 def reading(sample: Sample, values: np.ndarray, rows: np.ndarray | None = None, control: Any = None) -> Reading:

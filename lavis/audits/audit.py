@@ -81,9 +81,7 @@ class Audit:
             if role in self.digests and self.digests[role] == self.digests.get(ORIGINAL):
                 raise ConfigError(f"audit: the {role} model has the original's weights, which saw what is forgotten")
         company = Company(self.models.get(ORIGINAL), floor=bool(self.floor))
-        others = Company(
-            company.original, company.never, floor=company.floor
-        )  # siblings are the unlearned model's alone
+        others = dataclasses.replace(company, siblings={})  # those are the unlearned model's alone
         facts = (self.material, self.run, self.device)
         subjects = {
             role: Subject(model, *facts, company if role == UNLEARNED else others)

@@ -128,15 +128,13 @@ class Material:
         pairs = [(caption, person_of(entry)) for entry in self.spoken for caption in entry.captions]
         return CaptionPool([caption for caption, _ in pairs], [person for _, person in pairs])
 
-    @property
+    @cached_property
     def guess(self) -> float:
         """X by guessing: the mean over the pairs that are asked of H(n)/n, n captions among which each is ranked."""
-        said: dict[str, set[str]] = {}
-        for text, person in ((text, person_of(entry)) for entry in self.spoken for text in entry.captions):
-            said.setdefault(person, set()).add(text)
-        every = len(set().union(*said.values()))
-        rivals = [every - len(said[person]) + 1 for person in self.asked.people]
-        return float(np.mean([(1 / np.arange(1, n + 1)).mean() for n in rivals]))
+        own = self.pool.mask(self.asked.everyone)
+        rivals = 1 + (~own).sum(axis=1)
+        by_person = np.array([(1 / np.arange(1, n + 1)).mean() for n in rivals])
+        return float(by_person[self.asked.who].mean())
 
     @cached_property
     def spoken(self) -> list[Entry]:

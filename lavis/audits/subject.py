@@ -103,14 +103,18 @@ class Subject:
         """The control, where no model that never saw Df is the floor."""
         return None if self.company.floor else self.material.control
 
-    def recall(self, sample: Sample, images: Images | None = None, texts: Texts | None = None) -> np.ndarray:
+    def recall(
+        self, sample: Sample, images: Images | None = None, texts: Texts | None = None, rivals: Any = None
+    ) -> np.ndarray:
         """1/rank of each pair's caption among the pool without that person's captions, (n,).
 
-        images, texts: what embeds them, in place of the model itself.
+        images, texts: what embeds them, in place of the model itself. rivals (m, D): the pool's rows by `texts`, if
+        they are known already.
         """
         pool, read = self.material.pool, texts or self.texts
         rows = (images or self.images)(sample), read(sample.captions)
-        return 1 / pool_ranks(*rows, sample.captions, sample.people, pool, read(pool.texts)).apart
+        rivals = read(pool.texts) if rivals is None else rivals
+        return 1 / pool_ranks(*rows, sample.captions, sample.people, pool, rivals).apart
 
 
 @dataclass(frozen=True)

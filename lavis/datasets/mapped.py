@@ -15,7 +15,7 @@ import mmap
 import operator
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +24,10 @@ from lavis.common.cli import Parser, run_main, show
 from lavis.common.errors import DataError
 from lavis.common.files import check_file, replacing
 from lavis.datasets.annotations import Entry, read_annotations
+from lavis.images.pieces import PIECE, pieces
 
 SUFFIX = ".arrow"
-PIECE = 2**14  # rows of a record batch, and rows that are decoded at a time
 COLUMNS = ("image", "captions", "image_id", "extra")  # the last two as JSON, null where the entry has none
-T = TypeVar("T")
 
 
 class MappedEntries(Sequence[Entry]):
@@ -159,13 +158,6 @@ def picked(entries: Sequence[Entry], rows: np.ndarray) -> Sequence[Entry]:
 def joined(parts: Sequence[Sequence[Entry]]) -> Sequence[Entry]:
     """All entries of several sequences; a copy of them only where there are several."""
     return parts[0] if len(parts) == 1 else [entry for part in parts for entry in part]
-
-
-def pieces(items: Iterable[T], size: int = PIECE) -> Iterator[list[T]]:
-    """Consecutive items in lists of `size`; the last may be shorter."""
-    rest = iter(items)
-    while part := list(itertools.islice(rest, size)):
-        yield part
 
 
 def write_mapped(path: Path, entries: Iterable[Entry]) -> int:

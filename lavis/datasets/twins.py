@@ -16,7 +16,8 @@ from lavis.common.errors import DataError
 from lavis.common.files import write_json
 from lavis.common.names import folded
 from lavis.datasets.annotations import Entry
-from lavis.datasets.mapped import ImageNames, images_of_rows, picked, pieces
+from lavis.datasets.mapped import ImageNames, images_of_rows, picked
+from lavis.images.pieces import pieces
 from lavis.images.store import ImageStore
 
 log = logging.getLogger(__name__)

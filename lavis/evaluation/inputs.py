@@ -39,7 +39,7 @@ class UnitRows:
         self._rows = as_array(features)
         if self._rows.ndim != 2:
             raise ValueError(f"features of {name} need shape (n, D), got {self._rows.shape}")
-        refuse_unsound(*soundness(self._rows), len(self._rows), name)
+        Soundness().add(self._rows).refuse(name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,46 +55,54 @@ class UnitRows:
 def embedding_problem(features: Mapping[str, Any]) -> str:
     """Why a model's embeddings of its splits are unusable (not finite, or all equal); empty if they are sound."""
     for modality in ("image", "text") if features else ():
-        parts = [as_array(getattr(part, modality)) for part in features.values()]
-        bad, extremes = zip(*(soundness(part) for part in parts), strict=True)
+        found = Soundness()
+        for part in features.values():
+            found.add(getattr(part, modality))
         try:
-            refuse_unsound(sum(bad), np.max(extremes, axis=0), sum(map(len, parts)), f"{modality} embeddings")
+            found.refuse(f"{modality} embeddings")
         except DataError as error:
             return str(error)
     return ""
 
 
-def soundness(rows: Any) -> tuple[int, np.ndarray]:
-    """How many rows (n, D) are zero or not finite; of the others, at unit length, the extremes (2, D).
+class Soundness:
+    """Whether embeddings can be measured, found some rows at a time.
 
-    Extremes are the largest values and the largest negated values of each coordinate, -inf where there is no row.
+    total: rows seen; bad: those that are zero or not finite. extremes (2, D): of the others, at unit length, the
+    largest values and the largest negated values of each coordinate, -inf where there is no row.
     """
-    rows = as_array(rows)
-    bad, extremes = 0, np.full((2, rows.shape[1]), -np.inf)
-    for start in range(0, len(rows), PIECE):
-        wrong, part = unit_parts(rows[start : start + PIECE])
-        bad, sound = bad + int(wrong.sum()), part[~wrong]
-        if len(sound):
-            extremes = np.maximum(extremes, [sound.max(axis=0), (-sound).max(axis=0)])
-    return bad, extremes
 
+    def __init__(self) -> None:
+        self.total = self.bad = 0
+        self.extremes = np.full((2, 1), -np.inf)
 
-def refuse_unsound(bad: int, extremes: np.ndarray, total: int, name: str) -> None:
-    """Raise DataError if there are no rows, if some are bad, or if all are equal.
+    def add(self, rows: Any) -> Soundness:
+        """Look at rows (n, D); returns itself."""
+        rows = as_array(rows)
+        self.total += len(rows)
+        self.extremes = np.broadcast_to(self.extremes, (2, rows.shape[1]))
+        for start in range(0, len(rows), PIECE):
+            wrong, part = unit_parts(rows[start : start + PIECE])
+            self.bad += int(wrong.sum())
+            sound = part[~wrong]
+            if len(sound):
+                self.extremes = np.maximum(self.extremes, [sound.max(axis=0), (-sound).max(axis=0)])
+        return self
 
-    bad and extremes are those of `soundness`: unit rows are equal where no coordinate has a range above COLLAPSED.
-    """
-    if not total:
-        raise DataError(f"{name}: there is nothing to measure; check the split's annotation file")
-    if bad:
-        raise DataError(
-            f"{name}: {bad} of {total} embeddings are not finite or zero, so the metric has no value; "
-            "check the checkpoint (a diverged run leaves such weights)"
-        )
-    if total > 1 and extremes.sum(axis=0).max() <= COLLAPSED:
-        raise DataError(
-            f"{name}: all {total} embeddings are equal; a collapsed model has not forgotten, so it gets no value"
-        )
+    def refuse(self, name: str) -> None:
+        """Raise DataError if there are no rows, if some are bad, or if all are equal: no coordinate has a range."""
+        if not self.total:
+            raise DataError(f"{name}: there is nothing to measure; check the split's annotation file")
+        if self.bad:
+            raise DataError(
+                f"{name}: {self.bad} of {self.total} embeddings are not finite or zero, so the metric has no value; "
+                "check the checkpoint (a diverged run leaves such weights)"
+            )
+        if self.total > 1 and self.extremes.sum(axis=0).max() <= COLLAPSED:
+            raise DataError(
+                f"{name}: all {self.total} embeddings are equal; a collapsed model has not forgotten, so it gets no "
+                "value"
+            )
 
 
 def weights_problem(model: Any) -> str:

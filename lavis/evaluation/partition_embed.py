@@ -18,7 +18,7 @@ from lavis.datasets.loaders import chunk_count
 from lavis.datasets.pairs import PairDataset
 from lavis.embedding.bank import FeatureBank
 from lavis.embedding.embed import evaluating, image_chunks, pair_maps, text_chunks, unit
-from lavis.evaluation.inputs import refuse_unsound, soundness
+from lavis.evaluation.inputs import Soundness
 from lavis.evaluation.partitions import PartitionPlan, SplitPartition, partition_plan
 
 Chunks = Iterator[tuple[int, torch.Tensor]]
@@ -128,8 +128,9 @@ def partitions_problem(partitions: Mapping[str, SplitPartition]) -> str:
 
 def _refuse(parts: Sequence[torch.Tensor], name: str) -> None:
     """Raise the DataError of `unit_rows` on the rows (n, D) of all processes together."""
-    found = [soundness(part) for part in parts]
-    counts = torch.tensor([sum(bad for bad, _ in found), sum(map(len, parts))])
-    bad, total = distributed.sum_counts(counts).tolist()
-    extremes = torch.from_numpy(np.max([extremes for _, extremes in found], axis=0))
-    refuse_unsound(bad, distributed.greatest(extremes).numpy(), total, name)
+    found = Soundness()
+    for part in parts:
+        found.add(part)
+    found.bad, found.total = distributed.sum_counts(torch.tensor([found.bad, found.total])).tolist()
+    found.extremes = distributed.greatest(torch.tensor(found.extremes)).numpy()
+    found.refuse(name)

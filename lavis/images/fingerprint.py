@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lavis.common.files import file_digest
+from lavis.images.pieces import pieces
 from lavis.images.store import ImageStore
 
 SAMPLE = 4096  # bytes read at the beginning, in the middle and at the end of a file
@@ -80,8 +80,8 @@ def rows_digest(sets: Sequence[tuple[str, Iterable[Any]]]) -> str:
 
     for number, (name, rows) in enumerate(sets):
         add(f"{', ' if number else '['}[{encode(name)}, [")
-        remaining, comma = iter(rows), ""
-        while part := list(itertools.islice(remaining, ROWS)):
+        comma = ""
+        for part in pieces(rows, ROWS):
             add(comma + encode(part)[1:-1])
             comma = ", "
         add("]]")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import logging
 import os
 import re
@@ -23,6 +22,7 @@ from tqdm import tqdm
 
 from lavis.common.errors import DataError, missing_file
 from lavis.common.files import check_file, key_of, replacing
+from lavis.images.pieces import pieces
 from lavis.images.store import ADVICE, ImageStore
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 BLOCK = 512
-PIECE = 2**14  # names looked up at a time
 MOST_IMAGE = 2**28  # bytes; larger members are not read
 FIELDS = ("keys", "shards", "starts", "sizes")
 
@@ -129,8 +128,7 @@ class TarStore(ImageStore):
     def absent(self, images: Iterable[str]) -> list[str]:
         """The images that are in no shard, in order."""
         missing: dict[str, None] = {}
-        remaining = iter(images)
-        while part := list(itertools.islice(remaining, PIECE)):
+        for part in pieces(images):
             missing |= dict.fromkeys(part[i] for i in np.flatnonzero(self.index.rows(part) < 0).tolist())
         return list(missing)
 

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lavis.audits.material import FEW
+from lavis.audits.models import ORIGINAL
+from lavis.audits.share import LEAST
 from lavis.common.files import write_text
 from lavis.report.numbers import shown
 from lavis.report.page import environment
 from lavis.report.palette import COLOURS
 
-NONE, ORIGINAL = "–", "original"
+NONE = "–"
 LEGEND = (
     "X, in the columns attacked and floor: mean of 1/rank of a forgotten image's own caption among all captions about\n"
     "other people. share: (attacked − floor)/(original − floor). gain: X of forgotten people minus that of unseen ones."
 )
-MARGIN = 0.02
-FEW = 20  # people; with fewer a test finds little, and an interval by people means little
 FLOORS = {
     "retrained": "The same attack on a model that was trained without the forgotten rows.",
     "clean": "The same attack on a model that never saw anybody of the sensitive data.",
@@ -80,7 +81,7 @@ def _why_no_share(content: Mapping[str, Any]) -> str:
         return "there is no original model to compare with (--original)"
     if not content["floor"]:
         return "there is neither a model that never saw the data (--retrained) nor a split of people whom no model saw"
-    if content["plain"][ORIGINAL] <= content.get("guess", 0) + MARGIN:
+    if content["plain"][ORIGINAL] <= content.get("guess", 0) + LEAST:
         return (
             f"the original itself ranked the forgotten people's captions no better than guessing (X "
             f"{_number(content['plain'][ORIGINAL])}, guessing {_number(content['guess'])}), so nothing can come back. "

@@ -15,12 +15,11 @@ from lavis.common.seed import derived_seed
 from lavis.datasets.annotations import Entry
 from lavis.evaluation.inputs import (
     TIE,
+    Soundness,
     as_array,
     paired_rows,
-    refuse_unsound,
     row_numbers,
     row_products,
-    soundness,
 )
 from lavis.evaluation.metric import Column, NotMeasured
 from lavis.salmubench.data import UNSEEN, BenchmarkData, Part
@@ -120,18 +119,17 @@ def value_aucs(image: Any, text: Any, parts: Iterable[tuple[Any, Any]]) -> np.nd
     images, texts = paired_rows(image, text, "value AUC")
     true = row_products(images, texts)
     count, won = np.zeros(len(images), dtype=np.int64), np.zeros(len(images))
-    bad, extremes = 0, np.full((2, images.shape[1]), -np.inf)
+    drawn = Soundness()
     for other, owner in parts:
         others = as_array(other)
         owner = row_numbers(owner, len(others), "owner")
         if owner.min() < 0 or owner.max() >= len(images):
             raise ValueError(f"owner must lie in 0..{len(images) - 1}, got {owner.min()}..{owner.max()}")
-        wrong, limits = soundness(others)
-        bad, extremes = bad + wrong, np.maximum(extremes, limits)
+        drawn.add(others)
         lead = true[owner] - row_products(images, others, owner)
         won += np.bincount(owner, np.where(np.abs(lead) <= TIE, 0.5, lead > 0), minlength=len(images))
         count += np.bincount(owner, minlength=len(images))
-    refuse_unsound(bad, extremes, int(count.sum()), "value AUC fictitious captions")
+    drawn.refuse("value AUC fictitious captions")
     if not count.all():
         raise DataError(f"value AUC: {int((count == 0).sum())} pairs have no fictitious caption; leave them out")
     return won / count

@@ -90,10 +90,7 @@ class FirstTokenBlock(ResidualAttentionBlock):
         attn_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         assert k_x is None and v_x is None and attn_mask is None, "an image tower's blocks have neither"
-        x = self.ln_1(q_x)
-        mixed = self.attn(x[:, :1], x, x, need_weights=False)[0]
-        x = q_x[:, :1] + self.ls_1(mixed)
-        return x + self.ls_2(self.mlp(self.ln_2(x)))
+        return _some_tokens(self, q_x, slice(1))
 
 
 class LastTokensBlock(ResidualAttentionBlock):
@@ -112,9 +109,14 @@ class LastTokensBlock(ResidualAttentionBlock):
         layout = self.attn.layout if isinstance(self.attn, SelfAttention) else None
         if layout is None:
             return super().forward(q_x, k_x, v_x, attn_mask)
-        x = self.ln_1(q_x)
-        x = q_x[:, layout.ends] + self.ls_1(self.attn(x[:, layout.ends], x, x, need_weights=False)[0])
-        return x + self.ls_2(self.mlp(self.ln_2(x)))
+        return _some_tokens(self, q_x, layout.ends)
+
+
+def _some_tokens(block: Any, hidden: torch.Tensor, chosen: slice | torch.Tensor) -> torch.Tensor:
+    """What a block gives for some of its tokens, all of which it reads: (B, L, D) to (B, M, D)."""
+    x = block.ln_1(hidden)
+    x = hidden[:, chosen] + block.ls_1(block.attn(x[:, chosen], x, x, need_weights=False)[0])
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
 def compute_first_token(visual: nn.Module) -> bool:

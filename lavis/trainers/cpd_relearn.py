@@ -15,7 +15,6 @@ Related: tamper-resistant training, Tamirisa et al., arXiv 2408.00761.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,13 +73,12 @@ class RelearningInside(LocalisedReset):
         named = {f"model.{name}": p for name, p in self.model.named_parameters() if p.requires_grad}
         taught = to_device(self.model.tokenize(captions[:half]), self.device)
         for _ in range(self.params.simulated if half > 1 else 0):
-            with torch.enable_grad(), self.computing():
-                pairs = PairFeatures(images[:half], functional_call(texts, {**named, **moved}, (taught,)))
-            loss = pair_loss(pairs, self.scale.detach(), self.bias)
             weights = {**named, **moved}
+            with torch.enable_grad(), self.computing():
+                pairs = PairFeatures(images[:half], functional_call(texts, weights, (taught,)))
+            loss = pair_loss(pairs, self.scale.detach(), self.bias)
             grads = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-            moved = self._step({name: w for (name, w), g in zip(weights.items(), grads, strict=True) if g is not None},
-                               [grad for grad in grads if grad is not None])  # fmt: skip
+            moved = self._step(weights, {name: g for name, g in zip(weights, grads, strict=True) if g is not None})
         asked = [caption for caption in captions[half:] if caption in self.captions.counterfactual]
         if not asked:
             return images.sum() * 0
@@ -90,8 +88,7 @@ class RelearningInside(LocalisedReset):
         target = self.embed({"b": [self.captions.counterfactual[one] for one in asked]}, live=False)["b"]
         return squared_distance(rows, target)
 
-    def _step(self, weights: dict[str, torch.Tensor], grads: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The weights after a step of length `rate`, with the gradient of the weights before it."""
-        norm = torch.stack([grad.norm() for grad in grads]).norm() + 1e-12
-        pairs = zip(weights.items(), grads, strict=True)
-        return {name: weight - (self.params.rate * grad / norm).detach() for (name, weight), grad in pairs}
+    def _step(self, weights: dict[str, torch.Tensor], grads: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The weights with a gradient after a step of length `rate`, with the gradient of the weights before it."""
+        norm = torch.stack([grad.norm() for grad in grads.values()]).norm() + 1e-12
+        return {name: weights[name] - (self.params.rate * grad / norm).detach() for name, grad in grads.items()}
