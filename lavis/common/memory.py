@@ -8,15 +8,18 @@ import os
 import sys
 
 MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
-LARGE = 16 * 2**20  # bytes; the activations of a base-size tower in single precision are larger
+TRIM_THRESHOLD = -1  # M_TRIM_THRESHOLD of the same
+LARGE = 32 * 2**20  # bytes, the most that every glibc accepts; an MLP's activations in single precision are larger
+KEPT = 2**30  # bytes free at the heap's end before they are returned to the system
 
 
 def own_large_blocks() -> None:
     """Give each large tensor its own pages, of 2 MiB if the system has them. Call once, before creating tensors.
 
-    glibc would put tensors below 32 MiB next to each other into one heap, where freed ones leave gaps that the next
-    ones do not fit into: about a fifth of the peak memory of a ViT-B-16 step. Mapping small pages would cost time
-    instead, so torch uses huge ones (its switch THP_MEM_ALLOC_ENABLE, unless that is already set).
+    In glibc's one heap, tensors of many sizes leave gaps that the next ones do not fit into. Mapping small pages would
+    cost time instead, so torch uses huge ones (its switch THP_MEM_ALLOC_ENABLE, unless that is already set). Smaller
+    tensors stay in the heap, whose free end is kept: a step asks for the same sizes again, and the system would have to
+    clear each page (docs/performance.md has what either costs).
     """
     if sys.platform != "linux":
         return
@@ -24,6 +27,7 @@ def own_large_blocks() -> None:
     choose = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if choose is not None:
         choose(MMAP_THRESHOLD, LARGE)
+        choose(TRIM_THRESHOLD, KEPT)
 
 
 def release_memory() -> None:

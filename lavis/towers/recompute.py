@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 STORED_SHARE = 1 / 8  # of a GPU's memory; activations, weights and the optimiser's states need the rest
+STORED_BYTES = 256 * 2**20  # on a CPU: those of short captions, not those of images
 
 
 class RecomputedMlp(nn.Sequential):
@@ -20,7 +21,7 @@ class RecomputedMlp(nn.Sequential):
     what a block stores. Recomputing it is cheap for the device (no matrix product is repeated, because the last layer's
     output is not needed) and bit-equal, so that values and gradients are those of the plain MLP. It is not cheap for
     the host: on a GPU, where that decides how long a small batch takes, all MLPs of the tower store their outputs if
-    these fit into a small part of the memory. Parameters keep their names.
+    these fit into a small part of the memory; on a CPU if they are small. Parameters keep their names.
     """
 
     blocks = 1  # MLPs of the tower
@@ -33,11 +34,11 @@ class RecomputedMlp(nn.Sequential):
         return checkpoint(_through, wide, *rest, use_reentrant=False, preserve_rng_state=False)
 
     def _fits(self, wide: torch.Tensor) -> bool:
-        """Whether a GPU stores what is recomputed; decided by size alone, so that a run repeats it."""
-        if wide.device.type != "cuda":
-            return False
-        memory = torch.cuda.get_device_properties(wide.device).total_memory
-        return self.blocks * wide.numel() * wide.element_size() <= STORED_SHARE * memory
+        """Whether what would be recomputed is stored; decided by size alone, so that a run repeats it."""
+        most: float = STORED_BYTES
+        if wide.device.type == "cuda":
+            most = STORED_SHARE * torch.cuda.get_device_properties(wide.device).total_memory
+        return self.blocks * wide.numel() * wide.element_size() <= most
 
 
 def recompute_mlps(tower: nn.Module) -> int:

@@ -17,6 +17,12 @@ from lavis.towers.recompute import RecomputedMlp, recompute_mlps
 from tests.small import ARCH
 
 WIDTH, ROWS = 32, 24
+WIDE = 4 * ROWS * 4 * WIDTH * 4  # one output of the activation function, in bytes
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_small(monkeypatch):
+    monkeypatch.setattr("lavis.towers.recompute.STORED_BYTES", 0)
 
 
 def towers(quick: bool = False) -> tuple[nn.Module, nn.Module]:
@@ -62,9 +68,18 @@ def test_values_and_gradients_are_bit_equal(quick):
 def test_the_wide_activation_is_not_held():
     plain, lean = towers()
     x = torch.randn(4, ROWS, WIDTH, requires_grad=True)
-    wide = 4 * ROWS * 4 * WIDTH * 4  # one output of the activation function, in bytes
     weight = 4 * WIDTH * WIDTH * 4  # of the last layer: listed while it is held for backward, though it is there anyway
-    assert held(lambda: plain(x)) - held(lambda: lean(x)) == 2 * (wide + weight)
+    assert held(lambda: plain(x)) - held(lambda: lean(x)) == 2 * (WIDE + weight)
+
+
+@pytest.mark.parametrize(("most", "recomputed"), [(2 * WIDE, 0), (2 * WIDE - 1, 2)])
+def test_what_is_small_for_a_cpu_is_stored(most, recomputed, monkeypatch):
+    calls = []
+    monkeypatch.setattr("lavis.towers.recompute.STORED_BYTES", most)
+    monkeypatch.setattr("lavis.towers.recompute.checkpoint", lambda run, *args, **keys: calls.append(1) or run(*args))
+    _, lean = towers()
+    lean(torch.randn(4, ROWS, WIDTH, requires_grad=True))
+    assert len(calls) == recomputed  # of two blocks
 
 
 def test_without_gradients_nothing_is_wrapped(monkeypatch):
