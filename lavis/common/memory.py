@@ -7,8 +7,7 @@ import gc
 import os
 import sys
 
-MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
-TRIM_THRESHOLD = -1  # M_TRIM_THRESHOLD of the same
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # M_… of glibc's malloc.h
 LARGE = 32 * 2**20  # bytes, the most that every glibc accepts; an MLP's activations in single precision are larger
 KEPT = 2**30  # bytes free at the heap's end before they are returned to the system
 
@@ -16,10 +15,8 @@ KEPT = 2**30  # bytes free at the heap's end before they are returned to the sys
 def own_large_blocks() -> None:
     """Give each large tensor its own pages, of 2 MiB if the system has them. Call once, before creating tensors.
 
-    In glibc's one heap, tensors of many sizes leave gaps that the next ones do not fit into. Mapping small pages would
-    cost time instead, so torch uses huge ones (its switch THP_MEM_ALLOC_ENABLE, unless that is already set). Smaller
-    tensors stay in the heap, whose free end is kept: a step asks for the same sizes again, and the system would have to
-    clear each page (docs/performance.md has what either costs).
+    Mapping small pages would cost time, so torch uses huge ones (its switch THP_MEM_ALLOC_ENABLE, unless that is
+    already set). Smaller tensors stay in the heap, whose free end is kept: the next step asks for the same sizes again.
     """
     if sys.platform != "linux":
         return

@@ -54,20 +54,20 @@ import torch
 def step():
     return [torch.ones(int(sys.argv[2]) * 2**20, dtype=torch.uint8) for _ in range(20)]
 
-def faults():
+def new_pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 step(), step()
-before = faults()
+before = new_pages()
 places = [tensor.data_ptr() for tensor in step()]
 with open("/proc/self/maps") as lines:
     ranges = [[int(end, 16) for end in line.split()[0].split("-")] for line in lines]
-print(json.dumps([sum(any(start <= place < end for start, end in ranges) for place in places), faults() - before]))
+print(json.dumps([sum(any(start <= place < end for start, end in ranges) for place in places), new_pages() - before]))
 """
 
 
-def held_and_faults(setting: str, mebibytes: int) -> list[int]:
-    """Of 20 freed tensors, how many the process keeps the pages of, and the faults of making them once more."""
+def held_and_new(setting: str, mebibytes: int) -> list[int]:
+    """Of 20 freed tensors, how many keep their pages, and how many new pages the next 20 take."""
     done = run([sys.executable, "-c", STEPS, setting, mebibytes])
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -75,7 +75,7 @@ def held_and_faults(setting: str, mebibytes: int) -> list[int]:
 
 @pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
 def test_large_tensors_are_given_back_and_smaller_ones_keep_their_pages():
-    assert held_and_faults("own", 40)[0] < 3  # something small may have been placed into returned memory
-    held, faults = held_and_faults("own", 20)
+    assert held_and_new("own", 40)[0] < 3  # something small may have been placed into returned memory
+    held, new = held_and_new("own", 20)
     assert held == 20
-    assert faults < held_and_faults("torch", 20)[1] / 10
+    assert new < held_and_new("torch", 20)[1] / 10
