@@ -10,7 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
 from lavis.common.files import write_text
+from lavis.report.audit_page import FLOORS, NO_FLOOR, number
 from lavis.report.text import clean
+
+NUMBERS = ("attacked", "floor", "original")
 
 
 def write_page(path: Path, record: dict[str, Any]) -> None:
@@ -36,7 +39,21 @@ def rendered(record: dict[str, Any]) -> str:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    return templates.get_template("record.html").render(record=record)
+    return templates.get_template("record.html").render(record=record, attacks=_attacks(record), floor=_floor(record))
+
+
+def _attacks(record: dict[str, Any]) -> list[dict[str, str]]:
+    """The numbers of the audit's attacks that gave a result."""
+    found = (record["audit"] or {}).get("attacks", {}).items()
+    return [
+        {"name": f"{name} ({one.get('quantity', 'X')})", **{key: number(one.get(key)) for key in NUMBERS}}
+        for name, one in found
+        if one.get("attacked") is not None
+    ]
+
+
+def _floor(record: dict[str, Any]) -> str:
+    return FLOORS.get((record["audit"] or {}).get("floor", ""), NO_FLOOR)
 
 
 def _shown(value: Any) -> Any:

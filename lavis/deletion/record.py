@@ -19,10 +19,11 @@ from typing import Any
 import torch
 
 import lavis
-from lavis.audits.runner import SHARED
+from lavis.audits.audit import PARTS
+from lavis.audits.runner import FRESH, SHARED
 from lavis.common.checkpoint import BEST, NAME, load_checkpoint, weights_digest
 from lavis.common.files import file_digest, read_json, write_bytes, write_json
-from lavis.common.results import FILE_NAME, read_results
+from lavis.common.results import AUDIT, FILE_NAME, read_results
 from lavis.common.secrets import PURGED, keyed_hash, secret_of
 from lavis.datasets.builder import PairBuilder
 from lavis.deletion.audited import audit_of, untested
@@ -154,7 +155,7 @@ def inventory(folder: Path) -> list[dict[str, Any]]:
             "path": path.relative_to(folder).as_posix(),
             "bytes": path.stat().st_size,
             "digest": file_digest(path),
-            "fate": fate(path),
+            "fate": fate(path.relative_to(folder)),
         }
         for path in _files(folder)
     ]
@@ -165,11 +166,13 @@ def _files(folder: Path) -> list[Path]:
 
 
 def fate(path: Path) -> str:
-    """What becomes of a file."""
+    """What becomes of a file, given by its path in the run folder."""
     if path.name == BEST:
         return "stays: the unlearned weights, without any training state"
     if NAME.fullmatch(path.name):
         return "stays (run.keep_training_state): the optimiser's moments can name forgotten tokens; purge removes it"
+    if path.parts[0] in CACHES or (path.parts[0] == AUDIT and path.parts[1] in (PARTS, FRESH)):
+        return "stays until `multidelete purge`"
     return "stays"
 
 

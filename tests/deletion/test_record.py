@@ -121,12 +121,15 @@ def test_a_signature_is_checked(unlearned, tmp_path: Path, capsys) -> None:
 def test_an_audit_is_part_of_it(unlearned) -> None:
     folder = unlearned("erase", *QUICK)
     (folder / "audit").mkdir()
-    attacks = {"noise": {"share": 0.1, "problem": "", "variants": {}}, "lira": {"share": None, "problem": "no shadows"}}
+    noise = {"share": 0.1, "attacked": 0.1234, "floor": None, "problem": ""}
+    attacks = {"noise": {**noise, "variants": {}}, "lira": {"share": None, "problem": "no shadows"}}
     audit = {"attacks": attacks, "notes": ["fewer than 20 people"], "models": {"unlearned": "?"}}
     (folder / "audit" / "audit.json").write_text(json.dumps(audit))
     assert multidelete(["record", str(folder)]) == 0
     found = content(folder)
-    assert found["audit"]["attacks"]["noise"] == {"share": 0.1, "problem": ""}
+    assert found["audit"]["attacks"]["noise"] == noise
+    page = (folder / "deletion-record.html").read_text()
+    assert "<td>noise (X)</td><td>0.123</td><td>–</td>" in page and "lira (X)" not in page
     assert found["not_tested"][:2] == ["fewer than 20 people", "lira: no shadows"]
     assert "pruning" in found["not_tested"][2] and found["not_tested"][3] == "the audit is of other weights than these"
 
@@ -173,6 +176,14 @@ def test_files_that_were_added_and_a_changed_page_are_said(unlearned, tmp_path: 
     with pytest.raises(ConfigError, match="go together"):
         verified(folder, capsys, "--signers", "file")
     assert "audits" in [item["folder"] for item in content(folder)["caches"]]
+
+
+@pytest.mark.parametrize(
+    "path", ["features/a.safetensors", "audits/b.json", "audit/parts/c.json", "audit/fresh/d.json"]
+)
+def test_files_that_a_purge_removes_say_so(path: str) -> None:
+    assert writing.fate(Path(path)) == "stays until `multidelete purge`"
+    assert writing.fate(Path("audit/audit.json")) == writing.fate(Path("results.json")) == "stays"
 
 
 def test_a_sealed_record_outlives_a_signature_that_fails(unlearned, tmp_path: Path) -> None:
