@@ -8,7 +8,7 @@ import os
 import sys
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # M_… of glibc's malloc.h
-LARGE = 32 * 2**20  # bytes, the most that every glibc accepts; an MLP's activations in single precision are larger
+LARGE, ACCEPTED = 128 * 2**20, 32 * 2**20  # bytes; glibc before 2.35 accepts no more than the second
 KEPT = 2**30  # bytes free at the heap's end before they are returned to the system
 
 
@@ -23,7 +23,7 @@ def own_large_blocks() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     choose = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if choose is not None:
-        choose(MMAP_THRESHOLD, LARGE)
+        _ = choose(MMAP_THRESHOLD, LARGE) or choose(MMAP_THRESHOLD, ACCEPTED)
         choose(TRIM_THRESHOLD, KEPT)
 
 
