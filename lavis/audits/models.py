@@ -12,6 +12,12 @@ from lavis.runners.run_dir import original_checkpoint, run_folder
 from lavis.settings.schema import RunConfig
 
 UNLEARNED, ORIGINAL, CLEAN, RETRAINED = "unlearned", "original", "clean", "retrained"  # roles in an audit
+FLOORS = {
+    RETRAINED: "The same attack on a model that was trained without the forgotten rows.",
+    CLEAN: "The same attack on a model that never saw anybody of the sensitive data.",
+    "control": "What the same attack finds in the same model about people whom no model saw (the control).",
+}
+NO_FLOOR = "There is none here: neither a model that never saw the data nor people whom no model saw."
 
 
 def reference_checkpoints(run: RunConfig, family: str, job: str) -> dict[str, Path]:

@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
+from lavis.audits.models import FLOORS, NO_FLOOR
 from lavis.common.files import write_text
-from lavis.report.audit_page import FLOORS, NO_FLOOR, number
 from lavis.report.text import clean
 
 NUMBERS = ("attacked", "floor", "original")
@@ -46,10 +46,14 @@ def _attacks(record: dict[str, Any]) -> list[dict[str, str]]:
     """The numbers of the audit's attacks that gave a result."""
     found = (record["audit"] or {}).get("attacks", {}).items()
     return [
-        {"name": f"{name} ({one.get('quantity', 'X')})", **{key: number(one.get(key)) for key in NUMBERS}}
+        {"name": f"{name} ({one.get('quantity', 'X')})", **{key: _number(one.get(key)) for key in NUMBERS}}
         for name, one in found
         if one.get("attacked") is not None
     ]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _floor(record: dict[str, Any]) -> str:
