@@ -1,8 +1,9 @@
 """Captions about people who do not exist, in the wording of the forget set's captions, for cpd and erase_hold.
 
-A wording is a forget caption with its name and value cut out. Captions that do not contain both literally (paraphrases)
-are skipped. Names and values come from Faker, in the locales of SALMU-mini's personas. The holdout splits are never
-read: an identity is *whole* if all of its fields in identities_metadata.json are in the forget set, else *partial*.
+A wording is a forget caption with its name and value cut out. Captions that lack one of them are skipped and counted
+(lavis.synthetic.mentions has the spellings). Names and values come from Faker, in the locales of SALMU-mini's personas.
+The holdout splits are never read: an identity is *whole* if all of its fields in identities_metadata.json are in the
+forget set, else *partial*.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from lavis.common.errors import DataError
 from lavis.common.seed import derived_seed
+from lavis.synthetic.mentions import Mentions, marked
 from lavis.synthetic.mini.personas import make_personas
 
 PEOPLE = 1300  # fictitious personas to draw captions from
@@ -49,7 +51,8 @@ class Fiction:
         seed: seed of the personas. strict: replace the names of partial identities too.
         count: personas to draw captions from.
 
-    `statements` has (kind, wording, name) of each forget caption that can be used. `counterfactual` maps it to the same
+    `mentions` counts in how many captions name and value were found. `statements` has (kind, wording, name) of each
+    forget caption that can be used. `counterfactual` maps it to the same
     caption with the name and value of the identity's double, a fictitious persona; for a partial identity only the
     value is replaced, unless strict.
 
@@ -64,18 +67,21 @@ class Fiction:
         strict: bool = False,
         count: int = PEOPLE,
     ) -> None:
-        rows = [row for entry in df for row in _literal(entry, people)]
+        self.mentions = Mentions()
+        rows = [row for entry in df for row in _usable(entry, people, self.mentions)]
         if not rows:
             raise DataError(
-                "no caption of the forget set contains its person's name literally (of SALMU: that of "
+                "no caption of the forget set contains its person's name (of SALMU: that of "
                 f"identities_metadata.json, and a value of a field among {', '.join(KINDS)}); fictitious captions need "
-                "at least one. In a table of your own, name the column of names: datasets.pairs.columns.name"
+                f"at least one. Found: {self.mentions}. In a table of your own, name the column of names: "
+                "datasets.pairs.columns.name"
             )
         self.wordings: dict[str, list[str]] = {}
-        forgotten: dict[str, set[str]] = {}
-        for who, kind, _, wording, _ in rows:
-            forgotten.setdefault(who, set()).add(kind)
+        forgotten: dict[str, set[str]] = {who: set() for who, *_ in rows}
+        for _, kind, _, wording, _ in rows:
             self.wordings.setdefault(kind, []).append(wording)
+        for entry in df:  # a field is forgotten even if no caption of it can be used
+            forgotten.get(_person(entry), set()).add(_kind(entry))
         self.wordings = {kind: sorted(set(wordings)) for kind, wordings in sorted(self.wordings.items())}
         whole = {who: _fields(people[who]) <= fields for who, fields in forgotten.items()}
         self.whole, self.partial = ([who for who in sorted(forgotten) if whole[who] is kind] for kind in (True, False))
@@ -137,22 +143,37 @@ def kind_of(field: Any) -> str | None:
     return next((kind for kind, names in KINDS.items() if plain in names), None)
 
 
-def _literal(entry: Captioned, people: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
-    """(identity, kind, caption, wording, name) of each caption that contains name and value literally, once each.
+def _usable(
+    entry: Captioned, people: Mapping[str, Mapping[str, Any]], mentions: Mentions
+) -> list[tuple[str, str, str, str, str]]:
+    """(identity, kind, caption, wording, name) of each caption with its name and value, once each; counts all captions.
 
     Rows without a value (of the user's own data) need the name alone; their kind is NAME_ALONE.
     """
-    who, kind = str(entry.extra.get("identity_id", entry.extra.get("person"))), kind_of(entry.extra.get("field"))
-    name, value = str(people.get(who, {}).get("name") or ""), str(entry.extra.get("value") or "")
-    if not name or (value and kind is None):
-        return []
-    rows = []
+    who, kind, value = _person(entry), _kind(entry), str(entry.extra.get("value") or "")
+    name, rows = str(people.get(who, {}).get("name") or ""), []
     for caption in entry.captions:
-        wording = caption.replace(name, NAME)
-        if caption.count(name) == 1 and (not value or wording.count(value) == 1):
-            wording = wording.replace(value, VALUE) if value else wording
-            rows.append((who, (kind if value else None) or NAME_ALONE, caption, wording, name))
+        wording = marked(caption, name, NAME) if name else caption
+        filled = marked(wording, value, VALUE) if value else wording
+        named, valued = filled.count(NAME) == 1, filled.count(VALUE) == 1
+        mentions.forget_captions += 1
+        mentions.names_found += named
+        mentions.values_asked += bool(value)
+        mentions.values_found += valued
+        mentions.fields_unknown += bool(value) and not kind
+        if named and (valued if value else True) and (kind or not value):
+            mentions.captions_usable += 1
+            rows.append((who, kind or NAME_ALONE, caption, filled, name))
     return rows
+
+
+def _person(entry: Captioned) -> str:
+    return str(entry.extra.get("identity_id", entry.extra.get("person")))
+
+
+def _kind(entry: Captioned) -> str:
+    """The kind of the row's field; NAME_ALONE for a row without a value, "" for a field that is not in KINDS."""
+    return (kind_of(entry.extra.get("field")) or "") if entry.extra.get("value") else NAME_ALONE
 
 
 def _fields(facts: Mapping[str, Any]) -> set[str]:

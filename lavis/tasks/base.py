@@ -70,11 +70,10 @@ class BaseTask:
     def __init__(self, config: Config) -> None:
         self.config, self.run = config, config.run
         self.device, self.trackers = torch.device("cpu"), Trackers()
-        self.folder = Path()
+        self.folder, self.data = Path(), dict[str, Any]()
         self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
         self.label, self.problem = "", ""
         self.start: str | None = None
-        self.data: dict[str, Any] = {}
         self.captions: CaptionLimit | None = None
         self.near_twins, self.kept, self.before = list[str](), list[str](), dict[str, float]()
         self.measured = [*self.always, *config.run.metrics]
@@ -253,8 +252,9 @@ class BaseTask:
                 interpolate(model, start, self.folder, self.builder, self.run)
             del runner
             model.load_weights(best)
+            counts = trainer.fiction.mentions.counts if trainer.fiction else {}
             skipped = sum(part.skipped for part in feed.datasets.values())
-            return self._evaluated(model, best, seconds, {"skipped_images": skipped} if skipped else {})
+            return self._evaluated(model, best, seconds, counts | ({"skipped_images": skipped} if skipped else {}))
 
     def _evaluated(
         self, model: BaseModel, checkpoint: str | Path, seconds: dict[str, float], counts: dict[str, int]
@@ -268,7 +268,7 @@ class BaseTask:
             metrics, context = self._measure(model, digest)
             counts = {**context.counts, **counts, **self.builder.counts, **self._captions(model).counted}
             seconds = {**seconds, "evaluate": round(time.monotonic() - began, 3)}
-        facts = (self.recipe.overridden, self.data, digest, self._notices(), seeds_of(self.config, self.start))
+        facts = (self.recipe.overridden, self.data, digest, self.notices(), seeds_of(self.config, self.start))
         origin = (self.before, self.recipe.form)
         result = RunResult(self.folder, str(checkpoint), metrics, counts, seconds, self.problem, *facts, *origin)
         if distributed.is_main():
@@ -281,7 +281,7 @@ class BaseTask:
         distributed.barrier()
         return result
 
-    def _notices(self) -> list[str]:
+    def notices(self) -> list[str]:
         """What a user should know about the data, at the end of a run."""
         captions = self.captions.notices() if self.captions else []
         return [*self.kept, *self.builder.notices(), *self.near_twins, *captions]

@@ -7,6 +7,7 @@ from typing import Any
 from lavis.common import distributed
 from lavis.common.errors import ConfigError
 from lavis.common.files import dispensable
+from lavis.common.logger import get_logger
 from lavis.common.registry import registry
 from lavis.embedding.bank import cache_folder
 from lavis.evaluation.context import Context, PairContext, PartitionedContext
@@ -17,6 +18,7 @@ from lavis.salmubench.layout import write_public_layout
 from lavis.salmubench.metric import SUITE
 from lavis.settings.config import Config
 from lavis.synthetic.fictitious import Fiction
+from lavis.synthetic.mentions import Mentions
 from lavis.tasks.base import BaseTask, Splits
 from lavis.trainers.base import BaseTrainer
 
@@ -26,6 +28,9 @@ class RetrievalTask(BaseTask):
     """Retrieval. Recall on run.valid_splits decides which epoch is best."""
 
     kind = "pairs"
+    mentions: Mentions | None = (
+        None  # in how many forget captions a method with fictitious captions found names, values
+    )
 
     @classmethod
     def check(cls, config: Config) -> None:
@@ -49,8 +54,15 @@ class RetrievalTask(BaseTask):
         if trainer.needs_fiction:
             people = self.builder.people()
             trainer.sources["facts about people"] = content_digest(people)
-            trainer.fiction = Fiction(self.builder.partition().df, people, self.run.draw_seed, trainer.params.strict)
+            fiction = Fiction(self.builder.partition().df, people, self.run.draw_seed, trainer.params.strict)
+            trainer.fiction, self.mentions = fiction, fiction.mentions
+            get_logger().info("Forget captions: %s", self.mentions)
         return super().unlearning_sets(trainer)
+
+    def notices(self) -> list[str]:
+        """Also how many forget captions the method could not change."""
+        said = f"'{self.run.method}' changes no forget caption whose name or value it does not find: {self.mentions}"
+        return super().notices() + ([said] if self.mentions and not self.mentions.complete else [])
 
     def context(self, model: BaseModel, splits: Splits, validating: bool = False) -> Context:
         arguments = (model, self.builder, self.run, self.device, splits)

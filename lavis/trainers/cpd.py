@@ -13,7 +13,7 @@
 | rc | partial identities' names with fictitious values |
 | aug, aug* | a whole identity's name with a fictitious value; its fictitious name with the same value |
 
-Forget captions that do not contain their name and value literally are skipped. docs/methods.md states the limits.
+Forget captions in which name or value are not found are skipped and counted. docs/methods.md states the limits.
 """
 
 from __future__ import annotations

@@ -103,6 +103,8 @@ def test_a_run_gives_an_object(result, world):
     assert "people.csv" in written and "p17" not in written and "batch_size_train: 20" in written
     content = json.loads((result.folder / "results.json").read_text())
     assert content["method"] == "erase_hold" and content["finished"]
+    counts = {key: content["counts"][key] for key in ("forget_captions", "names_found", "captions_usable")}
+    assert set(counts.values()) == {10} and "values_found" not in content["counts"]
     assert "results:" in str(result)
 
 
