@@ -11,7 +11,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import drawn, end_to_end, frozen_prefixes, gpu_checks, gpu_run, gpu_step, unlearn_step
+from benchmarks import (
+    drawn,
+    end_to_end,
+    exact_real_schema,
+    frozen_prefixes,
+    gpu_checks,
+    gpu_run,
+    gpu_step,
+    unlearn_step,
+)
 from benchmarks.world import save_original, write_world
 from tests.processes import ROOT, environment
 
@@ -76,6 +85,26 @@ def test_the_feed_is_measured(tmp_path: Path) -> None:
     write_world(tmp_path, forget=96, retain=96, test=4, size=32, drawn=4)
     save_original(tmp_path, args.model)
     assert gpu_run.feed("clip_image_train", 0, args)["images"] > 0
+
+
+def test_the_readmes_commands_run_in_the_published_form_and_say_what_they_found(tmp_path: Path) -> None:
+    """38 captions to forget: as many names and values are found as were drawn in a form that is recognised."""
+    out = tmp_path / "found.json"
+    words = ["--share", "800", "--pixels", "64", "--original-epochs", "0", "--epochs", "1", "--out", str(out)]
+    assert exact_real_schema.main(words) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    forget, run = found["splits"]["forget"], found["methods"]["cpd_level"]
+    lost = forget["first name alone"]["captions"]
+    expected = {"forget_captions": 38, "names_found": 38 - lost, "values_asked": 38, "values_found": 38}
+    assert lost > 0 and run["counts"].items() >= {**expected, "captions_usable": 38 - lost}.items()
+    assert (forget["all"]["names"], forget["all"]["values"]) == (38 - lost, 38)
+    assert forget["all"]["names_word_for_word"] == 38 - lost - forget["name in capitals"]["captions"]
+    assert f"the name in {38 - lost} of 38" in run["log"] and set(found["splits"]) == set(exact_real_schema.PEOPLE)
+
+
+def test_values_in_another_form() -> None:
+    found = [exact_real_schema.respelled(value) for value in ("+1 201-555-0100", "b.d12@example.org", "Lisbon", "A+")]
+    assert found == ["1201 5550 100", "B.D12@EXAMPLE.ORG", "LISBON", "A+"]
 
 
 def test_one_process_reduces() -> None:
