@@ -59,7 +59,7 @@ def unlearned(world: World, name: str, method: str, options: Sequence[str], step
     words += [f"run.max_epoch={max(1, round(steps / -(-size // HALF)))}", *FROM_THE_START]
     words += [f"run.resume_ckpt_path={world.original() / BEST}", f"run.subfolder={name}"]
     run_timed(words, marker)
-    return world.folder / "output" / f"unlearn-{method}" / "clip" / world.job / str(size) / name
+    return world.run_folder(method, name, proxies)
 
 
 def evaluated(world: World, name: str, folder: Path) -> Row:

@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from lavis.common.files import write_text
+from lavis.audits.hypothesis import LEVEL as TEST_LEVEL
+from lavis.common.files import read_json, write_text
 
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
 PUBLISHED = ("vlul", "erase", "delete")
@@ -191,7 +192,58 @@ def _searched(row: Mapping[str, Any], chosen: bool) -> list[str]:
     return [*words, *map(_number, numbers), _number(row.get("score")), cost, "yes" if chosen else ""]
 
 
-def pages(content: Mapping[str, Any], plot: str) -> str:
+def audit_file(path: Path) -> Path:
+    """The file of the audits next to the page."""
+    return path.with_name(f"{path.stem}_audit.json")
+
+
+def stronger(row: Mapping[str, Any]) -> list[str]:
+    """The attacks that recover more than from retrained, at the test's level after Holm's adjustment."""
+    return [name for name, one in row["attacks"].items() if _known(one["p_holm"]) < TEST_LEVEL]
+
+
+def audit_section(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the audits find: a sentence per model and world, then a table of attacks for each."""
+    said = []
+    for row in rows:
+        names = ", ".join(f"`{name}`" for name in stronger(row))
+        found = f"{names} recovers more" if names else "no attack recovers more"
+        count = sum(one["p"] is not None for one in row["attacks"].values())
+        tests = ", ".join(f"{name} {_number(p)}" for name, p in row["tests"].items())
+        said.append(
+            f"- **{row['name']}, {row['world']}**: {found} ({count} attacks, budget {row['budget']}; p of the tests "
+            f"without an attack: {tests})."
+        )
+    parts = [
+        "## What the audit finds\n",
+        f"An attack *recovers more* if its p, adjusted for the number of attacks (Holm), is below {TEST_LEVEL:g}. The "
+        "[test](../audit.md#the-number) is that it finds no more about Df's people in this model than in retrained.\n",
+        "\n".join(said) + "\n",
+    ]
+    for row in rows:
+        parts += [f"### Attacks on {row['name']}, {row['world']}\n", audit_table(row)]
+    return parts
+
+
+def audit_table(row: Mapping[str, Any]) -> str:
+    """A line per attack: what it finds, what it finds in retrained, the share of the original's that comes back."""
+    lines = []
+    for name, one in sorted(row["attacks"].items(), key=lambda item: (_known(item[1]["p"]), item[0])):
+        share = (
+            "–" if one["share"] is None else f"{_number(one['share'])} [{_number(one['low'])}, {_number(one['high'])}]"
+        )
+        numbers = [_number(one[key]) for key in ("attacked", "floor", "original")]
+        more = "yes" if name in stronger(row) else "no"
+        lines.append([f"`{name}`", *numbers, share, _number(one["p"], 4), _number(one["p_holm"], 4), more])
+    head = ["attack", "finds", "in retrained", "original", "share [95 %]", "p", "p (Holm)", "recovers more"]
+    return table(head, lines)
+
+
+def _known(value: float | None) -> float:
+    return np.inf if value is None else value
+
+
+def pages(content: Mapping[str, Any], plot: str, audits: Sequence[Mapping[str, Any]] = ()) -> str:
     """The generated part of the page."""
     present = [f"{world['variant']}-{world['seed']}" for world in content["worlds"]]
     missing = [name for name in content["planned"] if name not in present]
@@ -209,7 +261,7 @@ def pages(content: Mapping[str, Any], plot: str) -> str:
         parts += [f"![Relearning areas of each world]({plot})\n", "## Each world\n"]
         for world in content["worlds"]:
             parts += [f"### {world['variant']}, data seed {world['seed']}\n", world_table(world)]
-    return "\n".join(parts)
+    return "\n".join([*parts, *(audit_section(audits) if audits else [])])
 
 
 def draw(content: Mapping[str, Any], path: Path) -> None:
@@ -238,4 +290,5 @@ def write_page(content: Mapping[str, Any], path: Path) -> None:
     before, _, rest = (
         path.read_text("utf-8").partition(BEGIN) if path.is_file() else ("# Exact forgetting\n\n", "", END)
     )
-    write_text(path, f"{before}{BEGIN}{pages(content, plot.name)}{END}{rest.partition(END)[2]}")
+    audits = read_json(audit_file(path), "audits")["rows"] if audit_file(path).is_file() else ()
+    write_text(path, f"{before}{BEGIN}{pages(content, plot.name, audits)}{END}{rest.partition(END)[2]}")

@@ -90,6 +90,11 @@ class World:
         lists = self.folder / "lists"
         return len(read_forget_list(list_path(lists / PROXY_LISTS if proxies else lists, 42)))
 
+    def run_folder(self, method: str, name: str, proxies: bool = False) -> Path:
+        """Where a method's run of this name is."""
+        size = str(self.forget_size(proxies))
+        return self.folder / "output" / f"unlearn-{method}" / "clip" / self.job / size / name
+
     def original(self, reference: str = "compromised") -> Path:
         """The folder of a trained reference."""
         place = {"compromised": "original", "retrained": "retrained"}[reference]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import exact_forgetting, exact_page
+from benchmarks import exact_audit, exact_forgetting, exact_page
 from benchmarks.exact_page import BEGIN, END, ENDPOINTS, EXCESS, Endpoint, interval, verdict, write_page
 from benchmarks.exact_worlds import World, run_timed
-from lavis.common.files import read_json
+from lavis.common.files import read_json, write_json
 from lavis.settings.config import load_config
 from lavis.synthetic.mini.plan import PROXIES
 
@@ -175,10 +175,50 @@ def test_the_pages_costs_are_the_counted_ones():
 
 def test_the_committed_page_is_the_one_of_the_committed_numbers(tmp_path):
     page = tmp_path / "exact_forgetting.md"
-    for name in (page.name, "exact_forgetting.json"):
-        shutil.copyfile(RESULTS / name, tmp_path / name)
+    for name in (page.name, "exact_forgetting.json", "exact_forgetting_audit.json"):
+        if (RESULTS / name).is_file():
+            shutil.copyfile(RESULTS / name, tmp_path / name)
     assert exact_forgetting.main(["--work", "x", "--out", str(tmp_path / "exact_forgetting"), "--page-only"]) == 0
     assert page.read_bytes() == (RESULTS / page.name).read_bytes()
+
+
+def attack(share: float | None, p: float | None, p_holm: float | None) -> dict:
+    numbers = dict.fromkeys(("low", "high", "attacked", "floor", "original"), share)
+    return {"share": share, "p": p, "p_holm": p_holm, "variant": "a", "problem": "", "quantity": "X", **numbers}
+
+
+def audit_row(world: str = "web-101", name: str = "cpd_images") -> dict:
+    attacks = {"noise": attack(0.01, 0.6, 0.6), "relearning": attack(0.2, 0.01, 0.02), "klom": attack(None, None, None)}
+    facts = {"budget": "quick", "seed": 101, "floor": "retrained", "people": 21, "pairs": 420, "plain": {}, "notes": []}
+    tests = {"control": {"p": 0.4, "kind": "control"}, "exchange": {"p": 0.03, "kind": "exchange"}}
+    return exact_audit.row(World(Path("x"), *world.split("-")), name, {**facts, "tests": tests, "attacks": attacks})
+
+
+def test_the_page_names_the_attacks_that_recover_more(content, tmp_path):
+    page = tmp_path / "study.md"
+    write_page(content, page)
+    assert "audit" not in page.read_text()
+    write_json(exact_page.audit_file(page), {"rows": [audit_row(), audit_row(name="cpd_level-no-reset")]})
+    write_page(content, page)
+    text = page.read_text()
+    said = "**cpd_images, web-101**: `relearning` recovers more (2 attacks, budget quick; p of the tests without an "
+    said += "attack:"
+    assert f"- {said} control 0.400, exchange 0.030)." in text
+    cells = "0.200 | 0.200 | 0.200 | 0.200 [0.200, 0.200] | 0.0100 | 0.0200 | yes |"
+    assert "### Attacks on cpd_images, web-101\n\n| attack | finds |" in text and f"| `relearning` | {cells}" in text
+    assert (
+        text.index("| `relearning`") < text.index("| `noise`") < text.index("| `klom` | – | – | – | – | – | – | no |")
+    )
+
+
+def test_an_audit_replaces_that_of_its_model_and_world_alone():
+    rows = [audit_row(), audit_row(name="cpd_level-no-reset")]
+    found = exact_audit.merged(rows, {**audit_row(), "budget": "standard"}, ["shared_names-101", "web-101"])
+    assert [(one["name"], one["budget"]) for one in found] == [
+        ("cpd_images", "standard"), ("cpd_level-no-reset", "quick")
+    ]  # fmt: skip
+    first = exact_audit.merged(found, audit_row("shared_names-101"), ["shared_names-101", "web-101"])[0]
+    assert first["world"] == "shared_names-101"
 
 
 def test_a_search_alone_has_a_page(content, tmp_path):
