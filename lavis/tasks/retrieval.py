@@ -60,8 +60,8 @@ class RetrievalTask(BaseTask):
         return super().unlearning_sets(trainer)
 
     def notices(self) -> list[str]:
-        """Also how many forget captions the method could not change."""
-        said = f"'{self.run.method}' changes no forget caption whose name or value it does not find: {self.mentions}"
+        """Also in how many forget captions the method found names and values, if not in all."""
+        said = f"'{self.run.method}' works with forget captions that contain name and value; it found {self.mentions}"
         return super().notices() + ([said] if self.mentions and not self.mentions.complete else [])
 
     def context(self, model: BaseModel, splits: Splits, validating: bool = False) -> Context:
