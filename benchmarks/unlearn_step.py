@@ -1,6 +1,6 @@
 """One unlearning step of ViT-B-16 at 224 px, 16 + 16 pairs: ours and a plain loop, CPU seconds and peak memory.
 
-    OMP_NUM_THREADS=1 python benchmarks/unlearn_step.py --out benchmarks/results/unlearn_step.json
+    OMP_NUM_THREADS=1 python benchmarks/unlearn_step.py --out benchmarks/results/unlearn_step_shipped.json
     python benchmarks/unlearn_step.py --device cuda --half 16 --out benchmarks/results/unlearn_step_gpu.json
     python benchmarks/unlearn_step.py --flops --out benchmarks/results/unlearn_step_flops.json
 

@@ -28,9 +28,7 @@ class RetrievalTask(BaseTask):
     """Retrieval. Recall on run.valid_splits decides which epoch is best."""
 
     kind = "pairs"
-    mentions: Mentions | None = (
-        None  # in how many forget captions a method with fictitious captions found names, values
-    )
+    mentions: Mentions | None = None  # of names and values in forget captions, by methods that replace them
 
     @classmethod
     def check(cls, config: Config) -> None:
