@@ -35,7 +35,7 @@ from benchmarks.common import finish, say, where  # noqa: E402
 from benchmarks.exact_forgetting import HALF, SPACES, STEPS  # noqa: E402
 from benchmarks.exact_page import COMMON  # noqa: E402
 from benchmarks.world import save_original  # noqa: E402
-from lavis.common.arguments import COUNT, COUNT_OR_NONE  # noqa: E402
+from lavis.common.arguments import COUNT, COUNT_OR_NONE, SEED  # noqa: E402
 from lavis.common.files import read_json, write_json  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
 from lavis.datasets.annotations import Entry, read_annotations  # noqa: E402
@@ -248,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["cpd_level"])
     parser.add_argument("--share", type=COUNT, default=100, help="the published counts are divided by this")
     parser.add_argument("--pixels", type=COUNT, default=128, help="height of an image")
-    parser.add_argument("--seed", type=COUNT, default=101)
+    parser.add_argument("--seed", type=SEED, default=101)
     parser.add_argument("--original-epochs", type=COUNT_OR_NONE, default=60, help="of the original; 0: random weights")
     parser.add_argument("--epochs", type=COUNT_OR_NONE, default=0, help=f"of unlearning; 0: about {STEPS} steps")
     parser.add_argument("--out", help="JSON file to write")
