@@ -32,6 +32,7 @@ from PIL import Image  # noqa: E402
 
 from benchmarks.common import child, finish, peak_of, reset_peak, say, where  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
+from lavis.common.memory import own_large_blocks  # noqa: E402
 from lavis.datasets.annotations import Entry  # noqa: E402
 from lavis.datasets.builder import PairBuilder  # noqa: E402
 from lavis.datasets.mapped import write_mapped  # noqa: E402
@@ -73,6 +74,7 @@ def main() -> None:
 
 def measured(kind: str, folder: Path) -> dict[str, Any]:
     """CPU seconds of each part, and MiB."""
+    own_large_blocks()
     began, began_cpu, seconds = time.perf_counter(), time.process_time(), dict[str, float]()
     imported = _memory(os.getpid())["Rss"]
     reset_peak("cpu")
