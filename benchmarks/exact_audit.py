@@ -2,9 +2,11 @@
 
     python benchmarks/exact_audit.py --work output/exact --out docs/results/exact_forgetting --worlds shared_names-101
 
-Needs finished worlds of exact_forgetting.py below --work. The numbers go to `<out>_audit.json`, and the page of the
-study gets a section from them. Finished attacks are files in the world's folder `audits`, so that the same command goes
-on where it was interrupted; a world that was audited before is audited again, others keep their numbers.
+Needs finished worlds of exact_forgetting.py below --work. In each a second retrained model is trained, with another
+seed: membership attacks compare a model with others that never saw Df, and retrained, their floor, needs one, too. The
+numbers go to `<out>_audit.json`, and the page of the study gets a section from them. Finished attacks are files in the
+world's folder `audits`, so that the same command goes on where it was interrupted; a world that was audited before is
+audited again, others keep their numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import torch  # noqa: E402
 from benchmarks.common import say, where  # noqa: E402
 from benchmarks.exact_forgetting import worlds  # noqa: E402
 from benchmarks.exact_page import audit_file, write_page  # noqa: E402
-from benchmarks.exact_worlds import World  # noqa: E402
+from benchmarks.exact_worlds import FROM_THE_START, World, run_timed  # noqa: E402
 from lavis.audits.audit import Audit  # noqa: E402
 from lavis.audits.material import Material  # noqa: E402
 from lavis.audits.models import ORIGINAL, RETRAINED, UNLEARNED  # noqa: E402
@@ -38,13 +40,22 @@ from lavis.tasks.checkpoints import load_model  # noqa: E402
 
 NEAREST = ("cpd_images", "cpd_level-no-reset")  # the least relearning area with the reset, and the least distance
 SHOWN = ("share", "low", "high", "attacked", "floor", "original", "p", "p_holm", "variant", "problem", "quantity")
+ANOTHER = 1000  # added to a world's seed for its second retrained model
 Row = dict[str, Any]
+
+
+def shadow(world: World) -> Path:
+    """The world's second retrained model, trained if it is missing."""
+    place, seed = world.folder / "shadow", world.seed + ANOTHER
+    settings = ["run.reference=retrained", f"run.seed={seed}", f"run.output_dir={place}", *FROM_THE_START]
+    run_timed(["train.py", "--cfg-path", str(world.config()), "--options", *settings], world.folder / "shadow.json")
+    return next(place.rglob(BEST))
 
 
 def audited(world: World, name: str, budget: str) -> Row:
     """The audit of one finalist in a world, with retrained as floor."""
-    began, cpu = time.monotonic(), time.process_time()
-    config = load_config(world.config(), [f"run.audit.budget={budget}", f"run.audit.seed={world.seed}"])
+    settings = [f"run.audit.budget={budget}", f"run.audit.seed={world.seed}", f"run.audit.shadows=[{shadow(world)}]"]
+    config, began, cpu = load_config(world.config(), settings), time.monotonic(), time.process_time()
     builder, _ = builder_of(config)
     builder.prepare()
     paths = {

@@ -217,7 +217,8 @@ def audit_section(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     parts = [
         "## What the audit finds\n",
         f"An attack *recovers more* if its p, adjusted for the number of attacks (Holm), is below {TEST_LEVEL:g}. The "
-        "[test](../audit.md#the-number) is that it finds no more about Df's people in this model than in retrained.\n",
+        "[test](../audit.md#the-number) is that it finds no more about Df's people in this model than in retrained. "
+        "Membership attacks compare each with a second retrained model; `klom` needs a third.\n",
         "\n".join(said) + "\n",
     ]
     for row in rows:
@@ -232,7 +233,8 @@ def audit_table(row: Mapping[str, Any]) -> str:
         share = (
             "–" if one["share"] is None else f"{_number(one['share'])} [{_number(one['low'])}, {_number(one['high'])}]"
         )
-        numbers = [_number(one[key]) for key in ("attacked", "floor", "original")]
+        floor = _number(one["floor"]) + (" (guessing)" if one["problem"] and one["floor"] is not None else "")
+        numbers = [_number(one["attacked"]), floor, _number(one["original"])]
         more = "yes" if name in stronger(row) else "no"
         lines.append([f"`{name}`", *numbers, share, _number(one["p"], 4), _number(one["p_holm"], 4), more])
     head = ["attack", "finds", "in retrained", "original", "share [95 %]", "p", "p (Holm)", "recovers more"]

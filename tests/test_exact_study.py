@@ -189,6 +189,7 @@ def attack(share: float | None, p: float | None, p_holm: float | None) -> dict:
 
 def audit_row(world: str = "web-101", name: str = "cpd_images") -> dict:
     attacks = {"noise": attack(0.01, 0.6, 0.6), "relearning": attack(0.2, 0.01, 0.02), "klom": attack(None, None, None)}
+    attacks["lira"] = attack(0.5, 0.3, 0.6) | {"problem": "on retrained: not possible"}
     facts = {"budget": "quick", "seed": 101, "floor": "retrained", "people": 21, "pairs": 420, "plain": {}, "notes": []}
     tests = {"control": {"p": 0.4, "kind": "control"}, "exchange": {"p": 0.03, "kind": "exchange"}}
     return exact_audit.row(World(Path("x"), *world.split("-")), name, {**facts, "tests": tests, "attacks": attacks})
@@ -201,11 +202,12 @@ def test_the_page_names_the_attacks_that_recover_more(content, tmp_path):
     write_json(exact_page.audit_file(page), {"rows": [audit_row(), audit_row(name="cpd_level-no-reset")]})
     write_page(content, page)
     text = page.read_text()
-    said = "**cpd_images, web-101**: `relearning` recovers more (2 attacks, budget quick; p of the tests without an "
+    said = "**cpd_images, web-101**: `relearning` recovers more (3 attacks, budget quick; p of the tests without an "
     said += "attack:"
     assert f"- {said} control 0.400, exchange 0.030)." in text
     cells = "0.200 | 0.200 | 0.200 | 0.200 [0.200, 0.200] | 0.0100 | 0.0200 | yes |"
     assert "### Attacks on cpd_images, web-101\n\n| attack | finds |" in text and f"| `relearning` | {cells}" in text
+    assert "| `lira` | 0.500 | 0.500 (guessing) | 0.500 |" in text
     assert (
         text.index("| `relearning`") < text.index("| `noise`") < text.index("| `klom` | – | – | – | – | – | – | no |")
     )
