@@ -24,8 +24,9 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from benchmarks.common import say, where  # noqa: E402
+from benchmarks.exact_audit_page import audit_file  # noqa: E402
 from benchmarks.exact_forgetting import worlds  # noqa: E402
-from benchmarks.exact_page import audit_file, write_page  # noqa: E402
+from benchmarks.exact_page import write_page  # noqa: E402
 from benchmarks.exact_worlds import FROM_THE_START, World, run_timed  # noqa: E402
 from lavis.audits.audit import Audit  # noqa: E402
 from lavis.audits.material import Material  # noqa: E402

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from lavis.audits.hypothesis import LEVEL as TEST_LEVEL
+from benchmarks.exact_audit_page import audit_file, audit_section
+from benchmarks.exact_tables import number, table
 from lavis.common.files import read_json, write_text
 
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
@@ -114,15 +115,6 @@ def verdict(endpoint: Endpoint, values: Sequence[float]) -> str:
     return "shown not" if outside else "open"
 
 
-def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
 def endpoints_table(content: Mapping[str, Any], method: str) -> str:
     """A line per endpoint: the median over worlds with its interval, how many worlds meet it, the verdict."""
     several = [world["models"] for world in content["worlds"]]
@@ -130,7 +122,7 @@ def endpoints_table(content: Mapping[str, Any], method: str) -> str:
     for endpoint in (*ENDPOINTS, EXCESS):
         values = [endpoint.value(models, method) for models in several]
         low, high = interval(values)
-        spread = f"{_number(statistics.median(values))} [{_number(low)}, {_number(high)}]"
+        spread = f"{number(statistics.median(values))} [{number(low)}, {number(high)}]"
         tested = endpoint is not EXCESS
         met = f"{sum(map(endpoint.met, values))} of {len(values)}" if tested else "–"
         lines.append(
@@ -160,10 +152,10 @@ def world_table(world: Mapping[str, Any]) -> str:
     """A line per model of a world."""
     lines = []
     for name, model in world["models"].items():
-        numbers = [_number(model["metrics"].get(key), 1 if key == "dr_txt_r1" else 3) for _, key in SHOWN]
-        areas = [_number(area(model, of)) if "relearning" in model else "–" for of in ("x", "fresh")]
-        ways = [_number(model.get(key)) for key in ("retained", "unrelated")]
-        lines.append([name, _number(model["distance"]), *numbers, *areas, *ways, _number(model.get("cpu_share"), 2)])
+        numbers = [number(model["metrics"].get(key), 1 if key == "dr_txt_r1" else 3) for _, key in SHOWN]
+        areas = [number(area(model, of)) if "relearning" in model else "–" for of in ("x", "fresh")]
+        ways = [number(model.get(key)) for key in ("retained", "unrelated")]
+        lines.append([name, number(model["distance"]), *numbers, *areas, *ways, number(model.get("cpu_share"), 2)])
     head = ["model", "D15", *(title for title, _ in SHOWN), "area", "area, fresh", "retained", "unrelated", "CPU ÷"]
     return table(head, lines)
 
@@ -188,61 +180,8 @@ def _searched(row: Mapping[str, Any], chosen: bool) -> list[str]:
         row["r1"],
     ]
     words = [row["method"], f"`{' '.join(own)}`" if own else ""]
-    cost = _number(row.get("cpu_seconds"), 0)
-    return [*words, *map(_number, numbers), _number(row.get("score")), cost, "yes" if chosen else ""]
-
-
-def audit_file(path: Path) -> Path:
-    """The file of the audits next to the page."""
-    return path.with_name(f"{path.stem}_audit.json")
-
-
-def stronger(row: Mapping[str, Any]) -> list[str]:
-    """The attacks that recover more than from retrained, at the test's level after Holm's adjustment."""
-    return [name for name, one in row["attacks"].items() if _known(one["p_holm"]) < TEST_LEVEL]
-
-
-def audit_section(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the audits find: a sentence per model and world, then a table of attacks for each."""
-    said = []
-    for row in rows:
-        names = ", ".join(f"`{name}`" for name in stronger(row))
-        found = f"{names} recovers more" if names else "no attack recovers more"
-        count = sum(one["p"] is not None for one in row["attacks"].values())
-        tests = ", ".join(f"{name} {_number(p)}" for name, p in row["tests"].items())
-        said.append(
-            f"- **{row['name']}, {row['world']}**: {found} ({count} attacks, budget {row['budget']}; p of the tests "
-            f"without an attack: {tests})."
-        )
-    parts = [
-        "## What the audit finds\n",
-        f"An attack *recovers more* if its p, adjusted for the number of attacks (Holm), is below {TEST_LEVEL:g}. The "
-        "[test](../audit.md#the-number) is that it finds no more about Df's people in this model than in retrained. "
-        "Membership attacks compare each with a second retrained model; `klom` needs a third.\n",
-        "\n".join(said) + "\n",
-    ]
-    for row in rows:
-        parts += [f"### Attacks on {row['name']}, {row['world']}\n", audit_table(row)]
-    return parts
-
-
-def audit_table(row: Mapping[str, Any]) -> str:
-    """A line per attack: what it finds, what it finds in retrained, the share of the original's that comes back."""
-    lines = []
-    for name, one in sorted(row["attacks"].items(), key=lambda item: (_known(item[1]["p"]), item[0])):
-        share = (
-            "–" if one["share"] is None else f"{_number(one['share'])} [{_number(one['low'])}, {_number(one['high'])}]"
-        )
-        floor = _number(one["floor"]) + (" (guessing)" if one["problem"] and one["floor"] is not None else "")
-        numbers = [_number(one["attacked"]), floor, _number(one["original"])]
-        more = "yes" if name in stronger(row) else "no"
-        lines.append([f"`{name}`", *numbers, share, _number(one["p"], 4), _number(one["p_holm"], 4), more])
-    head = ["attack", "finds", "in retrained", "original", "share [95 %]", "p", "p (Holm)", "recovers more"]
-    return table(head, lines)
-
-
-def _known(value: float | None) -> float:
-    return np.inf if value is None else value
+    cost = number(row.get("cpu_seconds"), 0)
+    return [*words, *map(number, numbers), number(row.get("score")), cost, "yes" if chosen else ""]
 
 
 def pages(content: Mapping[str, Any], plot: str, audits: Sequence[Mapping[str, Any]] = ()) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import exact_audit, exact_forgetting, exact_page
+from benchmarks.exact_audit_page import audit_file
 from benchmarks.exact_page import BEGIN, END, ENDPOINTS, EXCESS, Endpoint, interval, verdict, write_page
 from benchmarks.exact_worlds import World, run_timed
 from lavis.common.files import read_json, write_json
@@ -199,17 +200,23 @@ def test_the_page_names_the_attacks_that_recover_more(content, tmp_path):
     page = tmp_path / "study.md"
     write_page(content, page)
     assert "audit" not in page.read_text()
-    write_json(exact_page.audit_file(page), {"rows": [audit_row(), audit_row(name="cpd_level-no-reset")]})
+    write_json(audit_file(page), {"rows": [audit_row(), audit_row(name="cpd_level-no-reset")]})
     write_page(content, page)
     text = page.read_text()
-    said = "**cpd_images, web-101**: `relearning` recovers more (3 attacks, budget quick; p of the tests without an "
-    said += "attack:"
+    said = (
+        "**cpd_images, web-101**: more is recovered by `relearning` (3 attacks, budget quick; p of the tests without "
+    )
+    said += "an attack:"
     assert f"- {said} control 0.400, exchange 0.030)." in text
-    cells = "0.200 | 0.200 | 0.200 | 0.200 [0.200, 0.200] | 0.0100 | 0.0200 | yes |"
-    assert "### Attacks on cpd_images, web-101\n\n| attack | finds |" in text and f"| `relearning` | {cells}" in text
-    assert "| `lira` | 0.500 | 0.500 (guessing) | 0.500 |" in text
+    cells = "X | 0.200 | 0.200 | 0.200 | 0.200 [0.200, 0.200] | 0.0100 | 0.0200 | yes |"
     assert (
-        text.index("| `relearning`") < text.index("| `noise`") < text.index("| `klom` | – | – | – | – | – | – | no |")
+        "### Attacks on cpd_images, web-101\n\n| attack | of | finds |" in text and f"| `relearning` | {cells}" in text
+    )
+    assert "| `lira` | X | 0.500 | 0.500 (guessing) | 0.500 |" in text
+    assert (
+        text.index("| `relearning`")
+        < text.index("| `noise`")
+        < text.index("| `klom` | X | – | – | – | – | – | – | no |")
     )
 
 
