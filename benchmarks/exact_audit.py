@@ -56,7 +56,7 @@ def shadow(world: World) -> Path:
 def audited(world: World, name: str, budget: str) -> Row:
     """The audit of one finalist in a world, with retrained as floor."""
     settings = [f"run.audit.budget={budget}", f"run.audit.seed={world.seed}", f"run.audit.shadows=[{shadow(world)}]"]
-    config, began, cpu = load_config(world.config(), settings), time.monotonic(), time.process_time()
+    config, began = load_config(world.config(), settings), time.monotonic()
     builder, _ = builder_of(config)
     builder.prepare()
     paths = {
@@ -69,7 +69,7 @@ def audited(world: World, name: str, budget: str) -> Row:
     place = world.folder / "audits"
     found = run_audit(Audit(models, material, config.run, torch.device("cpu"), place / name, place), say)
     say(f"{world.name}, {name}: {time.monotonic() - began:.0f} s")
-    return row(world, name, found) | {"cpu_seconds": round(time.process_time() - cpu)}
+    return row(world, name, found)
 
 
 def row(world: World, name: str, content: Row) -> Row:
