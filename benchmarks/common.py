@@ -91,12 +91,17 @@ def _peak_since_reset() -> float:
 def where() -> dict[str, Any]:
     """Command, commit, machine and versions of a measurement."""
     return {
-        "command": ["python", *sys.argv],
+        "command": ["python", *map(_elsewhere, sys.argv)],
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "commit": _commit(),
         "machine": _machine(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
     }
+
+
+def _elsewhere(word: str) -> str:
+    """A word of a command; of a path that begins at the root, which is this machine's, the last part alone."""
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def finish(result: dict[str, Any], out: str | None) -> None:

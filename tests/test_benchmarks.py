@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +119,10 @@ def test_the_script_for_a_gpu_runs_without_one(tmp_path: Path) -> None:
     done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert {path.name for path in tmp_path.iterdir()} == {f"gpu_{part}.json" for part in GPU_PARTS}
+
+
+@pytest.mark.parametrize("folder", ["benchmarks/results", "docs/results"])
+def test_published_results_name_no_path_of_a_machine(folder: str) -> None:
+    found = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / folder).glob("*.json")}
+    assert found
+    assert [name for name, text in found.items() if re.search(r'"/(?!dev/shm)\w', text)] == []
