@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -29,11 +29,11 @@ class ImageProcessor(Processor):
 
     kind: ClassVar[str] = "image"
     image_size: int = setting(224, "pixels along each side of the result", least=1, most=8192)
-    _: KW_ONLY
     views: int | None = setting(
         None,
         "draw this many random crops of an image and use them in turn; null: a new one in every epoch; processors that "
         "draw nothing ignore it",
+        kw_only=True,
         least=1,
         most=1000,
     )

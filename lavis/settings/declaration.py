@@ -54,12 +54,15 @@ class Setting:
         return WEIGHTS if self.weights_if is not None and self.weights_if(run, key) else self.affects
 
 
-def setting(default: Any, meaning: str, **about: Any) -> Any:
-    """A dataclass field with this default (lists and mappings are copied) and a Setting as its metadata."""
+def setting(default: Any, meaning: str, *, kw_only: bool = False, **about: Any) -> Any:
+    """A dataclass field with this default (lists and mappings are copied) and a Setting as its metadata.
+
+    kw_only: Python 3.10 cannot read the types of a dataclass with the mark KW_ONLY.
+    """
     metadata = {_KEY: Setting(meaning, **about)}
     if isinstance(default, list | dict) or dataclasses.is_dataclass(default):
-        return field(default_factory=functools.partial(copy.deepcopy, default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=functools.partial(copy.deepcopy, default), metadata=metadata, kw_only=kw_only)
+    return field(default=default, metadata=metadata, kw_only=kw_only)
 
 
 @dataclass(frozen=True)
