@@ -84,7 +84,9 @@ class TransformersClip(TwoTowers):
     def text_parameters(self, tokens_only: bool = False) -> list[nn.Parameter]:
         """The text tower's and its projection's; of these the token embedding's alone."""
         if tokens_only:
-            return [self.clip.text_model.get_input_embeddings().weight]
+            text = self.clip.text_model  # transformers 4 has no get_input_embeddings for CLIP's
+            has = hasattr(text, "get_input_embeddings")
+            return [(text.get_input_embeddings() if has else text.embeddings.token_embedding).weight]
         return [p for name, p in self.clip.named_parameters() if name.split(".")[0] in TEXT]
 
     def unlearning_mode(self) -> None:
