@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.common import say, where  # noqa: E402
+from benchmarks.common import markdown, number, say, where  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
 from lavis.common.files import read_json, write_json, write_text  # noqa: E402
@@ -99,15 +99,6 @@ def judged(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _number(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
 def pages(content: Mapping[str, Any]) -> str:
     """The page's tables in Markdown."""
     methods = by_name(content["rows"])
@@ -115,8 +106,8 @@ def pages(content: Mapping[str, Any]) -> str:
     for name, rows in methods.items():
         one = judged(rows)
         values = [row["attacks"][one["strongest"]]["share"] for row in rows]
-        tests = [", ".join(_number(p, 3) for p in one["tests"][test]) or "–" for test in ("control", "exchange")]
-        spread = f"{_number(one['share'])} ({', '.join(map(_number, values))})"
+        tests = [", ".join(number(p) for p in one["tests"][test]) or "–" for test in ("control", "exchange")]
+        spread = f"{number(one['share'], 2)} ({', '.join(number(value, 2) for value in values)})"
         differs = "yes" if one["differs"] else "no"
         lines.append([name, f"`{one['strongest']}`", spread, *tests, ", ".join(one["rules"]), differs])
     head = [
@@ -129,10 +120,10 @@ def pages(content: Mapping[str, Any]) -> str:
         "differ",
     ]
     shares = [
-        [f"`{attack}`", *(_number(mean_share(rows, attack)) for rows in methods.values())]
+        [f"`{attack}`", *(number(mean_share(rows, attack), 2) for rows in methods.values())]
         for attack in content["attacks"]
     ]
-    return f"{_table(head, lines)}\n{_table(['attack', *methods], shares)}"
+    return f"{markdown(head, lines)}\n{markdown(['attack', *methods], shares)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,17 @@ def alternate(kinds: Sequence[str], repeats: int, measure: Callable[[str], dict[
             shown = {k: round(v, 3) for k, v in runs[kind][-1].items() if isinstance(v, float)}
             say(f"{repeat + 1}/{repeats} {kind}: {shown}")
     return runs
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number in a table, with a true minus sign."""
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]], rule: Sequence[str] = ()) -> str:
+    """A table; `rule` aligns its columns."""
+    rows = [head, rule or ["---"] * len(head), *lines]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def of_seed(folder: Path, name: str, seed: int) -> Path:

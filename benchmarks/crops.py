@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.common import of_seed, say, store, where  # noqa: E402
+from benchmarks.common import markdown, of_seed, say, store, where  # noqa: E402
 from lavis.common.arguments import SEED  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
 from lavis.common.results import read_results  # noqa: E402
@@ -78,12 +78,12 @@ def unlearned(method: str, crops: str, seed: int, args: argparse.Namespace) -> d
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
     """Markdown: a line per method and way of cropping, the mean over the seeds."""
-    lines = [["method", "crops", *SHOWN], ["---"] * (2 + len(SHOWN))]
+    lines = []
     for method, crops in dict.fromkeys((run["method"], run["crops"]) for run in runs):
         own = [run["metrics"] for run in runs if (run["method"], run["crops"]) == (method, crops)]
         means = (statistics.mean(metrics[name] for metrics in own) for name in SHOWN.values())
         lines.append([method, crops, *(f"{value:.3f}" for value in means)])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(["method", "crops", *SHOWN], lines)
 
 
 def _arguments() -> argparse.Namespace:

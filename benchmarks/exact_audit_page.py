@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.exact_tables import number, table
+from benchmarks.common import markdown, number
 from lavis.audits.hypothesis import LEVEL
 
 
@@ -57,7 +57,7 @@ def audit_table(row: Mapping[str, Any]) -> str:
             [f"`{name}`", one["quantity"], *numbers, share, number(one["p"], 4), number(one["p_holm"], 4), more]
         )
     head = ["attack", "of", "finds", "in retrained", "original", "share [95 %]", "p", "p (Holm)", "recovers more"]
-    return table(head, lines)
+    return markdown(head, lines)
 
 
 def _known(value: float | None) -> float:

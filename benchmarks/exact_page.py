@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from benchmarks.common import markdown, number
 from benchmarks.exact_audit_page import audit_file, audit_section
-from benchmarks.exact_tables import number, table
 from lavis.common.files import read_json, write_text
 
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
@@ -134,7 +134,7 @@ def endpoints_table(content: Mapping[str, Any], method: str) -> str:
                 verdict(endpoint, values) if tested else "–",
             ]
         )
-    return table(["endpoint", "wanted", "median [95 %]", "worlds that meet it", "in the median"], lines)
+    return markdown(["endpoint", "wanted", "median [95 %]", "worlds that meet it", "in the median"], lines)
 
 
 SHOWN = (
@@ -157,7 +157,7 @@ def world_table(world: Mapping[str, Any]) -> str:
         ways = [number(model.get(key)) for key in ("retained", "unrelated")]
         lines.append([name, number(model["distance"]), *numbers, *areas, *ways, number(model.get("cpu_share"), 2)])
     head = ["model", "D15", *(title for title, _ in SHOWN), "area", "area, fresh", "retained", "unrelated", "CPU ÷"]
-    return table(head, lines)
+    return markdown(head, lines)
 
 
 def search_table(search: Mapping[str, Any]) -> str:
@@ -166,7 +166,7 @@ def search_table(search: Mapping[str, Any]) -> str:
     rows = [{"method": "compromised", "options": [], **search["before"]}, *search["rows"]]
     head = ["method", "setting", "area", "area, fresh", "value AUC whole", "partial", "X others", "Dr R@1", "score"]
     lines = [_searched(row, (row["method"], row["options"]) in finalists) for row in rows]
-    return table([*head, "CPU s", "goes on"], lines)
+    return markdown([*head, "CPU s", "goes on"], lines)
 
 
 def _searched(row: Mapping[str, Any], chosen: bool) -> list[str]:

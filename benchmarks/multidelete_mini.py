@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.common import say  # noqa: E402
+from benchmarks.common import markdown, say  # noqa: E402
 from lavis.common.errors import DataError  # noqa: E402
 from lavis.common.files import write_json  # noqa: E402
 
@@ -69,11 +69,11 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(row["name"] for row in rows))
     pairs = {(row["model"], row["task"]): row for row in rows}
     cells = {(row["model"], row["task"], row["name"]): _cell(row) for row in rows}
-    lines = [["model", "task", "score", "chance", *names], ["---"] * (4 + len(names))]
+    lines = []
     for (model, task), first in pairs.items():
         found = [cells.get((model, task, name), "") for name in names]
         lines.append([model, task, first["score"], f"{first['chance']}", *found])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(["model", "task", "score", "chance", *names], lines)
 
 
 def _cell(row: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.common import child, of_seed, say, store, where  # noqa: E402
+from benchmarks.common import child, markdown, of_seed, say, store, where  # noqa: E402
 from lavis.common.arguments import SEED  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
 
@@ -128,7 +128,7 @@ def _numbers(metrics: dict[str, float]) -> dict[str, float]:
 def table(runs: Sequence[dict[str, Any]]) -> str:
     """Markdown: a line per method, medians over the seeds; "–" where fewer than half of the seeds got there."""
     heads = ["method", "forgotten", "forgotten and kept", "whole run", "over retraining", "X", "Dr R@1"]
-    lines = [heads, ["---", *["---:"] * 6]]
+    lines = []
     full = {run["seed"]: run["forgotten_and_kept"] for run in runs if run["method"] == "retrain"}
     for method in dict.fromkeys(run["method"] for run in runs):
         own = [run for run in runs if run["method"] == method]
@@ -143,7 +143,7 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
         cells += [f"{statistics.median(point['x'] for point in last):.3f}"]
         cells += [f"{statistics.median(point['recall'] for point in last):.1f}"]
         lines.append([method, *cells])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(heads, lines, ["---", *["---:"] * 6])
 
 
 def _median(values: Sequence[float | None]) -> str:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from lavis.audits.models import FLOORS, NO_FLOOR
 from lavis.common.files import write_text
+from lavis.report.numbers import dashed
 from lavis.report.text import clean
 
 NUMBERS = ("attacked", "floor", "original")
@@ -46,14 +47,10 @@ def _attacks(record: dict[str, Any]) -> list[dict[str, str]]:
     """The numbers of the audit's attacks that gave a result."""
     found = (record["audit"] or {}).get("attacks", {}).items()
     return [
-        {"name": f"{name} ({one.get('quantity', 'X')})", **{key: _number(one.get(key)) for key in NUMBERS}}
+        {"name": f"{name} ({one.get('quantity', 'X')})", **{key: dashed(one.get(key)) for key in NUMBERS}}
         for name, one in found
         if one.get("attacked") is not None
     ]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _floor(record: dict[str, Any]) -> str:

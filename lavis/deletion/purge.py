@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 
-from lavis.audits.audit import PARTS
-from lavis.audits.runner import FRESH, SHARED
+from lavis.audits.runner import SHARED
 from lavis.common.aliases import HASH_BYTES
 from lavis.common.checkpoint import BEST, all_checkpoints, load_file, save_checkpoint, weights_digest
 from lavis.common.files import write_text
@@ -28,7 +27,7 @@ from lavis.datasets.builder import PairBuilder
 from lavis.deletion.conditions import replace_conditions
 from lavis.deletion.digests import telling_digests
 from lavis.deletion.forgotten import Forgotten, forgotten_of, retained
-from lavis.deletion.record import RECORD
+from lavis.deletion.record import AUDITED, RECORD
 from lavis.deletion.scan import Finder, as_text, parts
 from lavis.embedding.feature_store import FOLDER as FEATURES
 from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
@@ -39,7 +38,6 @@ from lavis.runners.trackers.group import holders
 
 FOLDERS = ("pixels", "packed", "shards", PREFIXES)  # decoded images, tables' images, archives' indexes, states
 LISTS = ("twins.json", "near_twins.json")  # pairs of a forgotten and a retained image
-AUDITED = (PARTS, FRESH)  # in folders AUDIT: what people did under attack, and photographs drawn of them
 PORTRAIT = "data:image/jpeg;base64,"
 WARNING = (
     "what goes cannot be used again: training cannot continue from the middle (the finished model stays), a later run "

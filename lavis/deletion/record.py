@@ -37,6 +37,7 @@ from lavis.settings.shareable import shareable
 
 RECORD, PAGE = "deletion-record.json", "deletion-record.html"
 OWN = (RECORD, PAGE, f"{RECORD}.sig", ".lock", "log.txt")  # these change after the record is written
+AUDITED = (PARTS, FRESH)  # in folders AUDIT: what people did under attack, and photographs drawn of them
 SCHEMA, KIND = 1, "deletion record"
 CACHES = {
     FEATURES: "embeddings of images and captions, the original model's among them; `multidelete purge` removes them",
@@ -171,7 +172,7 @@ def fate(path: Path) -> str:
         return "stays: the unlearned weights, without any training state"
     if NAME.fullmatch(path.name):
         return "stays (run.keep_training_state): the optimiser's moments can name forgotten tokens; purge removes it"
-    if path.parts[0] in CACHES or (path.parts[0] == AUDIT and path.parts[1] in (PARTS, FRESH)):
+    if path.parts[0] in CACHES or path.parts[:2] in [(AUDIT, name) for name in AUDITED]:
         return "stays until `multidelete purge`"
     return "stays"
 

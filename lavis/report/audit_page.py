@@ -10,7 +10,7 @@ from lavis.audits.material import FEW
 from lavis.audits.models import FLOORS, NO_FLOOR, ORIGINAL
 from lavis.audits.share import LEAST
 from lavis.common.files import write_text
-from lavis.report.numbers import shown
+from lavis.report.numbers import dashed, shown
 from lavis.report.page import environment
 from lavis.report.palette import COLOURS
 
@@ -33,7 +33,7 @@ def write_page(content: Mapping[str, Any], path: Path) -> None:
             unattacked=unattacked(content),
             floor=FLOORS.get(content["floor"], NO_FLOOR),
             lines=lines(content),
-            number=_number,
+            number=dashed,
             colours=COLOURS,
         ),
     )
@@ -65,8 +65,8 @@ def lead(content: Mapping[str, Any]) -> str:
 
 def unattacked(content: Mapping[str, Any]) -> str:
     """X of every model as it is, in one sentence."""
-    values = [f"{role} {_number(value)}" for role, value in content["plain"].items()]
-    values += [f"guessing {_number(content['guess'])}"] if "guess" in content else []
+    values = [f"{role} {dashed(value)}" for role, value in content["plain"].items()]
+    values += [f"guessing {dashed(content['guess'])}"] if "guess" in content else []
     return f"X without an attack: {', '.join(values)}."
 
 
@@ -78,7 +78,7 @@ def _why_no_share(content: Mapping[str, Any]) -> str:
     if content["plain"][ORIGINAL] <= content.get("guess", 0) + LEAST:
         return (
             f"the original itself ranked the forgotten people's captions no better than guessing (X "
-            f"{_number(content['plain'][ORIGINAL])}, guessing {_number(content['guess'])}), so nothing can come back. "
+            f"{dashed(content['plain'][ORIGINAL])}, guessing {dashed(content['guess'])}), so nothing can come back. "
             "Check that these are the weights that were trained on these people"
         )
     known = [one for one in content["attacks"].values() if _known(one["floor"], None) is not None]
@@ -86,8 +86,8 @@ def _why_no_share(content: Mapping[str, Any]) -> str:
         return "none gave a number that can be compared; the table says why"
     best = max(known, key=lambda one: one["attacked"])
     return (
-        f"the original itself found the forgotten people's captions (X {_number(best['original'])}) hardly better than "
-        f"those of people whom no model saw (X {_number(best['floor'])}), so there was nothing to bring back"
+        f"the original itself found the forgotten people's captions (X {dashed(best['original'])}) hardly better than "
+        f"those of people whom no model saw (X {dashed(best['floor'])}), so there was nothing to bring back"
     )
 
 
@@ -106,18 +106,14 @@ def as_text(content: Mapping[str, Any]) -> str:
 
 
 def _cells(one: Mapping[str, Any]) -> dict[str, str]:
-    interval = f"[{_number(one['low'])}, {_number(one['high'])}]" if _known(one["share"], None) is not None else NONE
+    interval = f"[{dashed(one['low'])}, {dashed(one['high'])}]" if _known(one["share"], None) is not None else NONE
     keys = ("share", "attacked", "floor", "original", "gain", "p", "p_holm")
-    cells = {key: _number(one[key]) for key in keys}
+    cells = {key: dashed(one[key]) for key in keys}
     return {**cells, "interval": interval, "variant": one["variant"] or one["problem"], "problem": one["problem"]}
 
 
 def _percent(share: float | None) -> str:
     return NONE if _known(share, None) is None else f"{shown(100 * float(share or 0.0), 0)} %"
-
-
-def _number(value: float | None) -> str:
-    return NONE if _known(value, None) is None else shown(float(value or 0.0), 3)
 
 
 def _known(value: float | None, otherwise: Any) -> Any:

@@ -36,6 +36,11 @@ def shown(value: float, decimals: int) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
 
 
+def dashed(value: float | None, decimals: int = 3) -> str:
+    """The same, or a dash for what is missing or not a number."""
+    return "–" if value is None or math.isnan(value) else shown(value, decimals)
+
+
 def setting_of(row: Row) -> tuple[str, str, int | None]:
     """What rows with comparable numbers share: (backbone, task, df_size)."""
     return str(row.get("backbone", "")), str(row.get("task", "")), row.get("df_size")
