@@ -3,9 +3,9 @@
     python benchmarks/exact_forgetting.py --work output/exact --out docs/results/exact_forgetting --jobs 2
 
 docs/results/exact_forgetting_plan.md was committed before anything was evaluated on a reported split. Every finished
-part has a file below --work, so that the same command goes on where it was interrupted; worlds come seed by seed, so
-that a study that is not finished is balanced. The page is written after each world; --page-only writes it from the
-JSON file.
+part has a file below --work, and the search and the worlds in the JSON file are not run again, so that the same command
+goes on where it was interrupted, on another machine, too; --again begins from nothing. Worlds come seed by seed, so that
+a study that is not finished is balanced. The page is written after each world; --page-only writes it from the JSON file.
 """
 
 from __future__ import annotations
@@ -179,20 +179,29 @@ def finish(content: Mapping[str, Any], out: Path) -> None:
     write_page(read_json(out.with_suffix(".json"), "study"), out.with_suffix(".md"))
 
 
+def begun(args: argparse.Namespace) -> Row:
+    """What the JSON file has, or a new study with its search."""
+    file, planned = args.out.with_suffix(".json"), [world.name for world in worlds(args.work)]
+    if file.is_file() and not args.again:
+        content = read_json(file, "study")
+        if content["planned"] != planned:
+            raise ValueError(f"{file}: its worlds are not those of this plan; --again begins a new study")
+        return content
+    return {"planned": planned, "search": search(args.work, args.jobs), "worlds": [], "where": where()}
+
+
 def study(args: argparse.Namespace) -> None:
-    """The search, then the worlds; what is there is written after each part."""
-    planned = [world.name for world in worlds(args.work)]
-    content: dict[str, Any] = {
-        "planned": planned,
-        "search": search(args.work, args.jobs),
-        "worlds": [],
-        "where": where(),
-    }
+    """The search, then the worlds that are missing; what is there is written after each part."""
+    content = begun(args)
     finish(content, args.out)
     for world in worlds(args.work):
-        if not args.only or world.name in args.only:
-            content["worlds"].append(studied(world, content["search"]["finalists"], args.jobs))
-            finish(content, args.out)
+        there = [f"{one['variant']}-{one['seed']}" for one in content["worlds"]]
+        if world.name in there or (args.only and world.name not in args.only):
+            continue
+        found = studied(world, content["search"]["finalists"], args.jobs)
+        content["worlds"].append(found | {"commit": where()["commit"]})
+        content["worlds"].sort(key=lambda one: content["planned"].index(f"{one['variant']}-{one['seed']}"))
+        finish(content, args.out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -202,6 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the files' name, without .json and .md")
     parser.add_argument("--jobs", type=COUNT, default=1, help="processes at a time")
     parser.add_argument("--only", nargs="*", default=[], help="these worlds, such as web-101 (all by default)")
+    parser.add_argument("--again", action="store_true", help="repeat what the JSON file already has")
     parser.add_argument("--page-only", action="store_true", help="write the page of a JSON file again")
     args = parser.parse_args(argv)
     if args.page_only:

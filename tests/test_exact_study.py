@@ -235,6 +235,31 @@ def test_a_search_alone_has_a_page(content, tmp_path):
     assert "0 of 2 worlds: none yet" in (tmp_path / "study.md").read_text() and not (tmp_path / "study.svg").exists()
 
 
+def test_a_study_goes_on_from_its_json_file(content, tmp_path, monkeypatch):
+    """Neither the search nor a finished world is run again, without a work folder; a new world finds its place."""
+    out, ran = tmp_path / "study", []
+    planned = [world.name for world in exact_forgetting.worlds(tmp_path)]
+
+    def studied(world, finalists, jobs):
+        ran.append(world.name)
+        return {**content["worlds"][0], "variant": world.variant, "seed": world.seed}
+
+    monkeypatch.setattr(exact_forgetting, "studied", studied)
+    monkeypatch.setattr(exact_forgetting, "search", lambda *_: pytest.fail("the search is in the file"))
+    exact_forgetting.finish({**content, "planned": planned}, out)
+    words = ["--work", str(tmp_path / "none"), "--out", str(out), "--only", "web-101", "shared_names-101", "web-103"]
+    assert exact_forgetting.main(words) == 0 and ran == ["shared_names-101", "web-103"]
+    found = read_json(out.with_suffix(".json"), "study")["worlds"]
+    assert [one["seed"] for one in found] == [101, 101, 103] and found[0]["variant"] == "shared_names"
+    assert "commit" in found[0] and found[1] == content["worlds"][0]
+
+
+def test_a_json_file_of_another_plan_is_not_gone_on_with(content, tmp_path):
+    exact_forgetting.finish(content, tmp_path / "study")
+    with pytest.raises(ValueError, match="study.json: its worlds are not those of this plan; --again"):
+        exact_forgetting.main(["--work", str(tmp_path), "--out", str(tmp_path / "study")])
+
+
 def test_page_only_reads_the_json_file(content, tmp_path):
     out = tmp_path / "study"
     exact_forgetting.finish(content, out)
