@@ -236,7 +236,7 @@ def test_a_search_alone_has_a_page(content, tmp_path):
 
 
 def test_a_study_goes_on_from_its_json_file(content, tmp_path, monkeypatch):
-    """Neither the search nor a finished world is run again, without a work folder; a new world finds its place."""
+    """Neither the search nor a finished world is repeated, without a work folder; a new world finds its place."""
     out, ran = tmp_path / "study", []
     planned = [world.name for world in exact_forgetting.worlds(tmp_path)]
 
