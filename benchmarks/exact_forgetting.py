@@ -3,9 +3,10 @@
     python benchmarks/exact_forgetting.py --work output/exact --out docs/results/exact_forgetting --jobs 2
 
 docs/results/exact_forgetting_plan.md was committed before anything was evaluated on a reported split. Every finished
-part has a file below --work, and what the JSON file has, the search and worlds, is not repeated, so that the same command
-goes on where it was interrupted, on another machine, too; --again begins from nothing. Worlds come seed by seed, so that
-a study that is not finished is balanced. The page is written after each world; --page-only writes it from the JSON file.
+part has a file below --work, and what the JSON file has, the search and worlds, is not repeated, so that the same
+command goes on where it was interrupted, on another machine, too; --again begins from nothing. Worlds come seed by
+seed, so that a study that is not finished is balanced. The page is written after each world; --page-only writes it from
+the JSON file.
 """
 
 from __future__ import annotations
