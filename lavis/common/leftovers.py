@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -13,8 +14,9 @@ ABANDONED = 86_400  # seconds after which nobody writes a temporary file of anot
 
 
 def temporary_name(path: Path) -> Path:
-    """Where to write what `path` will be: a name that no other process uses, and that later runs sweep away."""
-    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    """Where to write what `path` will be: a name that no other process or thread uses, and that later runs sweep away."""
+    thread = threading.get_native_id()
+    return path.with_name(f".{path.name}.{thread}.{socket.gethostname()}.{os.getpid()}.tmp")
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -6,11 +6,12 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from lavis.common.files import beyond_limit, write_bytes
+from lavis.common.files import beyond_limit, replacing, write_bytes
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,24 @@ def test_what_killed_processes_left_is_swept_up(tmp_path, owner, age, stays):
     os.utime(left, (time.time() - age, time.time() - age))
     write_bytes(tmp_path / "other.txt", b"")
     assert left.exists() is stays
+
+
+def test_threads_that_write_one_file_do_not_share_a_temporary_name(tmp_path):
+    """All wait inside the block until each is there, so that with one name one would rename another's file."""
+    path, together, failed = tmp_path / "world.yaml", threading.Barrier(4, timeout=60), []
+
+    def write(content: bytes) -> None:
+        try:
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
+                together.wait()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(b"%d" % number * 1000,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == [] and os.listdir(tmp_path) == ["world.yaml"]
+    assert path.read_bytes() in {b"%d" % number * 1000 for number in range(4)}
