@@ -4,10 +4,10 @@
     python benchmarks/exact_cost.py --real --work output/exact --out docs/results/exact_forgetting_cost.json
 
 CPU seconds depend on what else a machine does; operations do not. Counted are the matrix products and attention of one
-step, forward and backward, times the steps of a run; the optimiser and what is computed once are not counted. The first command counts with the
-development world's model and mini's counts. With --real a ViT-B-16 with random weights takes the steps, on the same
-drawn pairs, for as many passes over SALMU's forget set as over mini's, and is compared with the training of CLIP on its
-400 million pairs. Each command keeps the other's numbers in the file.
+step, forward and backward, times the steps of a run; the optimiser and what is computed once are not counted. The first
+command counts with the development world's model and mini's counts. With --real a ViT-B-16 with random weights takes
+the steps, on the same drawn pairs and with nothing stored, for as many passes over SALMU's forget set as over mini's,
+and is compared with the training of CLIP on its 400 million pairs. Each command keeps the other's numbers in the file.
 """
 
 from __future__ import annotations

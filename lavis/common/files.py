@@ -33,7 +33,7 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """A temporary path to write to, renamed to `path` at the end, or deleted if the block raises.
 
     Readers see the previous file or the complete new one, never a part. sync=True flushes the content to disk first, so
-    that this is true even after a power failure. The name contains host, process and thread: two writers never share one.
+    that this is true even after a power failure. The name contains host, process and thread, so that it has one writer.
     """
     temporary = temporary_name(path)
     with new_folder(path.parent), naming_path(path, temporary):

@@ -14,7 +14,7 @@ ABANDONED = 86_400  # seconds after which nobody writes a temporary file of anot
 
 
 def temporary_name(path: Path) -> Path:
-    """Where to write what `path` will be: a name that no other process or thread uses, and that later runs sweep away."""
+    """Where to write what `path` will be: a name that no other thread or process uses; later runs sweep it away."""
     thread = threading.get_native_id()
     return path.with_name(f".{path.name}.{thread}.{socket.gethostname()}.{os.getpid()}.tmp")
 
