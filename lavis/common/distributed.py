@@ -14,6 +14,8 @@ import torch.distributed as dist
 
 from lavis.common.errors import ConfigError, SharedFault, UserFault
 
+apart = False  # True: this process computes something for itself, and nothing that it calls exchanges anything
+
 
 def launched() -> bool:
     """True under torch.distributed.run (it sets these variables)."""
@@ -21,7 +23,7 @@ def launched() -> bool:
 
 
 def initialized() -> bool:
-    return dist.is_available() and dist.is_initialized()
+    return not apart and dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:
@@ -62,13 +64,12 @@ def resolve_device(name: str) -> torch.device:
 
 def setup(device: torch.device) -> None:
     """Join the process group if launched by torch.distributed.run."""
-    if device.type == "cuda":
+    cuda = device.type == "cuda"
+    if cuda:
         torch.cuda.set_device(device)
-    if not launched() or initialized():
-        return
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    pinned = device if device.type == "cuda" else None
-    dist.init_process_group(backend, timeout=timedelta(minutes=30), device_id=pinned)
+    if launched() and not initialized():
+        kind, pinned = ("nccl", device) if cuda else ("gloo", None)
+        dist.init_process_group(kind, timeout=timedelta(minutes=30), device_id=pinned)
 
 
 def shutdown() -> None:
@@ -158,8 +159,7 @@ def mean_scalars(values: Sequence[float], device: torch.device) -> list[float]:
     """Mean of each number over the ranks."""
     if world_size() == 1:
         return list(values)
-    kind = _reduce_device(device)
-    moved = torch.tensor(list(values), dtype=torch.float32 if kind.type == "mps" else torch.float64, device=kind)
+    moved = torch.tensor(list(values), dtype=torch.float64, device=_reduce_device(device))  # never MPS
     dist.all_reduce(moved)
     return (moved / world_size()).tolist()
 

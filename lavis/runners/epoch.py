@@ -23,6 +23,7 @@ from lavis.runners.compiled import check_compile, compile_blocks, uncompile
 from lavis.runners.feed import Feed
 from lavis.runners.loop import TrainingLoop
 from lavis.runners.meters import Timed
+from lavis.runners.options import apply_options
 from lavis.runners.prefixes import store_prefixes
 from lavis.runners.ranks import starting_facts
 from lavis.runners.run_dir import RESULTS
@@ -64,12 +65,14 @@ class EpochRunner:
         self.run, self.device = trainer.run, trainer.device
         self.model: BaseModel = trainer.model
         limit(trainer.model, trainer.run)
+        measured = apply_options(trainer)
         if self.trains:
             store_prefixes(trainer, feed)
         if self.trains and self.run.compile:
             compile_blocks(self.model)
         self.loop = TrainingLoop(trainer, self._schedule(), alone=not self.trains)
-        self.saver = Saver(folder, self.model, self.loop.optimizer, self.loop.scaler, config, self.run.keep_last)
+        states = (self.loop.optimizer, self.loop.scaler)
+        self.saver = Saver(folder, self.model, *states, config, self.run.keep_last, measured=measured)
         self.log = RunLog(folder, distributed.is_main())
         self.trackers = Trackers(folder, self.run.tracker if distributed.is_main() else ())
         self.state = TrainingState()

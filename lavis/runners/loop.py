@@ -19,6 +19,7 @@ from lavis.common.precision import amp_dtype, short_products
 from lavis.runners import fsdp
 from lavis.runners.meters import Finite, Meter
 from lavis.runners.optim import build_optimizer
+from lavis.settings.parts_schema import SALUN
 from lavis.trainers.base import BaseTrainer, Batch
 
 
@@ -52,6 +53,7 @@ class TrainingLoop:
         self.run, self.device = trainer.run, trainer.device
         self.learning_rate = learning_rate
         self._alone = alone
+        assert (trainer.held is not None) == (self.run.select.rule == SALUN), "apply_options sets what run.select holds"
         self._fsdp = None if alone else self._sharded()  # first, because the optimiser must be given the parts
         self.optimizer = build_optimizer(self.model, self.run, self.device)
         fp16 = self.run.amp and amp_dtype(self.run, self.device) is torch.float16
@@ -133,6 +135,8 @@ class TrainingLoop:
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         if self._fsdp is not None:
             fsdp.average_whole(parameters)
+        if self.trainer.held:
+            self.trainer.held.mask_gradients()
         if self.run.max_grad_norm or self._checks_gradient:
             self.norm = norm = fsdp.total_norm([p.grad for p in parameters if p.grad is not None])
             if self._checks_gradient:
@@ -143,6 +147,8 @@ class TrainingLoop:
                 fsdp.clip(parameters, self.run.max_grad_norm, norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.trainer.held:
+            self.trainer.held.restore()
         self.optimizer.zero_grad(set_to_none=True)
         if self.trainer.trains_scale:
             self.model.clamp_scale()

@@ -58,6 +58,7 @@ class Saver:
     keep: int
     origin: dict[str, Any] = field(default_factory=dict)  # what the run began with: weights, data, batches per step
     files: dict[str, str] = field(default_factory=dict)  # the data's files -> digest, to name the one that has changed
+    measured: dict[str, torch.Tensor] = field(default_factory=dict)  # what run.select and run.anchor found at the start
 
     def save(self, state: TrainingState, meter: dict[str, Any], *, epoch: int, step: int | None = None) -> Path:
         """Write `checkpoint_<epoch>.pth` (or `…-<step>.pth`); all processes wait for it. Raises CheckpointError."""
@@ -88,6 +89,7 @@ class Saver:
             "model": weights,
             "adapter": {name: value.cpu() for name, value in self.model.adapter_state().items()},
             "state_dict": weights,
+            "measured": {name: value.cpu() for name, value in self.measured.items()},
             "optimizer": optimizer,
             "scaler": self.scaler.state_dict(),
             "random": random_states(),
@@ -139,6 +141,8 @@ class Saver:
         targets = self.model.adapter_state() if adapter else weights
         for name, tensor in (adapter or content["model"]).items():
             put(targets[name], tensor)
+        for name, tensor in self.measured.items():
+            tensor.copy_(content["measured"][name])  # on another machine it may have come out otherwise
         self.optimizer.load_state_dict(content["optimizer"])
         cut_states(self.optimizer)
         if content["scaler"]:

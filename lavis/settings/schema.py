@@ -13,7 +13,7 @@ from lavis.common.errors import ConfigError
 from lavis.settings.conditions import ORIGINAL, chooses_epoch, read_by_method
 from lavis.settings.declaration import NOTHING, RESULTS, SEED, Section, setting
 from lavis.settings.metric_schema import AuditConfig, RelearnConfig, SalmubenchConfig, seeded
-from lavis.settings.parts_schema import LoraConfig
+from lavis.settings.parts_schema import AnchorConfig, LoraConfig, SelectConfig
 
 REFERENCES = ("compromised", "clean", "retrained")
 REFERENCE_JOBS = (ORIGINAL, *REFERENCES)
@@ -159,6 +159,8 @@ class RunConfig(Section):
     method_args: dict[str, Any] = setting({}, "the method's own settings")
     trainable: list[str] = setting([], "patterns of the parameters to train (visual.*, *.mlp.*); empty: all", lone=True)
     lora: LoraConfig = setting(LoraConfig(), "train low-rank factors instead of the weights")
+    select: SelectConfig = setting(SelectConfig(), "train the weights or the layer that gradients on Df point to")
+    anchor: AnchorConfig = setting(AnchorConfig(), "hold the weights near the original's")
     interpolate: float | None = setting(
         None,
         "share of the unlearned weights in the result, the rest is the original's; -1: the least share that forgets; "

@@ -33,6 +33,7 @@ from lavis.runners.epoch import EpochRunner
 from lavis.runners.feed import Feed
 from lavis.runners.fsdp import gathered, is_sharded
 from lavis.runners.mixing import interpolate
+from lavis.runners.options import samples
 from lavis.runners.ranks import agree_on_evaluation, agree_on_settings, agree_on_training
 from lavis.runners.run_dir import RESULTS, folder_lock, run_folder
 from lavis.runners.teaching import build_teacher
@@ -70,9 +71,8 @@ class BaseTask:
     def __init__(self, config: Config) -> None:
         self.config, self.run = config, config.run
         self.device, self.trackers = torch.device("cpu"), Trackers()
-        self.folder, self.data = Path(), dict[str, Any]()
+        self.folder, self.data, self.label, self.problem = Path(), dict[str, Any](), "", ""
         self.df_size, self.epochs = config.run.df_size, config.run.max_epoch
-        self.label, self.problem = "", ""
         self.start: str | None = None
         self.captions: CaptionLimit | None = None
         self.near_twins, self.kept, self.before = list[str](), list[str](), dict[str, float]()
@@ -135,6 +135,7 @@ class BaseTask:
                 model.load_initial(self.config.model)
             trainer = trainer_class(self.run.method, model, self.run, self.device)
             feed = Feed(self.unlearning_sets(trainer), model, self.run, self.device)
+            trainer.samples = samples(self.run, self.builder.partition(), lambda rows: self._training_set(rows, model))
             agree_on_training(trainer, feed)
             if start:
                 self.near_twins = look_alikes(model, self.builder, self.run, self.device)
@@ -233,9 +234,8 @@ class BaseTask:
 
     def _train(self, trainer: Any, feed: Feed, start: str | None = None) -> RunResult:
         began, self.start = time.monotonic(), start
-        validate = (
-            (lambda epoch: self.validation(gathered(trainer.model, self._untrained))) if self.run.valid_splits else None
-        )
+        scored = bool(self.run.valid_splits)
+        validate = (lambda epoch: self.validation(gathered(trainer.model, self._untrained))) if scored else None
         trainer.files = file_digests(self.builder.data_files)
         runner_class: type[EpochRunner] = registry.get_runner_class(trainer.runner or self.run.runner)
         runner = runner_class(trainer, feed, self.folder, self.config.to_dict(df_size=self.df_size), validate)

@@ -17,11 +17,14 @@ from lavis.common.features import Features, PairFeatures
 from lavis.common.precision import computing
 from lavis.common.seed import derived_seed
 from lavis.models.base import BaseModel, join
+from lavis.settings.conditions import ORIGINAL
 from lavis.settings.declaration import setting
 from lavis.settings.schema import RunConfig
 from lavis.settings.validation import build
+from lavis.trainers.anchor import Anchor
 from lavis.trainers.batch import Batch
-from lavis.trainers.parts import check_parts
+from lavis.trainers.parts import check_original, check_parts, check_reached
+from lavis.trainers.saliency import Held
 from lavis.trainers.teacher import Teacher
 
 
@@ -164,6 +167,9 @@ class BaseTrainer:
         self.teacher: Teacher | None = None
         self.files: dict[str, str] = {}  # the data's files -> digest; set by the task
         self.sources: dict[str, str] = {}  # what it reads besides its batches -> digest; set by the task
+        self.samples: dict[str, Any] = {}  # pairs of Df and Dr for run.select and run.anchor; set by the task
+        self.anchor: Anchor | None = None  # run.anchor's terms; set by the runner, like `held`
+        self.held: Held | None = None  # the weights that run.select leaves as they are
         if not self.trains_scale:
             for parameter in model.scale_parameters():
                 parameter.requires_grad_(False)
@@ -174,7 +180,9 @@ class BaseTrainer:
         cls.params_of(run)
         cls._weights(method, run.weights)
         cls._check_gather(method, run, model)
-        check_parts(run, model, fresh=cls.makes_model, once=cls.runner == "once")
+        kind = {"fresh": cls.starts_from == "initial" or method == ORIGINAL, "once": cls.runner == "once"}
+        check_parts(run, model, **kind)
+        check_original(run, method, **kind, rewrites=cls.rewrites(run))
         if cls.needs_pairs and model is not None and not model.features.paired_towers:
             raise ConfigError(
                 f"'{method}' needs similarities of image and text embeddings, which this backbone does not have for "
@@ -202,6 +210,11 @@ class BaseTrainer:
     def entries(self, name: str, entries: list[Any]) -> list[Any]:
         """The annotation entries to train on for the set "df" or "dr"; a method may replace their captions."""
         return entries
+
+    @classmethod
+    def rewrites(cls, run: RunConfig) -> str:
+        """Which weights it replaces other than by training, in words; "" for none."""
+        return ""
 
     def once(self) -> dict[str, torch.Tensor]:
         """For runner "once": the whole method, without gradients. Changes the weights, returns scalars for the log."""
@@ -243,6 +256,10 @@ class BaseTrainer:
         terms = self.terms(Student(self, batch), teacher, batch)
         assert set(self.active) <= set(terms), f"{self.method} lacks the terms {set(self.active) - set(terms)}"
         total = torch.stack([self.weights[name] * terms[name] for name in self.active]).sum()
+        check_reached(total, self.method)
+        if self.run.anchor.weights:
+            assert self.anchor is not None, "the runner attaches the terms of run.anchor"
+            total, terms = self.anchor.added(total, terms)
         if self.reads_each_loss and not torch.isfinite(total):
             raise TrainingError(self._not_finite(terms, batch))
         return total, {name: term.detach() for name, term in terms.items()}
@@ -252,7 +269,8 @@ class BaseTrainer:
         return computing(self.run, self.device)
 
     def _not_finite(self, terms: dict[str, torch.Tensor], batch: Batch) -> str:
-        bad = [f"{name} = {float(terms[name].detach())}" for name in self.active if not torch.isfinite(terms[name])]
+        names = [*self.active, *self.run.anchor.weights]
+        bad = [f"{name} = {float(terms[name].detach())}" for name in names if not torch.isfinite(terms[name])]
         return (
             f"loss of '{self.method}' is not finite ({', '.join(bad) or 'the weighted sum'}) at epoch {batch.epoch}, "
             f"micro-batch {batch.number}; the optimiser has not stepped. Lower run.init_lr or the weight of that term, "

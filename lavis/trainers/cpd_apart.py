@@ -64,6 +64,11 @@ class Apart(LocalisedReset):
             noise = weight.mean() + weight.std() * to_device(draws, device)
             weight.lerp_(noise, share)
 
+    @classmethod
+    def rewrites(cls, run: RunConfig) -> str:
+        noise = "noise in the text tower, unless method_args.noise is 0" if cls.params_of(run).noise else ""
+        return super().rewrites(run) or noise
+
     def terms(self, student: Student, teacher: TeacherFeatures, batch: Batch) -> dict[str, torch.Tensor]:
         own, others = (dict(model.named_parameters()) for model in (self.model, self.frozen))
         names = [name for name in self.matrices if name in own]  # run.lora renames, and holds, those it adapts

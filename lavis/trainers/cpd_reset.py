@@ -57,6 +57,10 @@ class LocalisedReset(CounterfactualPersonas):
         if run.parallel == "fsdp":
             raise ConfigError(f"'{method}' changes rows of whole matrices; set run.parallel to ddp")
 
+    @classmethod
+    def rewrites(cls, run: RunConfig) -> str:
+        return "token rows of forgotten names, unless method_args.after is 1" if cls.params_of(run).after < 1 else ""
+
     def entries(self, name: str, entries: list[Any]) -> list[Any]:
         if name == "dr":
             self.retained = list(dict.fromkeys(caption for entry in entries for caption in entry.captions))

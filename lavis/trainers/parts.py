@@ -1,13 +1,19 @@
-"""Training less than the whole model: parameters by pattern (run.trainable), low-rank factors on them (run.lora)."""
+"""Training less than the whole model: parameters by pattern (run.trainable), low-rank factors on them (run.lora).
+
+Also where run.select and run.anchor, which start from the original's weights, cannot be.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+import torch
+
 from lavis.common.errors import ConfigError, suggest
 from lavis.common.logger import get_logger
 from lavis.models.base import BaseModel
+from lavis.settings.parts_schema import EVERYTHING
 from lavis.settings.schema import RunConfig
 
 
@@ -29,6 +35,35 @@ def check_parts(run: RunConfig, model: type[BaseModel] | None, *, fresh: bool, o
     if run.parallel == "fsdp" or once:
         what = "run.parallel=fsdp" if run.parallel == "fsdp" else "a method that is not trained"
         raise ConfigError(f"run.lora does not go with {what}; set run.lora.rank to null")
+
+
+def check_original(run: RunConfig, method: str, *, fresh: bool, once: bool, rewrites: str) -> None:
+    """Refuse run.select and run.anchor where no weights of an original are trained on. Raises ConfigError.
+
+    fresh, once: as above. rewrites: which weights the method itself replaces; "" for none.
+    """
+    section = "select" if run.select.rule != EVERYTHING else "anchor" if run.anchor.weights else ""
+    reasons = {
+        f"'{method}' starts from no original": fresh,
+        f"'{method}' is one change of the weights, without training": once,
+        f"'{method}' itself replaces weights of the original ({rewrites})": bool(rewrites),
+        "run.lora trains factors and leaves the weights as they are (use run.trainable with it)": bool(run.lora.rank),
+        "run.parallel=fsdp divides the weights among the processes (use ddp)": run.parallel == "fsdp",
+    }
+    for reason in [reason for reason, holds in reasons.items() if section and holds]:
+        off = "run.select.rule=all" if section == "select" else "run.anchor.l2_sp=0 run.anchor.ewc=0"
+        raise ConfigError(
+            f"run.{section} is measured at the original's weights, and holds weights there, but {reason}; set {off}"
+        )
+
+
+def check_reached(loss: torch.Tensor, method: str) -> None:
+    """Raise ConfigError where the loss of a method does not depend on anything that is trained."""
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        raise ConfigError(
+            f"the loss of '{method}' does not depend on any parameter that run.trainable or run.select leaves in "
+            "training; name others in run.trainable"
+        )
 
 
 def limit(model: BaseModel, run: RunConfig) -> None:

@@ -54,3 +54,7 @@ class Redistilled(CounterfactualImages):
         for name, parameter in model.public_parameters().items():
             if id(parameter) in text:
                 parameter.data.lerp_(initial[name].to(parameter), self.params.fresh)
+
+    @classmethod
+    def rewrites(cls, run: RunConfig) -> str:
+        return "layers of the text tower, before the first step"

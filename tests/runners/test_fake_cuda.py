@@ -17,7 +17,11 @@ from lavis.common.transfer import to_device
 from lavis.models.base import BaseModel
 from lavis.runners.feed import Feed
 from lavis.runners.loop import TrainingLoop
+from lavis.runners.options import trained
+from lavis.settings.parts_schema import AnchorConfig, SelectConfig
 from lavis.settings.schema import ModelConfig, RunConfig
+from lavis.trainers.anchor import Anchor
+from lavis.trainers.saliency import Held
 from tests.fake_cuda import CUDA, Watch, move, pretend_cuda
 
 ROWS = 4
@@ -108,6 +112,25 @@ def test_two_steps_never_wait_for_the_device(method, amp, small, monkeypatch):
 @pytest.mark.parametrize("method", TAUGHT)
 def test_two_steps_with_a_stored_teacher_never_wait(method, small, monkeypatch):
     assert Run(method, small, live=False).steps(monkeypatch).waits == []
+
+
+@pytest.mark.parametrize("amp", [False, True], ids=["fp32", "bf16"])
+def test_held_weights_do_not_wait(amp, small, monkeypatch):
+    run = Run("erase", small, amp, select=SelectConfig(rule="salun"))
+    with run.mode:
+        own = trained(run.model)
+        run.trainer.held = Held(own, {name: torch.ones_like(p, dtype=torch.bool) for name, p in own.items()})
+    assert run.steps(monkeypatch).waits == []
+
+
+@pytest.mark.parametrize("amp", [False, True], ids=["fp32", "bf16"])
+def test_an_anchor_does_not_wait(amp, small, monkeypatch):
+    run = Run("erase", small, amp, anchor=AnchorConfig(l2_sp=1.0, ewc=1.0))
+    with run.mode:
+        own = trained(run.model)
+        fisher = {name: torch.ones_like(p) for name, p in own.items()}
+        run.trainer.anchor = Anchor(run.trainer.run.anchor.weights, own, fisher)
+    assert run.steps(monkeypatch).waits == []
 
 
 def test_clipping_does_not_wait(small, monkeypatch):

@@ -60,6 +60,14 @@ def test_retraining_has_no_original_to_mix_with(unlearn) -> None:
         unlearn("retrain", *FAST, "run.interpolate=0.5")
 
 
+def test_fine_tuning_has_an_original_to_mix_with(unlearn, original) -> None:
+    """Though it trains as original models do."""
+    folder = unlearn("ft", *FAST, "run.interpolate=0.25")
+    found, end = weights(folder), weights(folder, "checkpoint_1.pth")
+    for name, value in found.items():
+        torch.testing.assert_close(value, 0.75 * original[name] + 0.25 * end[name], atol=1e-7, rtol=1e-6)
+
+
 def test_factors_are_merged_in_checkpoints(unlearn, original) -> None:
     """Two blocks with two linear layers each; what they gain has the rank of the factors."""
     folder = unlearn("erase", *LORA)

@@ -12,19 +12,21 @@ from tests.processes import run
 
 
 @pytest.mark.parametrize(
-    "family,data,method",
+    "family,data,method,option",
     [
-        ("albef", "coco", "vlul"),  # S and the fused [CLS]; the matching head gets no gradient
-        ("blip", "nlvr", "vlul"),
-        pytest.param("albef", "coco", "ft", marks=pytest.mark.slow),  # the objective: queue and momentum copies move
-        pytest.param("blip", "nlvr", "ft", marks=pytest.mark.slow),
+        ("albef", "coco", "vlul", ""),  # S and the fused [CLS]; the matching head gets no gradient
+        ("albef", "coco", "vlul", "run.select.rule=salun"),  # one process computes gradients of what gathers rows
+        ("blip", "nlvr", "vlul", ""),
+        pytest.param("albef", "coco", "ft", "", marks=pytest.mark.slow),  # its objective: queue, momentum copies
+        pytest.param("blip", "nlvr", "ft", "", marks=pytest.mark.slow),
     ],
 )
-def test_two_gloo_processes_equal_one_with_accumulation(tmp_path, family, data, method):
+def test_two_gloo_processes_equal_one_with_accumulation(tmp_path, family, data, method, option):
     world = write_world(tmp_path, family, data, batch_size_train=4, evaluate_after=False, adam_eps=1e-3)
     start, found = world.untrained(), []
     for name, processes, accum in (("one", 1, 2), ("two", 2, 1)):
         own = [f"run.resume_ckpt_path={start}", f"run.output_dir={tmp_path / name}", f"run.accum_grad_iters={accum}"]
+        own += [option] if option else []
         script, *words = world.command(method)
         done = run([sys.executable, str(ROOT / script), *words, "--options", *own], processes=processes)
         assert done.returncode == 0, done.stderr

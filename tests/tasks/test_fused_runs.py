@@ -85,6 +85,27 @@ def test_other_methods_run(worlds, family, data, method):
     assert torch.isfinite(torch.cat([value.flatten().float() for value in after.values()])).all()
 
 
+@pytest.mark.parametrize("method", ["vlul", "ft"])
+@pytest.mark.parametrize("option", ["select.rule=salun", "select.rule=slug", "anchor.ewc=1e3", "anchor.l2_sp=0.1"])
+@pytest.mark.parametrize("family,data", [("albef", "coco"), ("blip", "vqa")])
+def test_options_of_every_method(worlds, tmp_path, family, data, option, method):
+    """What is not trained stays as it was. SLUG chooses among the layers that the loss of vlul reaches."""
+    world = worlds(family, data)
+    reached = "run.trainable=[visual_encoder.*,text_encoder.*]"
+    own = (f"run.{option}", reached, "run.max_epoch=1", f"run.output_dir={tmp_path}", "run.keep_training_state=true")
+    start = world.output / "original" / family / world.job
+    world.unlearn(method, FAST, *own, f"run.resume_ckpt_path={start / 'checkpoint_best.pth'}")
+    (path,) = tmp_path.glob("unlearn-*/*/*/*/checkpoint_0.pth")
+    content, before = load_checkpoint(path), weights(start)
+    after = content["model"]
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    trained = {name for name in moved if name.split(".")[0] in ("visual_encoder", "text_encoder")}
+    assert trained and (option != "select.rule=slug" or len(trained) == 1)
+    for name, value in content["measured"].items():
+        key = name.split(".", 1)[1]
+        assert "ewc" in option or torch.equal(after[key][~value], before[key][~value])
+
+
 def test_retraining_starts_from_pretraining_and_never_from_a_finished_model(worlds, tmp_path):
     world = worlds("blip", "nlvr")
     world.unlearn("retrain", FAST, "run.max_epoch=1", f"model.pretrained={tmp_path / 'none.pth'}", "run.resume=false")

@@ -106,3 +106,10 @@ def test_half_precision_type():
     assert amp_dtype(RunConfig(amp_dtype="auto"), CPU) is (torch.bfloat16 if hardware else None)
     assert amp_dtype(RunConfig(amp_dtype="bf16"), CPU) is torch.bfloat16
     assert amp_dtype(RunConfig(amp_dtype="fp16"), CPU) is torch.float16
+
+
+def test_a_loss_that_depends_on_nothing_in_training_is_an_error():
+    subject = trainer("ft")
+    subject.model.requires_grad_(False)
+    with pytest.raises(ConfigError, match="the loss of 'ft' does not depend on any parameter .* run.trainable"):
+        subject.loss(batch())
