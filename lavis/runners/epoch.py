@@ -97,6 +97,7 @@ class EpochRunner:
     def _end(self) -> TrainingState:
         self.saver.finish(self.state)
         self.model.cuts = {}
+        self.trainer.anchor = self.trainer.held = None  # copies of the weights
         uncompile(self.model)
         return self.state
 

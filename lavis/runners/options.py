@@ -104,11 +104,15 @@ def _train_one_layer(trainer: BaseTrainer) -> None:
 
 
 def _masks(trainer: BaseTrainer) -> dict[str, torch.Tensor]:
-    masks = salient(_computed(trainer, FORGET, mean_gradient), trainer.run.select.share)
+    gradients = _computed(trainer, FORGET, mean_gradient)
+    masks = salient(gradients, trainer.run.select.share)
     count, every = (sum(int(part(mask)) for mask in masks.values()) for part in (torch.sum, torch.numel))
+    some = sum(int(gradient.count_nonzero()) for gradient in gradients.values())
     _need(count)
-    pairs = len(trainer.samples[FORGET])
-    get_logger().info("run.select=salun: %d of %d numbers are trained, by %d pairs of Df", count, every, pairs)
+    get_logger().info(
+        "run.select=salun: %d of %d numbers are trained; %d have a gradient on %d pairs of Df",
+        *(count, every, some, len(trainer.samples[FORGET])),
+    )
     return masks
 
 

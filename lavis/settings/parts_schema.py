@@ -29,7 +29,7 @@ class SelectConfig(Section):
         "(one layer, arXiv 2407.11867)",
         choices=(EVERYTHING, SALUN, SLUG),
     )
-    share: float = setting(0.5, "salun: the share of the weights that may change", above=0, most=1)
+    share: float = setting(0.5, "salun: share that may change of the weights with a gradient on Df", above=0, most=1)
     rows: int | None = setting(
         1024, "pairs of Df, and for slug of Dr, on which gradients are computed; null: all", least=1
     )

@@ -8,10 +8,11 @@ Fan et al., "SalUn", ICLR 2024, arXiv 2310.12508, equations 3 and 4:
 |---|---|
 | θ⁰ | the weights that would be trained, before the first step |
 | L_f | minus the backbone's training objective on Df (its sign changes no mask), the mean over batches by their rows |
-| γ | the value that run.select.share of all |g| reach: with 0.5, as published, their median |
+| γ | the value that run.select.share of the |g| above 0 reach: with 0.5, as published, the median |
 | m | True where a weight is trained |
 
-A weight without any gradient is never trained: where more than the share have none, the published rule would take all.
+Weights without any gradient, such as the embeddings of tokens that Df lacks, count neither for γ nor as chosen. The
+published rule has no such case; where half of all weights are like that, its γ would be 0 and every weight trained.
 """
 
 from __future__ import annotations
@@ -36,16 +37,18 @@ def mean_gradient(batches: Iterable[tuple[int, Gradients]]) -> Gradients:
 
 
 def threshold(gradients: Mapping[str, torch.Tensor], share: float) -> torch.Tensor:
-    """γ, scalar: the smallest of the largest ⌈share · n⌉ of all n values |g|."""
+    """γ, scalar: the smallest of the largest ⌈share · n⌉ of the n values |g| above 0; infinite if there are none."""
     every = torch.cat([gradient.detach().abs().flatten() for gradient in gradients.values()])
-    largest = math.ceil(share * len(every))
-    return every.kthvalue(len(every) - largest + 1).values
+    found = every[every > 0]
+    if not len(found):
+        return every.new_tensor(torch.inf)
+    return found.kthvalue(len(found) - math.ceil(share * len(found)) + 1).values
 
 
 def salient(gradients: Mapping[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
     """m by name, bool, of the gradients' shapes."""
     least = threshold(gradients, share)
-    return {name: (gradient.abs() >= least) & (gradient != 0) for name, gradient in gradients.items()}
+    return {name: gradient.abs() >= least for name, gradient in gradients.items()}
 
 
 class Held:
