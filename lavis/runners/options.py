@@ -38,6 +38,7 @@ from lavis.trainers.single_layer import chosen_layer, layer_scores, pareto_front
 
 Batches = Iterable[tuple[int, Gradients]]
 NAME = "gradients"
+EMBEDDINGS = {"positional_embedding", "class_embedding", "pos_embed", "cls_token"}  # where they are bare parameters
 FORGET, RETAIN, FISHER = "df", "dr", "fisher"  # the samples: of Df, of Dr, and of Dr for run.anchor
 
 
@@ -86,10 +87,25 @@ def trained(model: BaseModel) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.public_parameters().items() if parameter.requires_grad}
 
 
+def layers(model: BaseModel) -> dict[str, nn.Parameter]:
+    """The matrices in training by their public names, but for embeddings of tokens, positions and classes."""
+    tables = {id(p) for part in model.modules() if isinstance(part, nn.Embedding) for p in part.parameters()}
+    return {
+        name: parameter
+        for name, parameter in trained(model).items()
+        if parameter.ndim >= 2 and id(parameter) not in tables and name.rsplit(".", 1)[-1] not in EMBEDDINGS
+    }
+
+
 def _train_one_layer(trainer: BaseTrainer) -> None:
-    parameters = trained(trainer.model)
+    parameters, candidates = trained(trainer.model), layers(trainer.model)
+    if not candidates:
+        raise ConfigError(
+            f"run.select.rule=slug: '{trainer.method}' with run.trainable={trainer.run.trainable} trains no layer but "
+            "embeddings, which are not chosen from; name layers in run.trainable, or set run.select.rule=all"
+        )
     forget, retain = (_computed(trainer, name, mean_gradient) for name in (FORGET, RETAIN))
-    scores = layer_scores(parameters, forget, retain)
+    scores = layer_scores(candidates, forget, retain)
     _need(scores)
     front = pareto_front(scores)
     chosen = chosen_layer(front)

@@ -8,12 +8,13 @@ Cai, Tan and Asif, "Targeted Unlearning with Single Layer Unlearning Gradient", 
 
 | symbol | here |
 |---|---|
-| l | a matrix (two dimensions or more) among the weights that would be trained |
+| l | a matrix (two dimensions or more) among the weights that would be trained, but no embedding |
 | L_f, L_r | the backbone's training objective on Df (whose sign changes nothing here) and on Dr |
 
 The paper tries the layers of the front in turn, with a step of searched length each; the last line replaces that search
-(ours). Layers without a gradient on Df are left out. The published code leaves embeddings and positions out, too: here
-run.trainable can do so. The method's own terms then train the layer; the paper's single step is not part of this.
+(ours). Layers without a gradient on Df are left out, and embeddings of tokens and positions, as in the published code:
+their small norms make them important. The method's own terms then train the layer; the paper's single step is not part
+of this.
 """
 
 from __future__ import annotations

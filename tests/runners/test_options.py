@@ -13,6 +13,7 @@ import torch
 from lavis.common.checkpoint import load_checkpoint
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
+from lavis.runners.options import layers
 from lavis.settings.config import load_config
 from lavis.tasks.entry import unlearn as run_unlearn
 from tests.processes import run
@@ -75,6 +76,22 @@ def test_slug_trains_one_layer(unlearn, original, heard, method) -> None:
 def test_slug_chooses_among_what_run_trainable_names(unlearn, original) -> None:
     found = changed(weights(unlearn("erase", *FAST, *SLUG, "run.trainable=visual.*")), original)
     assert len(found) == 1 and found.pop().startswith("visual.")
+
+
+def test_embeddings_are_no_layers(unlearn) -> None:
+    with pytest.raises(ConfigError, match=r"trains no layer but embeddings, .*; name layers in run.trainable"):
+        unlearn("erase", *FAST, *SLUG, "run.trainable=[token_embedding.*,'*positional_embedding']")
+
+
+def test_layers_by_hand(tiny) -> None:
+    """Of one block: the packed projection, the one after it, and two of the MLP; apart from blocks, three."""
+    model = registry.get_model_class("clip").from_config(load_config(CONFIG, tiny[0]).model, load_pretrained=False)
+    found = set(layers(model))
+    blocks = {name for name in found if "resblocks" in name}
+    assert found - blocks == {"visual.conv1.weight", "visual.proj", "text_projection"}
+    assert {name.split(".", 4)[-1] if name.startswith("visual") else name.split(".", 3)[-1] for name in blocks} == {
+        *("attn.in_proj_weight", "attn.out_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+    }
 
 
 def test_layers_below_the_chosen_one_are_stored(tmp_path_factory, tmp_path) -> None:
