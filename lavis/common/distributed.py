@@ -41,14 +41,12 @@ def is_main() -> bool:
 
 def resolve_device(name: str) -> torch.device:
     """The device for run.device; under the launcher, 'cuda' is the local rank's. Raises ConfigError if missing."""
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
     if name == "auto":
-        mps = torch.backends.mps.is_available()
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+        name = next((kind for kind, found in there.items() if found()), "cpu")
     kind, _, index = name.partition(":")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"run.device is '{name}' but torch sees no CUDA device; use run.device=cpu or auto")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("run.device is 'mps' but torch sees no MPS device; use run.device=cpu or auto")
+    if kind in there and not there[kind]():
+        raise ConfigError(f"run.device is '{name}' but torch sees no {kind.upper()} device; use run.device=cpu or auto")
     count = torch.cuda.device_count() if kind == "cuda" else 0
     if index and int(index) >= count:
         raise ConfigError(f"run.device is '{name}', but torch sees {count} CUDA devices, from cuda:0")
