@@ -159,6 +159,30 @@ def test_the_checkpoint_says_which_weights_are_held(unlearn, tmp_path, original)
     assert changed(weights(folder), original) == set()
 
 
+def test_another_layer_than_at_the_beginning_is_refused(unlearn, tmp_path) -> None:
+    """Its optimiser's state would be of no use."""
+    straight = unlearn("erase", *FAST, *SLUG, name="straight")
+    folder = tmp_path / "again" / straight.relative_to(tmp_path / "straight")
+    folder.mkdir(parents=True)
+    content = load_checkpoint(straight / "checkpoint_1.pth")
+    content["origin"]["layer chosen by run.select"] = "another"
+    torch.save(content, folder / "checkpoint_1.pth")
+    with pytest.raises(ConfigError, match="was written with other layer chosen by run.select"):
+        unlearn("erase", *FAST, *SLUG, name="again")
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
+def test_half_precision_measures_the_same(unlearn, original, option) -> None:
+    """Gradients are those of single precision; with scaled losses of 16 bits small ones would be lost."""
+    half = ("run.amp=true", "run.amp_dtype=bf16")
+    one, two = (
+        load_checkpoint(unlearn("erase", *FAST, *option, *own, name=f"run{len(own)}") / "checkpoint_1.pth")
+        for own in ((), half)
+    )
+    assert changed(one["measured"], two["measured"]) == set()
+    assert changed(one["model"], original) == changed(two["model"], original) != set()
+
+
 @pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
 def test_two_processes_equal_one_with_accumulation(trained_world, tmp_path, option) -> None:
     start = trained_world.output / "original" / "clip" / "salmu_retrieval" / "checkpoint_best.pth"
