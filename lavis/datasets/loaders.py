@@ -9,7 +9,7 @@ W times.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from lavis.common.workers import init_worker, signals_blocked
 from lavis.datasets.pairs import PairDataset
 
 Rows = np.ndarray  # int64 (B,)
+Item = tuple[int, int, dict[str, Rows]]  # the epoch, the micro-batch's number in it, the rows of each data set
 
 
 @dataclass(frozen=True)
@@ -133,44 +134,44 @@ def micro_numbers(steps: Iterable[int], rank: int, world: int, accum: int) -> li
     return [(step * accum + a) * world + rank for step in steps for a in range(accum)]
 
 
-class _Fetch(Dataset):
-    """Turns a planned item (number, {name: rows}) into batches, in the main process or a worker.
+class Fetch(Dataset):
+    """Turns a planned item (epoch, number, {name: rows}) into batches, in the main process or a worker.
 
     Returns an expected error instead of raising it: torch would wrap it in the worker's traceback.
     """
 
-    def __init__(self, datasets: dict[str, PairDataset], epoch: int, label: str) -> None:
-        self.datasets, self.epoch, self.label = datasets, epoch, label
+    def __init__(self, datasets: dict[str, PairDataset], label: str) -> None:
+        self.datasets, self.label = datasets, label
 
     @property
     def in_memory(self) -> bool:
         return all(dataset.in_memory for dataset in self.datasets.values())
 
-    def __getitem__(self, index: tuple[int, dict[str, Rows]]) -> Any:
-        number, rows = index
+    def __getitem__(self, index: Item) -> Any:
+        epoch, number, rows = index
         try:
-            batches = {name: self.datasets[name].batch(indices, self.epoch) for name, indices in rows.items()}
+            batches = {name: self.datasets[name].batch(indices, epoch) for name, indices in rows.items()}
         except (DataError, MissingFile) as error:
             return error
         return {**batches, self.label: number}
 
 
 class MicroBatchLoader:
-    """Iterates over this rank's remaining micro-batches of one epoch; `len` is their number.
+    """Iterates over planned items, which it asks for as far ahead as its workers load; `len` is their number.
 
-    Each item is a dict of batches (keys "df", "dr"; see `collate_pairs`) and "micro", the global number. DataError and
-    MissingFile of a worker process are raised unchanged. Torch's global random state is not touched. There are at most
-    as many workers as CPUs, and none if every image is already in memory.
+    Each result is a dict of batches (keys "df", "dr"; see `collate_pairs`) and the number, under the fetch's label.
+    DataError and MissingFile of a worker process are raised unchanged. Torch's global random state is not touched.
+    There are at most as many workers as CPUs, and none if every image is already in memory.
     """
 
-    def __init__(self, fetch: _Fetch, items: Sequence[Any], num_workers: int = 0, pin_memory: bool = False) -> None:
+    def __init__(self, fetch: Fetch, items: Sequence[Any], num_workers: int = 0, pin_memory: bool = False) -> None:
         self.items = items
-        useful = 0 if fetch.in_memory else min(len(items), cpus())
+        self.workers = 0 if fetch.in_memory else min(num_workers, len(items), cpus())
         self._loader = DataLoader(
             fetch,
             batch_size=None,
             sampler=items,
-            num_workers=min(num_workers, useful),
+            num_workers=self.workers,
             pin_memory=pin_memory,
             collate_fn=_as_is,
             worker_init_fn=init_worker,
@@ -180,7 +181,7 @@ class MicroBatchLoader:
     def __len__(self) -> int:
         return len(self.items)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Generator[dict[str, Any], None, None]:
         items: Any = None
         try:
             with signals_blocked():
@@ -194,32 +195,6 @@ class MicroBatchLoader:
                 end = getattr(items, "_shutdown_workers", None)
                 if end is not None:
                     end()
-
-
-def training_loader(
-    datasets: dict[str, PairDataset],
-    plan: BatchPlan | SinglePlan,
-    epoch: int,
-    rank: int = 0,
-    world: int = 1,
-    accum: int = 1,
-    start_step: int = 0,
-    num_workers: int = 0,
-    *,
-    max_steps: int | None = None,
-    pin_memory: bool = False,
-) -> MicroBatchLoader:
-    """This rank's {name: batch of each data set, "micro": number}, starting at optimiser step `start_step`.
-
-    datasets: "df" and "dr" with a BatchPlan, one of any name with a SinglePlan. Earlier steps are skipped without
-    decoding their images. Raises DataError as `steps_per_epoch` does.
-    """
-    micro = plan.micro_batches(epoch, world * accum)
-    steps = steps_per_epoch(len(micro), world, accum, max_steps)
-    numbers = micro_numbers(range(start_step, steps), rank, world, accum)
-    rows = ((n, micro[n]) for n in numbers)
-    items = [(n, dict(zip(datasets, part if isinstance(part, tuple) else (part,), strict=True))) for n, part in rows]
-    return MicroBatchLoader(_Fetch(datasets, epoch, "micro"), items, num_workers, pin_memory)
 
 
 def chunk_count(n: int, batch: int) -> int:
@@ -258,8 +233,8 @@ def eval_loader(
     numbers = list(range(total) if chunks is None else chunks)
     if any(not 0 <= c < total for c in numbers):
         raise IndexError(f"chunk numbers must lie in 0..{total - 1}, got {numbers}")
-    items = [(c, {"rows": np.arange(c * batch, min(len(dataset), (c + 1) * batch))}) for c in numbers]
-    return EvalLoader(MicroBatchLoader(_Fetch({"rows": dataset}, epoch, "chunk"), items, num_workers, pin_memory))
+    items = [(epoch, c, {"rows": np.arange(c * batch, min(len(dataset), (c + 1) * batch))}) for c in numbers]
+    return EvalLoader(MicroBatchLoader(Fetch({"rows": dataset}, "chunk"), items, num_workers, pin_memory))
 
 
 def _as_is(item: Any) -> Any:

@@ -89,7 +89,7 @@ class EpochRunner:
         self._start()
         _ = self.loop.network  # DDP broadcasts the weights before the first batch is drawn
         self.trainer.begin()
-        with self.stop.listening(), self._bar() as self.bar:
+        with self.stop.listening(), contextlib.closing(self.feed), self._bar() as self.bar:
             for epoch in range(self.state.epoch, self.epochs):
                 self._epoch(epoch)
         return self._end()
@@ -137,6 +137,8 @@ class EpochRunner:
             if step + 1 < steps:
                 self._between_steps(epoch, step + 1)
         seconds = time.monotonic() - began
+        if epoch + 1 == self.epochs:
+            self.feed.close()  # validation has workers of its own
         rate = self.loop.learning_rate(epoch, steps - 1)
         self._finish_epoch(epoch, rate, seconds, batches.seconds / max(seconds, 1e-9))
 

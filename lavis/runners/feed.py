@@ -12,11 +12,12 @@ import torch
 from lavis.common import distributed
 from lavis.common.transfer import move
 from lavis.datasets.annotations import row_facts
-from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight, steps_per_epoch, training_loader
+from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight, steps_per_epoch
 from lavis.datasets.mapped import ImageNames
 from lavis.datasets.pairs import PairDataset
 from lavis.images.fingerprint import content_digest, rows_digest, sampled
 from lavis.models.base import BaseModel, TrainingStep
+from lavis.runners.stream import Share, Stream
 from lavis.settings.schema import RunConfig
 from lavis.trainers.base import Batch
 
@@ -88,6 +89,10 @@ class Feed:
             forgets = name == "df"
             self.plan = SinglePlan(n, size // 2 if forgets else size, self.run.draw_seed, every_row=forgets)
         self._sizes = self.plan.sizes(self._parts)
+        where = (distributed.rank(), distributed.world_size(), self.run.accum_grad_iters)
+        share = Share(self.plan, tuple(self.datasets), *where, self.run.max_steps_per_epoch)
+        workers, pinned = self.run.num_workers, self.device.type == "cuda"
+        self._stream = Stream(self.datasets, share, self.run.max_epoch, workers, pinned)
 
     @property
     def _parts(self) -> int:
@@ -101,12 +106,9 @@ class Feed:
         return steps_per_epoch(len(self._sizes), distributed.world_size(), accum, most)
 
     def batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
-        """This process's micro-batches of an epoch, starting at an optimiser step."""
-        world, accum = distributed.world_size(), self.run.accum_grad_iters
-        where = (epoch, distributed.rank(), world, accum, start_step)
-        options: dict[str, Any] = {"num_workers": self.run.num_workers, "max_steps": self.run.max_steps_per_epoch}
-        options["pin_memory"] = self.device.type == "cuda"
-        for item in training_loader(self.datasets, self.plan, *where, **options):
+        """This process's micro-batches of an epoch, starting at an optimiser step; `close` ends the workers."""
+        world = distributed.world_size()
+        for item in self._stream.epoch(epoch, start_step):
             number = item.pop("micro")
             sets = {name: move(self._inputs(name, rows, epoch), self.device) for name, rows in item.items()}
             progress = TrainingStep(epoch, number // self._parts, self.steps)
@@ -116,6 +118,10 @@ class Feed:
             yield Batch(
                 sets, self.run.draw_seed, epoch, number, self.device, progress, self.run.gather_similarity, rows, weight
             )
+
+    def close(self) -> None:
+        """End the processes that load images."""
+        self._stream.close()
 
     def _inputs(self, name: str, rows: dict[str, Any], epoch: int) -> dict[str, Any]:
         states = {f"{side}_states": stored.of(rows, epoch) for side, stored in self.stored.get(name, {}).items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import functools
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from benchmarks import drawn
 from lavis.common.registry import registry
 from lavis.common.transfer import to_device
+from lavis.datasets.loaders import MicroBatchLoader
 from lavis.models.base import BaseModel
 from lavis.runners.feed import Feed
 from lavis.runners.loop import TrainingLoop
@@ -33,6 +35,17 @@ TAUGHT = [method for method in METHODS if registry.get_trainer_class(method).nee
 def small() -> BaseModel:
     """A CLIP of one layer, on the CPU."""
     return registry.get_model_class("clip").from_config(ModelConfig(model_type=drawn.tiny_model().stem))
+
+
+class Pinned(MicroBatchLoader):
+    """A loader of items that are there, which a feed must ask to pin."""
+
+    def __init__(self, there: list[Any], fetch: Any, items: Any, num_workers: int, pin_memory: bool) -> None:
+        assert pin_memory
+        self.workers, self._there = 0, there
+
+    def __iter__(self) -> Generator[dict[str, Any], None, None]:
+        yield from self._there
 
 
 class Run:
@@ -78,10 +91,7 @@ class Run:
         """Take two steps; returns what was seen."""
         pretend_cuda(monkeypatch, memory)
         watch = Watch()
-        items = list(self.items(watch))
-        monkeypatch.setattr(
-            "lavis.runners.feed.training_loader", lambda *args, pin_memory, **keys: pin_memory and items
-        )
+        monkeypatch.setattr("lavis.runners.stream.MicroBatchLoader", functools.partial(Pinned, list(self.items(watch))))
         datasets = {name: range(4 * ROWS) for name in self.trainer.sets}
         with self.mode:
             loop = TrainingLoop(self.trainer, lambda epoch, step: 1e-3)
