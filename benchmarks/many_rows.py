@@ -132,6 +132,9 @@ class Model:
     class recipe:  # noqa: N801
         context_length = 77
 
+    def caption_tokens(self) -> None:
+        """Batches get none."""
+
     def prepare(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {}
 

@@ -9,7 +9,7 @@ W times.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from lavis.common.workers import init_worker, signals_blocked
 from lavis.datasets.pairs import PairDataset
 
 Rows = np.ndarray  # int64 (B,)
+Tokens = Callable[[list[str]], torch.Tensor]  # captions to ids (B, L)
 Item = tuple[int, int, dict[str, Rows]]  # the epoch, the micro-batch's number in it, the rows of each data set
 
 
@@ -137,11 +138,12 @@ def micro_numbers(steps: Iterable[int], rank: int, world: int, accum: int) -> li
 class Fetch(Dataset):
     """Turns a planned item (epoch, number, {name: rows}) into batches, in the main process or a worker.
 
-    Returns an expected error instead of raising it: torch would wrap it in the worker's traceback.
+    Returns an expected error instead of raising it: torch would wrap it in the worker's traceback. tokens: makes the
+    key "tokens" of a batch from its captions, so that this is a worker's work, too.
     """
 
-    def __init__(self, datasets: dict[str, PairDataset], label: str) -> None:
-        self.datasets, self.label = datasets, label
+    def __init__(self, datasets: dict[str, PairDataset], label: str, tokens: Tokens | None = None) -> None:
+        self.datasets, self.label, self.tokens = datasets, label, tokens
 
     @property
     def in_memory(self) -> bool:
@@ -150,10 +152,14 @@ class Fetch(Dataset):
     def __getitem__(self, index: Item) -> Any:
         epoch, number, rows = index
         try:
-            batches = {name: self.datasets[name].batch(indices, epoch) for name, indices in rows.items()}
+            batches = {name: self._batch(name, indices, epoch) for name, indices in rows.items()}
         except (DataError, MissingFile) as error:
             return error
         return {**batches, self.label: number}
+
+    def _batch(self, name: str, rows: Rows, epoch: int) -> dict[str, Any]:
+        batch = self.datasets[name].batch(rows, epoch)
+        return batch if self.tokens is None else {**batch, "tokens": self.tokens(batch["captions"])}
 
 
 class MicroBatchLoader:

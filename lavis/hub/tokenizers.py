@@ -9,6 +9,7 @@ import re
 import string
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,40 @@ from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, SimpleTokenizer
 from lavis.common.errors import ConfigError
 from lavis.hub.recipe import Recipe
 
+Captions = list[str]
 START, END = "<|startoftext|>", "<|endoftext|>"  # transformers' names of open_clip's two special tokens
+
+
+@dataclass(frozen=True)
+class OpenClipTokens:
+    """Ids (B, L), int64, of captions by open_clip's tokenizer; with `short` cut after the longest caption.
+
+    It needs no model, so that a loader's worker can have it. Copies share the tokenizer, with its 50,000 merges.
+    """
+
+    tokenizer: Any
+    short: bool = False
+
+    def __call__(self, captions: Captions) -> torch.Tensor:
+        tokens = self.tokenizer(captions)
+        return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1] if self.short else tokens
+
+    def __deepcopy__(self, memo: Any) -> OpenClipTokens:
+        return self
+
+
+@dataclass(frozen=True)
+class TransformersTokens:
+    """The same by transformers' tokenizer, called with `options`."""
+
+    tokenizer: Any
+    options: dict[str, Any]
+
+    def __call__(self, captions: Captions) -> torch.Tensor:
+        return self.tokenizer(captions, **self.options)["input_ids"]
+
+    def __deepcopy__(self, memo: Any) -> TransformersTokens:
+        return self
 
 
 @contextlib.contextmanager

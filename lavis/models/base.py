@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import get_worker_info
 
 from lavis.common.features import Features, FusedFeatures, PairFeatures
 from lavis.hub.recipe import Recipe
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from lavis.towers.prefix import Cut
 
 Inputs = dict[str, Any]
+Tokenize = Callable[[list[str]], torch.Tensor]  # captions to ids (B, L)
+MOST_KNOWN = 2**17  # captions whose tokens a loader's worker remembers, at some 700 bytes each
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,13 @@ class BaseModel(nn.Module):
     def prepare(self, rows: dict[str, Any]) -> Inputs:
         """A data set's batch (images uint8 (B, …, 3, S, S), captions, …) plus the text as tensors, on the CPU."""
         raise NotImplementedError
+
+    def caption_tokens(self) -> Tokenize | None:
+        """What `prepare` adds as "tokens", for a loader's worker: made without the model, and it can be pickled.
+
+        None: `prepare` needs the model, or adds more.
+        """
+        return None
 
     def represent(self, inputs: Inputs) -> Features:
         """What unlearning compares, of class `features`; normalised if that class is."""
@@ -186,23 +196,31 @@ class BaseModel(nn.Module):
         raise NotImplementedError
 
 
-class TokenCache:
-    """Token ids of texts, padded with `padding`; each distinct text is tokenised once.
+class CaptionTokens:
+    """Token ids of captions, padded with `padding`; each distinct caption is tokenised once, by itself.
 
-    Args:
-        tokenize: ids (L,) of one text, without padding.
+    `lengths`, rising: rows are padded on to one of them. A copy (of a model, for a worker) begins with nothing known.
     """
 
-    def __init__(self, tokenize: Callable[[str], torch.Tensor], padding: int = 0) -> None:
+    def __init__(self, tokenize: Tokenize, padding: int = 0) -> None:
         self.tokenize, self.padding = tokenize, padding
+        self.lengths: tuple[int, ...] = ()
         self._known: dict[str, torch.Tensor] = {}
 
-    def __call__(self, texts: list[str]) -> torch.Tensor:
+    def __call__(self, captions: list[str]) -> torch.Tensor:
         """(B, longest), int64."""
-        for text in texts:
-            if text not in self._known:
-                self._known[text] = self.tokenize(text)
-        return fill_up([self._known[text] for text in texts], self.padding)
+        return lengthened(fill_up([self._ids(caption) for caption in captions], self.padding), self.lengths)
+
+    def _ids(self, caption: str) -> torch.Tensor:
+        ids = self._known.get(caption)
+        if ids is None:
+            ids = self.tokenize([caption])[0]
+            if len(self._known) < MOST_KNOWN or get_worker_info() is None:  # every worker sees every caption at last
+                self._known[caption] = ids
+        return ids
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": {}}
 
 
 def fill_up(rows: list[torch.Tensor], padding: int = 0) -> torch.Tensor:

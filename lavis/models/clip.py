@@ -17,7 +17,7 @@ from lavis.hub.open_clip_form import create, tokenizer_of
 from lavis.hub.places import resolve_weights
 from lavis.hub.reading import recipe_of, weights_source
 from lavis.hub.recipe import TRANSFORMERS, Recipe
-from lavis.hub.tokenizers import carrying, check_vocabulary, size_of, token_counts
+from lavis.hub.tokenizers import OpenClipTokens, carrying, check_vocabulary, size_of, token_counts
 from lavis.hub.weights import embedding_of, fitted, read_weights
 from lavis.models.clip_transformers import TransformersClip
 from lavis.models.two_towers import TwoTowers
@@ -33,10 +33,9 @@ class ClipModel(TwoTowers):
     """open_clip's model `clip` behind the project's contract. Its checkpoints carry open_clip's own keys."""
 
     def __init__(self, clip: Any, tokenizer: Any, recipe: Recipe, *, short_captions: bool = False) -> None:
-        super().__init__(clip, recipe)
+        super().__init__(clip, recipe, OpenClipTokens(tokenizer, short_captions))
         self.short_captions = short_captions
         self.token_counts = lambda captions: token_counts(tokenizer, captions)
-        self._tokenizer = lambda captions: tokenizer(captions)  # copies of the model share it, with its 50,000 merges
 
     @classmethod
     def recipe_of(cls, config: ModelConfig, weights: str | None = None) -> Recipe:
@@ -68,13 +67,6 @@ class ClipModel(TwoTowers):
         if config.grad_checkpointing:
             clip.set_grad_checkpointing(True)
         return cls(clip, tokenizer, carrying(recipe, tokenizer), short_captions=SHORT_CAPTIONS in text.paths)
-
-    def tokenize(self, captions: list[str]) -> torch.Tensor:
-        """Token ids; cut after the longest caption where `encode_text` takes short ones."""
-        tokens = self._tokenizer(captions)
-        if not self.short_captions:
-            return tokens
-        return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
 
     def image_rows(self, images: torch.Tensor) -> torch.Tensor:
         return self.clip.encode_image(self.normalise(images))

@@ -11,10 +11,9 @@ from torch import nn
 from lavis.common.errors import ConfigError
 from lavis.hub.places import TRANSFORMERS_CONFIG, place_of, resolve_weights
 from lavis.hub.recipe import Recipe
-from lavis.hub.tokenizers import carrying, check_vocabulary, size_of, token_counts
+from lavis.hub.tokenizers import TransformersTokens, carrying, check_vocabulary, size_of, token_counts
 from lavis.hub.transformers_form import FULL_LENGTH, create, read_model, tokenizer_of
 from lavis.hub.weights import read_weights
-from lavis.models.base import TokenCache
 from lavis.models.two_towers import TwoTowers
 from lavis.settings.schema import ModelConfig
 
@@ -29,16 +28,14 @@ class TransformersClip(TwoTowers):
     """
 
     def __init__(self, clip: Any, tokenizer: Any, recipe: Recipe) -> None:
-        super().__init__(clip, recipe)
-        self.token_counts = lambda captions: token_counts(tokenizer, captions)
-        self._tokenizer = lambda *args, **options: tokenizer(*args, **options)  # copies of the model share it
-        self.padding = int(tokenizer.pad_token_id or 0)
-        self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0], self.padding)
-        self.kind = recipe.architecture["model_type"]
-        self.masked = self.kind != "clip" and "attention_mask" in tokenizer.model_input_names
+        self.padding, kind = int(tokenizer.pad_token_id or 0), recipe.architecture["model_type"]
         longest = min(recipe.context_length or tokenizer.model_max_length, tokenizer.model_max_length)
-        self._options = {"truncation": True, "max_length": longest, "return_tensors": "pt"}
-        self._options["padding"] = "max_length" if self.kind in FULL_LENGTH else "longest"
+        options = {"truncation": True, "max_length": longest, "return_tensors": "pt"}
+        options["padding"] = "max_length" if kind in FULL_LENGTH else "longest"
+        super().__init__(clip, recipe, TransformersTokens(tokenizer, options), self.padding)
+        self.token_counts = lambda captions: token_counts(tokenizer, captions)
+        self.kind = kind
+        self.masked = self.kind != "clip" and "attention_mask" in tokenizer.model_input_names
 
     @classmethod
     def build(cls, config: ModelConfig, recipe: Recipe) -> TransformersClip:
@@ -70,9 +67,6 @@ class TransformersClip(TwoTowers):
                 f"model: the tokenizer of {self.recipe.name} does not end captions with id {ending}, which the text "
                 "tower reads (eos_token_id of config.json): they do not belong together"
             )
-
-    def tokenize(self, captions: list[str]) -> torch.Tensor:
-        return self._tokenizer(captions, **self._options)["input_ids"]
 
     def image_rows(self, images: torch.Tensor) -> torch.Tensor:
         return pooled(self.clip.get_image_features(pixel_values=self.normalise(images)))

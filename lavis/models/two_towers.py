@@ -17,7 +17,7 @@ from lavis.common.features import PairFeatures
 from lavis.hub.recipe import Recipe
 from lavis.losses.sigmoid import pair_loss
 from lavis.models.adapters import add_lora, linear_weights, merged_state
-from lavis.models.base import BaseModel, Inputs, TokenCache, TrainingStep, lengthened
+from lavis.models.base import BaseModel, CaptionTokens, Inputs, Tokenize, TrainingStep
 from lavis.towers.prefix import Cut, whole
 
 MAX_LOG_SCALE = math.log(100.0)
@@ -34,8 +34,8 @@ class Embeddings:
 class TwoTowers(BaseModel):
     """`clip` is the library's model, with the parameter `logit_scale` and, for the sigmoid loss, `logit_bias`.
 
-    Checkpoints carry the library's own keys. Subclasses write `tokenize`, `image_rows`, `text_rows`,
-    `load_weights` and `text_parameters`.
+    Checkpoints carry the library's own keys. Subclasses write `image_rows`, `text_rows`, `load_weights` and
+    `text_parameters`. `tokenizer` gives the ids of captions, padded with `padding`.
     """
 
     family = "clip"
@@ -45,18 +45,24 @@ class TwoTowers(BaseModel):
     short_captions = False  # whether captions need no padding to the context length
     clip: Any  # the libraries' models have no common base
 
-    def __init__(self, clip: Any, recipe: Recipe) -> None:
+    def __init__(self, clip: Any, recipe: Recipe, tokenizer: Tokenize, padding: int = 0) -> None:
         super().__init__()
         self.clip, self.recipe, self.most_log_scale = clip, recipe, MAX_LOG_SCALE
         self.adapted, self.cuts = False, {}
-        self._tokens = TokenCache(lambda caption: self.tokenize([caption])[0])
+        self._tokenizer, self._tokens = tokenizer, CaptionTokens(tokenizer, padding)
         pixels = recipe.pixels
         self.register_buffer("image_mean", torch.tensor(pixels.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(pixels.std).view(3, 1, 1), persistent=False)
 
     def prepare(self, rows: dict[str, Any]) -> Inputs:
-        tokens = self._tokens(rows["captions"])
-        return {**rows, "tokens": lengthened(tokens, self.text_lengths) if self.short_captions else tokens}
+        return {**rows, "tokens": self.caption_tokens()(rows["captions"])}
+
+    def caption_tokens(self) -> CaptionTokens:
+        self._tokens.lengths = self.text_lengths if self.short_captions else ()
+        return self._tokens
+
+    def tokenize(self, captions: list[str]) -> torch.Tensor:
+        return self._tokenizer(captions)
 
     def represent(self, inputs: Inputs) -> PairFeatures:
         return PairFeatures(self.image_of(inputs), self.text_of(inputs))

@@ -91,8 +91,8 @@ class Feed:
         self._sizes = self.plan.sizes(self._parts)
         where = (distributed.rank(), distributed.world_size(), self.run.accum_grad_iters)
         share = Share(self.plan, tuple(self.datasets), *where, self.run.max_steps_per_epoch)
-        workers, pinned = self.run.num_workers, self.device.type == "cuda"
-        self._stream = Stream(self.datasets, share, self.run.max_epoch, workers, pinned)
+        loading = (self.run.num_workers, self.device.type == "cuda", self.model.caption_tokens)
+        self._stream = Stream(self.datasets, share, self.run.max_epoch, *loading)
 
     @property
     def _parts(self) -> int:
@@ -125,7 +125,7 @@ class Feed:
 
     def _inputs(self, name: str, rows: dict[str, Any], epoch: int) -> dict[str, Any]:
         states = {f"{side}_states": stored.of(rows, epoch) for side, stored in self.stored.get(name, {}).items()}
-        return {**rows, **self.model.prepare(rows), **states}
+        return {**(rows if "tokens" in rows else {**rows, **self.model.prepare(rows)}), **states}
 
     @property
     def rows(self) -> dict[str, int]:

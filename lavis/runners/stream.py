@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from lavis.datasets.loaders import (
     MicroBatchLoader,
     Rows,
     SinglePlan,
+    Tokens,
     micro_numbers,
     steps_per_epoch,
 )
@@ -79,7 +80,8 @@ class Stream:
     """Loads a share of `datasets` in `epochs` epochs, in order; workers load the next epoch's first batches early.
 
     Each micro-batch is {name: batch of each data set, "micro": number}. What it loads ahead is bounded as in one epoch:
-    torch asks for two micro-batches per worker. `close` ends the workers.
+    torch asks for two micro-batches per worker. tokens: called when a loader starts, for what makes the key "tokens" of
+    batches (None: they get none). `close` ends the workers.
     """
 
     def __init__(
@@ -89,8 +91,9 @@ class Stream:
         epochs: int,
         num_workers: int = 0,
         pin_memory: bool = False,
+        tokens: Callable[[], Tokens | None] = lambda: None,
     ) -> None:
-        self.share, self.epochs = share, epochs
+        self.share, self.epochs, self._tokens = share, epochs, tokens
         self._fetch, self._num_workers, self._pin_memory = Fetch(datasets, "micro"), num_workers, pin_memory
         self._items: Generator[dict[str, Any], None, None] | None = None
         self._next: int | None = None  # position in the run of what `_items` yields next; None: unknown, after an error
@@ -124,7 +127,7 @@ class Stream:
 
     def _loading(self, position: int) -> Generator[dict[str, Any], None, None]:
         """A loader's iterator from this position on."""
-        length = len(self.share.numbers)
+        length, self._fetch.tokens = len(self.share.numbers), self._tokens()
         items = Planned(self.share, position, max(self.epochs, position // length + 1))
         workers = min(self._num_workers, length)  # more than an epoch needs would only load further ahead
         loader = MicroBatchLoader(self._fetch, items, workers, self._pin_memory)

@@ -71,8 +71,8 @@ class Run:
                 rows = getattr(towers, name)
                 setattr(towers, name, None if rows is None else self.mode.from_tensor(rows).to(CUDA))
 
-    def items(self, watch: Watch) -> Iterator[dict[str, Any]]:
-        """What a loader yields: images and row numbers in pinned memory, captions as strings."""
+    def items(self, watch: Watch, tokens: bool) -> Iterator[dict[str, Any]]:
+        """What a loader yields: images, row numbers and perhaps tokens in pinned memory, captions as strings."""
         rows = ROWS if len(self.trainer.sets) == 2 or self.trainer.sets == ("df",) else 2 * ROWS
         for number in range(2):
             sets = {
@@ -81,17 +81,18 @@ class Run:
                     if key != "captions"
                     else value[:rows]
                     for key, value in self.batch.sets[name].items()
-                    if key != "tokens"
+                    if tokens or key != "tokens"
                 }
                 for name in self.trainer.sets
             }
             yield {**sets, "micro": number}
 
-    def steps(self, monkeypatch: pytest.MonkeyPatch, memory: int = 80 * 2**30) -> Watch:
+    def steps(self, monkeypatch: pytest.MonkeyPatch, memory: int = 80 * 2**30, tokens: bool = False) -> Watch:
         """Take two steps; returns what was seen."""
         pretend_cuda(monkeypatch, memory)
         watch = Watch()
-        monkeypatch.setattr("lavis.runners.stream.MicroBatchLoader", functools.partial(Pinned, list(self.items(watch))))
+        loader = functools.partial(Pinned, list(self.items(watch, tokens)))
+        monkeypatch.setattr("lavis.runners.stream.MicroBatchLoader", loader)
         datasets = {name: range(4 * ROWS) for name in self.trainer.sets}
         with self.mode:
             loop = TrainingLoop(self.trainer, lambda epoch, step: 1e-3)
@@ -141,6 +142,13 @@ def test_an_anchor_does_not_wait(amp, small, monkeypatch):
         fisher = {name: torch.ones_like(p) for name, p in own.items()}
         run.trainer.anchor = Anchor(run.trainer.run.anchor.weights, own, fisher)
     assert run.steps(monkeypatch).waits == []
+
+
+def test_tokens_that_workers_made_are_uploaded_as_they_are(small, monkeypatch):
+    run = Run("vlul", small)
+    monkeypatch.setattr(run.model, "prepare", lambda rows: pytest.fail("the main process has tokenised"))
+    watch = run.steps(monkeypatch, tokens=True)
+    assert watch.waits == [] and watch.uploads >= 8 * len(run.trainer.sets)
 
 
 def test_clipping_does_not_wait(small, monkeypatch):
