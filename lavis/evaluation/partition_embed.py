@@ -20,6 +20,7 @@ from lavis.embedding.bank import FeatureBank
 from lavis.embedding.embed import evaluating, image_chunks, pair_maps, text_chunks, unit
 from lavis.evaluation.inputs import Soundness
 from lavis.evaluation.partitions import PartitionPlan, SplitPartition, partition_plan
+from lavis.evaluation.tiles import tile_rows
 
 Chunks = Iterator[tuple[int, torch.Tensor]]
 
@@ -52,10 +53,11 @@ def embed_partitions(bank: FeatureBank, splits: Mapping[str, Sequence[Entry]]) -
         if not entries:
             raise DataError(f"split '{name}' has no pairs to evaluate; check its annotation file")
     datasets = {name: bank.dataset(entries) for name, entries in splits.items()}
-    plans = {}
+    plans, block = {}, tile_rows(bank.device)
     for name, dataset in datasets.items():
         txt2img, text_group = pair_maps(dataset)
-        plans[name] = partition_plan(txt2img, text_group if bank.run.merge_equal_captions else None, len(dataset))
+        groups = text_group if bank.run.merge_equal_captions else None
+        plans[name] = partition_plan(txt2img, groups, len(dataset), block=block)
     with evaluating(bank.model), torch.no_grad(), bank.computing():
         images = _images(bank, datasets, plans)
         texts = _texts(bank, datasets, plans)

@@ -19,8 +19,8 @@ import torch
 from lavis.common import distributed
 from lavis.evaluation.inputs import row_numbers
 from lavis.evaluation.matches import Matches, build_matches, inverse
-from lavis.evaluation.ranking import BLOCK, MISSED, as_features, ranks_from_counts
-from lavis.evaluation.tiles import Tiles, blocks_of, pad_rows, padded_length
+from lavis.evaluation.ranking import MISSED, as_features, ranks_from_counts
+from lavis.evaluation.tiles import BLOCK, Tiles, blocks_of, pad_rows, padded_length
 
 
 class Peers(Protocol):

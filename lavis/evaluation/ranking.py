@@ -17,9 +17,8 @@ import numpy as np
 import torch
 
 from lavis.evaluation.matches import Matches, build_matches, inverse
-from lavis.evaluation.tiles import OwnScores, Tiles, blocks_of, cut
+from lavis.evaluation.tiles import BLOCK, OwnScores, Tiles, blocks_of, cut, tile_rows
 
-BLOCK = 1024
 MISSED = 2**62
 Reduce = Callable[[torch.Tensor], torch.Tensor]
 
@@ -29,7 +28,7 @@ def ranks_from_features(
     text: torch.Tensor | np.ndarray,
     txt2img: Any,
     *,
-    block: int = BLOCK,
+    block: int | None = None,
     text_group: Any = None,
     shard: tuple[int, int] = (0, 1),
     reduce: Reduce | None = None,
@@ -37,13 +36,14 @@ def ranks_from_features(
     """Ranks (0 is first) of each image's best own text (n_img,) and of each text's best image (n_txt,), int64.
 
     Scores are dot products of image (n_img, D) and text (n_txt, D) in their own precision (half becomes float32), on
-    their device. Texts with the same text_group number do not compete: an image with an equal text matches too. shard =
-    (rank, world): this process takes the blocks of `block` images whose number is rank modulo world; `reduce` must
-    return the sum of an int64 tensor over all processes.
+    their device. Texts with the same text_group number do not compete: an image with an equal text matches too. block:
+    images and texts per tile; None: `tile_rows`. shard = (rank, world): this process takes the blocks of `block` images
+    whose number is rank modulo world; `reduce` must return the sum of an int64 tensor over all processes.
 
     Raises ValueError for features that are not (n, D) with one D, a wrong txt2img or text_group, or a block < 1.
     """
     image, text = as_features(image, text)
+    block = tile_rows(image.device, image.dtype) if block is None else block
     if block < 1:
         raise ValueError(f"block must be at least 1, got {block}")
     if shard[1] > 1 and reduce is None:

@@ -18,7 +18,7 @@ from lavis.evaluation.context import Context, PairContext
 from lavis.evaluation.inputs import as_array
 from lavis.evaluation.metric import DISTANCE, HEADLINE, RETRIEVAL, Column, Metric
 from lavis.evaluation.partitions import SplitPartition
-from lavis.evaluation.ranking import BLOCK, Reduce, ranks_from_features, ranks_from_rows
+from lavis.evaluation.ranking import Reduce, ranks_from_features, ranks_from_rows
 from lavis.evaluation.recall import recall_summary
 from lavis.evaluation.reranking import matched_recall
 
@@ -109,7 +109,7 @@ def retrieval_metrics_from_features(
     text: torch.Tensor | np.ndarray,
     txt2img: Any,
     *,
-    block: int = BLOCK,
+    block: int | None = None,
     text_group: Any = None,
     shard: tuple[int, int] = (0, 1),
     reduce: Reduce | None = None,
