@@ -16,6 +16,7 @@ from benchmarks import (
     drawn,
     end_to_end,
     exact_real_schema,
+    feeding,
     frozen_prefixes,
     gpu_checks,
     gpu_run,
@@ -86,6 +87,17 @@ def test_the_feed_is_measured(tmp_path: Path) -> None:
     write_world(tmp_path, forget=96, retain=96, test=4, size=32, drawn=4)
     save_original(tmp_path, args.model)
     assert gpu_run.feed("clip_image_train", 0, args)["images"] > 0
+
+
+def test_what_feeds_a_loop_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "feeding.json"
+    small = "--repeats 1 --epochs 2 --rows 4 --half 2 --side 32 --pause 0 --steps 2 --halves 2 --sides 480 --images 2"
+    monkeypatch.setattr(sys, "argv", ["feeding.py", *small.split(), "--distinct", "2", "--out", str(out)])
+    feeding.main()
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert all(len(found["workers"][way]["all"]) == 1 for way in ("restarted", "kept"))
+    assert found["tokens"]["2 + 2"]["first epoch"]["median"] > 0
+    assert {found["drafts"][f"480 px, {name}"]["largest_difference"] for name in feeding.PROCESSORS} == {0}
 
 
 def test_the_readmes_commands_run_in_the_published_form_and_say_what_they_found(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ class Pairs(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         entry, caption = self.rows[index]
-        image = self.store.open(entry.image).convert("RGB")
+        shrink = None if self.vis_processor is None else self.vis_processor.shrink
+        image = self.store.open(entry.image, shrink).convert("RGB")
         return {
             "image": image if self.vis_processor is None else self.vis_processor(image),
             "text_input": caption if self.text_processor is None else self.text_processor(caption),

@@ -144,7 +144,7 @@ class PairDataset(Dataset):
         processor = self.image_processor
         view = epoch % processor.versions if processor.versions else epoch
         draws = None if processor.deterministic else generator(self.seed, "image", view, name)
-        image = self.store.open(name)
+        image = self.store.open(name, processor.shrink)
         reason = processor.refusal(image.height, image.width)
         if reason:
             raise DataError(self.store.unfit(name, reason))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any
 
 from lavis.common.errors import ConfigError
@@ -13,6 +14,9 @@ from lavis.settings.config import Config
 from lavis.settings.data_schema import DatasetConfig
 from lavis.settings.declaration import declared
 
+log = logging.getLogger(__name__)
+STAGES = ("train", "eval")
+
 
 def builder_of(config: Config, weights: str | None = None) -> tuple[Any, Recipe]:
     """The builder of a configuration's data set, which prepares images by the model's recipe, and the recipe.
@@ -21,6 +25,13 @@ def builder_of(config: Config, weights: str | None = None) -> tuple[Any, Recipe]
     """
     recipe = registry.get_model_class(config.model.arch).recipe_of(config.model, weights)
     dataset, recipe = follow(config.dataset, config.dataset_name, recipe, config.model.override_recipe)
+    drafted = [f"{stage}.draft" for stage in STAGES if getattr(dataset.vis_processor, stage).get("draft")]
+    if drafted:
+        log.info(
+            "datasets.%s.vis_processor.%s: large JPEGs are decoded at a fraction of their size, so pixels differ a "
+            "little from full decoding",
+            *(config.dataset_name, " and ".join(drafted)),
+        )
     return registry.get_builder_class(config.dataset_name)(dataset, config.run), recipe
 
 
@@ -31,7 +42,7 @@ def follow(dataset: DatasetConfig, name: str, recipe: Recipe, override: bool) ->
     they win, and a warning is logged.
     """
     stages, conflicts = {}, list[str]()
-    for stage in ("train", "eval"):
+    for stage in STAGES:
         given, where = getattr(dataset.vis_processor, stage), f"datasets.{name}.vis_processor.{stage}"
         stages[stage], found = _completed(given, where, recipe) if given else (given, [])
         conflicts += found

@@ -71,6 +71,7 @@ class ImageNet:
     def _decode(self, key: str, data: bytes) -> torch.Tensor:
         try:
             with Image.open(io.BytesIO(data)) as image:
+                self.processor.shrink(image)
                 image.load()
                 return self.processor(image)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

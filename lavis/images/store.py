@@ -82,14 +82,19 @@ class ImageStore:
         files = (file for path in paths for file in path.iterdir()) if all(map(os.path.isdir, paths)) else None
         return [file.relative_to(self.root).as_posix() for file in files or self.root.rglob("*") if file.is_file()]
 
-    def open(self, image: str) -> Image.Image:
-        """Decode an image. Raises DataError (unreadable, huge or outside the root) and MissingFile."""
+    def open(self, image: str, shrink: Callable[[Image.Image], None] | None = None) -> Image.Image:
+        """Decode an image. Raises DataError (unreadable, huge or outside the root) and MissingFile.
+
+        shrink: called with the opened file, may ask its decoder for a smaller image (ImageProcessor.shrink).
+        """
         self.check([image])
         source, name = self.source(image), self.shown(image)
         try:
             with Image.open(source, formats=FORMATS) as file:
                 if file.width * file.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
                     raise DataError(f"image {name} is too large ({file.width} x {file.height} pixels); {ADVICE}")
+                if shrink is not None:
+                    shrink(file)
                 file.load()
                 return file
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -91,7 +91,7 @@ def test_workers_see_the_same_pixels(root):
 def test_memory_cache_decodes_once(root, monkeypatch):
     pairs = dataset(root, cache="memory")
     expected = pairs.batch([0, 1, 2], 0)["images"]
-    monkeypatch.setattr(pairs.store, "open", lambda image: pytest.fail("decoded twice"))
+    monkeypatch.setattr(pairs.store, "open", lambda *_: pytest.fail("decoded twice"))
     assert torch.equal(pairs.batch([2, 1, 0], 7)["images"], expected.flip(0))
     assert torch.equal(pairs[1]["image"], expected[1])
 
@@ -99,7 +99,7 @@ def test_memory_cache_decodes_once(root, monkeypatch):
 def test_memory_cache_is_filled_by_workers_too(root, monkeypatch):
     pairs = dataset(root, cache="memory")
     list(DataLoader(pairs, batch_size=3, num_workers=1, collate_fn=collate_pairs))
-    monkeypatch.setattr(pairs.store, "open", lambda image: pytest.fail("decoded twice"))
+    monkeypatch.setattr(pairs.store, "open", lambda *_: pytest.fail("decoded twice"))
     assert pairs.images([0, 1, 2]).shape == (3, 3, 8, 8)
 
 

@@ -140,7 +140,7 @@ def test_unusable_images_are_decoded_once(root, monkeypatch):
     write_bad_image(root, "truncated")
     store = ImageStore(root)
     assert list(store.unusable(["a/good.jpg", "a/bad.jpg"], lambda *_: "")) == ["a/bad.jpg"]
-    monkeypatch.setattr(store, "open", lambda image: pytest.fail("decoded twice"))
+    monkeypatch.setattr(store, "open", lambda *_: pytest.fail("decoded twice"))
     assert list(store.unusable(["a/bad.jpg", "a/good.jpg"], lambda *_: "")) == ["a/bad.jpg"]
 
 

@@ -101,7 +101,7 @@ def opened_images(monkeypatch) -> list[str]:
     """The names of images that are decoded from now on."""
     opened: list[str] = []
     whole = ImageStore.open
-    monkeypatch.setattr(ImageStore, "open", lambda store, name: opened.append(name) or whole(store, name))
+    monkeypatch.setattr(ImageStore, "open", lambda store, name, *more: opened.append(name) or whole(store, name, *more))
     return opened
 
 
