@@ -4,7 +4,8 @@
 
 workers: seconds until the first batch of each later epoch arrives, with workers that end with an epoch (as before) and
 with those that stay; the loop itself does nothing for `--pause` seconds per step. tokens: CPU milliseconds that the
-main process takes to tokenise a step's captions, in an epoch that sees them for the first time and in later ones.
+main process takes to get a step's tokens, in an epoch that sees the captions for the first time and in later ones:
+tokenising alone, and in all with what it takes to receive a step from a worker, tokenised here (as before) or there.
 drafts: images per second with and without the processor's setting `draft`, and how much the resulting pixels differ.
 """
 
@@ -27,7 +28,7 @@ from benchmarks import drawn  # noqa: E402
 from benchmarks.common import finish, spread, where  # noqa: E402
 from benchmarks.world import write_world  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
-from lavis.datasets.annotations import read_annotations  # noqa: E402
+from lavis.datasets.annotations import Entry, read_annotations  # noqa: E402
 from lavis.datasets.loaders import BatchPlan  # noqa: E402
 from lavis.datasets.pairs import PairDataset  # noqa: E402
 from lavis.models.clip import ClipModel  # noqa: E402
@@ -85,12 +86,41 @@ def tokens(args: argparse.Namespace) -> dict[str, Any]:
         most = args.steps * max(args.halves)
         write_world(Path(folder), most, most, test=1, size=8, drawn=1)
         captions = [entry.captions[0] for entry in read_annotations(Path(folder) / "annotations" / "train.json")]
-    return {f"{half} + {half}": _tokenising(captions, half, args.steps) for half in args.halves}
+        found = {f"{half} + {half}": _tokenising(captions, half, args.steps) for half in args.halves}
+        for half in args.halves:
+            for way, by_worker in (("received, tokenised here", False), ("received, tokenised there", True)):
+                found[f"{half} + {half}"][way] = _receiving(captions, half, args.steps, by_worker, Path(folder))
+    return found
+
+
+def _model() -> ClipModel:
+    model = ClipModel.from_config(ModelConfig(model_type=drawn.tiny_model().stem))
+    model.prepare({"captions": ["the first caption of all builds tables"]})
+    return model
+
+
+def _receiving(captions: list[str], half: int, steps: int, by_worker: bool, folder: Path) -> dict[str, float]:
+    """Main process, per step of an epoch from a worker, with images of 8 pixels."""
+    model = _model()
+    name = next((folder / "images").rglob("*.jpg")).relative_to(folder / "images").as_posix()
+    rows = [Entry(name, (caption,)) for caption in captions]
+    parts = {"df": rows[: half * steps], "dr": rows[half * steps : 2 * half * steps]}
+    sets = {key: PairDataset(part, folder / "images", ClipImageEval(8), ClipCaption()) for key, part in parts.items()}
+    share = Share(BatchPlan(half * steps, half * steps, half, 42), ("df", "dr"))
+    stream = Stream(sets, share, 3, 1, tokens=model.caption_tokens if by_worker else lambda: None)
+    found = {}
+    for epoch, label in enumerate(("first epoch", "second epoch", "third epoch")):
+        began = time.process_time()
+        for item in stream.epoch(epoch):
+            for key in sets if not by_worker else ():
+                model.prepare(item[key])
+        found[label] = 1000 * (time.process_time() - began) / steps
+    stream.close()
+    return found
 
 
 def _tokenising(captions: list[str], half: int, steps: int) -> dict[str, Any]:
-    model = ClipModel.from_config(ModelConfig(model_type=drawn.tiny_model().stem))
-    model.prepare({"captions": ["the first caption of all builds tables"]})
+    model = _model()
     batches = [captions[start : start + half] for start in range(0, 2 * half * steps, half)]
     found: dict[str, Any] = {}
     for epoch in ("first epoch", "later epochs"):
