@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import drawn  # noqa: E402
 from benchmarks.common import finish, spread, where  # noqa: E402
 from benchmarks.world import write_world  # noqa: E402
-from lavis.common.arguments import COUNT  # noqa: E402
+from lavis.common.arguments import COUNT, decimal  # noqa: E402
 from lavis.datasets.annotations import Entry, read_annotations  # noqa: E402
 from lavis.datasets.loaders import BatchPlan  # noqa: E402
 from lavis.datasets.pairs import PairDataset  # noqa: E402
@@ -184,7 +184,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=COUNT, default=128, help="pairs of Df, and of Dr, in an epoch")
     parser.add_argument("--half", type=COUNT, default=16)
     parser.add_argument("--side", type=COUNT, default=512, help="pixels of the JPEGs that workers decode")
-    parser.add_argument("--pause", type=float, default=0.2, help="seconds that a step takes")
+    parser.add_argument("--pause", type=decimal(0.0, 60.0), default=0.2, help="seconds that a step takes")
     parser.add_argument("--steps", type=COUNT, default=20, help="steps of an epoch whose captions are tokenised")
     parser.add_argument("--halves", type=COUNT, nargs="+", default=list(HALVES))
     parser.add_argument("--sides", type=COUNT, nargs="+", default=list(SIDES))
