@@ -13,7 +13,7 @@ LIBRARY = ROOT / "lavis"
 
 # Lowest first. A file may import from its own room and from rooms to the left of it.
 ORDER = (
-    *("common", "settings", "losses", "processors", "synthetic", "importing", "images", "tables", "towers"),
+    *("common", "settings", "losses", "processors", "synthetic", "importing", "images", "tables", "towers", "trackers"),
     *("hub", "models", "datasets"),
     *("embedding", "trainers", "runners", "evaluation", "salmubench", "audits", "attacks", "report", "deletion"),
     *("tasks", "sweeps", "api", "cli"),

@@ -18,8 +18,8 @@ from lavis.common.interrupts import while_importing
 
 T = TypeVar("T")
 ROOMS = (
-    *("common", "processors", "models", "datasets", "trainers", "runners", "evaluation", "salmubench", "audits"),
-    *("attacks", "tasks"),
+    *("common", "processors", "models", "datasets", "trainers", "trackers", "runners", "evaluation", "salmubench"),
+    *("audits", "attacks", "tasks"),
 )
 KINDS = ("model", "builder", "task", "processor", "runner", "lr_scheduler", "trainer", "metric", "attack", "tracker")
 

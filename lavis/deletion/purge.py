@@ -34,7 +34,7 @@ from lavis.embedding.feature_store import SUFFIX, FeatureStore, key_of
 from lavis.models.fused.momentum import FeatureQueue
 from lavis.report.gallery import GALLERIES
 from lavis.runners.prefixes import FOLDER as PREFIXES
-from lavis.runners.trackers.group import holders
+from lavis.trackers.group import holders
 
 FOLDERS = ("pixels", "packed", "shards", PREFIXES)  # decoded images, tables' images, archives' indexes, states
 LISTS = ("twins.json", "near_twins.json")  # pairs of a forgotten and a retained image

@@ -32,8 +32,8 @@ from lavis.deletion.page import shows, write_page
 from lavis.deletion.seal import seal
 from lavis.deletion.signing import sign, signature_of
 from lavis.embedding.feature_store import FOLDER as FEATURES
-from lavis.runners.trackers.group import holders
 from lavis.settings.shareable import shareable
+from lavis.trackers.group import holders
 
 RECORD, PAGE = "deletion-record.json", "deletion-record.html"
 OWN = (RECORD, PAGE, f"{RECORD}.sig", ".lock", "log.txt")  # these change after the record is written

@@ -29,8 +29,8 @@ from lavis.runners.ranks import starting_facts
 from lavis.runners.run_dir import RESULTS
 from lavis.runners.saving import Saver, TrainingState
 from lavis.runners.stop import StopFlag, Stopped
-from lavis.runners.trackers.group import Trackers
 from lavis.settings.schema import RunConfig
+from lavis.trackers.group import Trackers
 from lavis.trainers.base import BaseTrainer
 from lavis.trainers.parts import limit
 

@@ -37,7 +37,6 @@ from lavis.runners.options import samples
 from lavis.runners.ranks import agree_on_evaluation, agree_on_settings, agree_on_training
 from lavis.runners.run_dir import RESULTS, folder_lock, run_folder
 from lavis.runners.teaching import build_teacher
-from lavis.runners.trackers.group import Trackers
 from lavis.settings.config import Config
 from lavis.settings.schema import RunConfig
 from lavis.tasks.checkpoints import checkpoint_label, log_start, starting_weights
@@ -46,6 +45,7 @@ from lavis.tasks.evaluations import evaluated_data, evaluation_folder, make_room
 from lavis.tasks.look_alikes import look_alikes
 from lavis.tasks.run_result import RunResult, write_run_result
 from lavis.tasks.seeds import seeds_of
+from lavis.trackers.group import Trackers
 from lavis.trainers.base import BaseTrainer
 
 ORIGINAL_TRAINER = "original"

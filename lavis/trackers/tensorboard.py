@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from lavis.common.registry import registry
-from lavis.runners.trackers.base import TrackedRun, Tracker
+from lavis.trackers.base import TrackedRun, Tracker
 
 
 @registry.register_tracker("tensorboard")

@@ -19,7 +19,7 @@ import torch
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.runners.stop import Stopped
-from lavis.runners.trackers.group import Trackers
+from lavis.trackers.group import Trackers
 from tests.runners.interrupted import same_weights
 
 TRACKERS = registry.names("tracker")

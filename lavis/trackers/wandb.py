@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from lavis.common.logger import get_logger
 from lavis.common.registry import registry
-from lavis.runners.trackers.base import CONTENT, TrackedRun, Tracker
+from lavis.trackers.base import CONTENT, TrackedRun, Tracker
 
 PROJECT = "multidelete"
 PRIVATE: dict[str, Any] = {

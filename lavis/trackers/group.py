@@ -13,8 +13,8 @@ from lavis.common.errors import UserFault, one_line
 from lavis.common.files import read_json
 from lavis.common.logger import get_logger
 from lavis.common.registry import registry
-from lavis.runners.trackers.base import TrackedRun, Tracker
 from lavis.settings.shareable import shareable_config
+from lavis.trackers.base import TrackedRun, Tracker
 
 FOLDER = "trackers"
 CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")  # of an address such as https://user:password@host

@@ -9,8 +9,8 @@ import pytest
 from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.deletion import purge as purging
-from lavis.runners.trackers.base import Tracker
-from lavis.runners.trackers.group import Trackers, holders
+from lavis.trackers.base import Tracker
+from lavis.trackers.group import Trackers, holders
 from tests.runners.interrupted import same_weights
 
 FAST = ("run.max_epoch=2", "run.evaluate_after=false", "run.log_freq=1")

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from lavis.common.logger import get_logger
 from lavis.common.registry import registry
-from lavis.runners.trackers.base import CONTENT, TrackedRun, Tracker
+from lavis.trackers.base import CONTENT, TrackedRun, Tracker
 
 EXPERIMENT = "multidelete"
 CLOCK = "epoch"  # every row has it, so its history says which steps MLflow already has

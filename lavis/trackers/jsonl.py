@@ -9,7 +9,7 @@ from typing import Any
 from lavis.common.files import json_lines, write_text
 from lavis.common.logger import json_line
 from lavis.common.registry import registry
-from lavis.runners.trackers.base import TrackedRun, Tracker
+from lavis.trackers.base import TrackedRun, Tracker
 
 FILE = "values.jsonl"
 
