@@ -172,6 +172,9 @@ def test_the_pages_costs_are_the_counted_ones():
     shares = {name: f"{100 * one['share']:.0f} %" for name, one in counted.items()}
     assert all(f"{name} {shares[name]}" in text for name in exact_forgetting.SPACES)
     assert f"vlul, erase and delete {shares['vlul']}" in text
+    real = read_json(RESULTS / "exact_forgetting_cost.json", "costs")["real"]["methods"]
+    assert {"cpd_level", "cpd_images", "vlul"} <= set(real)
+    assert all(f"{name} {100 * one['share']:.4f} %" in text for name, one in real.items())
 
 
 def test_the_committed_page_is_the_one_of_the_committed_numbers(tmp_path):
