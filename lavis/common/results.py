@@ -33,14 +33,7 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "config": (dict,),
     "finished": (bool,),
 }
-JSON_NAMES = {
-    int: "a whole number",
-    str: "text",
-    dict: "an object",
-    list: "a list",
-    bool: "true or false",
-    NONE: "null",
-}
+WORDS = {int: "a whole number", str: "text", dict: "an object", list: "a list", bool: "true or false", NONE: "null"}
 
 
 def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
@@ -70,7 +63,7 @@ def _check(results: Any, where: str) -> None:
         if key not in results:
             raise DataError(f"{where}: key '{key}' is missing; rerun the evaluation")
         if type(results[key]) not in kinds:
-            expected = " or ".join(JSON_NAMES[kind] for kind in kinds)
+            expected = " or ".join(WORDS[kind] for kind in kinds)
             raise DataError(f"{where}: key '{key}' must be {expected}, found {results[key]!r:.80}")
     if results["schema"] != SCHEMA:
         raise DataError(f"{where}: key 'schema' is {results['schema']}, this version reads {SCHEMA}")
