@@ -27,6 +27,7 @@ import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 
 from benchmarks.common import finish, say, wait, where  # noqa: E402
+from lavis.common import distributed  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
 
 SIZES = (2**10, 2**20, 2**26)  # numbers in a reduced tensor: 4 KiB to 256 MiB
@@ -90,7 +91,7 @@ def reduce_here(device: str) -> None:
     if dist.get_rank() == 0:
         version = ".".join(map(str, torch.cuda.nccl.version())) if device != "cpu" else None
         say(json.dumps({"milliseconds": found, "nccl": version}))
-    dist.destroy_process_group()
+    distributed.shutdown()
 
 
 def _milliseconds(tensor: torch.Tensor) -> float:

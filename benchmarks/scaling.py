@@ -35,6 +35,7 @@ from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.common import finish, say, where  # noqa: E402
+from lavis.common import distributed  # noqa: E402
 from lavis.common.arguments import COUNT, decimal  # noqa: E402
 from lavis.datasets.annotations import Entry  # noqa: E402
 from lavis.towers.attention import compute_first_token, pack_attention  # noqa: E402
@@ -176,7 +177,7 @@ def measured(args: argparse.Namespace) -> dict[str, float]:
     found = {name: _median(work, args.repeats) for name, work in kinds.items()}
     if dist.get_rank():
         sys.stdout = sys.stderr
-    dist.destroy_process_group()
+    distributed.shutdown()
     return found
 
 

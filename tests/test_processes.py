@@ -18,11 +18,12 @@ both = pytest.mark.parametrize("fresh", [False, True], ids=["forked", "fresh"])
 forked = pytest.mark.skipif(processes.FRESH, reason="torch.distributed.run has codes of its own")
 GROUP = """
 import os, sys, torch, torch.distributed as dist
+from lavis.common import distributed
 dist.init_process_group("gloo")
 total = torch.tensor(dist.get_rank() + 1)
 dist.all_reduce(total)
 print("sum", int(total), flush=True)
-dist.destroy_process_group()
+distributed.shutdown()
 if os.environ["RANK"] == sys.argv[1]:
     sys.exit(5)
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ import torch.distributed as dist
 
 from lavis.common.errors import ConfigError, SharedFault, UserFault
 
+TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2])  # major and minor: (2, 10)
 apart = False  # True: this process computes something for itself, and nothing that it calls exchanges anything
 
 
@@ -71,7 +73,14 @@ def setup(device: torch.device) -> None:
 
 
 def shutdown() -> None:
+    """Leave the process group.
+
+    Before torch 2.8 a group's destructor holds Python's lock while it waits for gloo's threads. One that is about to
+    free the last collective's tensor would wait for that lock, for ever; so they get the time to free it first.
+    """
     if initialized():
+        if TORCH < (2, 8) and dist.get_backend() == "gloo":
+            time.sleep(0.5)  # they need microseconds, and longer on a machine with much to do
         dist.destroy_process_group()
 
 
@@ -245,12 +254,7 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
         return rows.detach()
     counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(world_size())]
     dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
-    most = int(max(counts))
-    padded = rows.new_zeros(most, *rows.shape[1:])
-    padded[: len(rows)] = rows.detach()
-    parts = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+    return _GatherRows.apply(rows.detach(), [int(count) for count in counts])
 
 
 def _reduce_device(device: torch.device | None) -> torch.device:

@@ -23,11 +23,21 @@ from lavis.common.seed import random_states, restore_random_states
 from lavis.models.base import BaseModel
 from lavis.settings.schema import RunConfig
 
+OLDEST = (2, 7)  # release of torch; 2.6 has no ignored_params, and its fully_shard fails on a CPU
+
 
 def check_parallel(run: RunConfig, model: type[BaseModel] | BaseModel) -> None:
-    """Raises ConfigError if run.parallel=fsdp is impossible: on some backbones, and for fp16 with its scaled losses."""
+    """Raises ConfigError if run.parallel=fsdp is impossible.
+
+    It is with an old torch, on some backbones, and for fp16 with its scaled losses.
+    """
     if run.parallel != "fsdp":
         return
+    if distributed.TORCH < OLDEST:
+        needed, found = ".".join(map(str, OLDEST)), torch.__version__
+        raise ConfigError(
+            f"run.parallel=fsdp needs torch {needed} or newer, and {found} is installed; use run.parallel=ddp"
+        )
     if not model.shards:
         raise ConfigError(f"run.parallel=fsdp does not support backbone '{model.family}'; use run.parallel=ddp")
     if run.amp and run.amp_dtype == "fp16":

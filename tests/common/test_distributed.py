@@ -44,7 +44,7 @@ for own in (range(rank, len(lengths), world), range(len(lengths)) if rank == wor
     assert torch.equal(found, torch.arange(13)[:, None] * torch.tensor([1.0, 10.0])), found
     assert found.dtype == torch.float32 and sum(largest) == 13, largest
 print("same", flush=True)
-dist.destroy_process_group()
+distributed.shutdown()
 """
 
 

@@ -41,7 +41,7 @@ def work(rank: int, world: int, root: str) -> None:
     folder = Path(root) / f"images-{world}-{rank}"
     folder.mkdir()
     torch.save(evaluate(folder), Path(root) / f"found-{world}-{rank}.pt")
-    dist.destroy_process_group()
+    distributed.shutdown()
 
 
 def test_two_processes_equal_one(tmp_path):

@@ -11,6 +11,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from open_clip.loss import SigLipLoss
 
+from lavis.common import distributed
 from lavis.common.distributed import gather_live
 from lavis.common.features import PairFeatures
 from lavis.losses.sigmoid import sigmoid_loss
@@ -62,7 +63,7 @@ def work(rank: int, world: int, port: int, folder: str) -> None:
     losses = torch.stack([ours.detach(), theirs.detach()])
     pair = gradients(ours, leaves, world), gradients(theirs, leaves, world)
     torch.save({"losses": losses, "gradients": pair}, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    distributed.shutdown()
 
 
 def test_two_processes_are_open_clips(tmp_path) -> None:

@@ -15,13 +15,14 @@ from tests.processes import run
 SIZES = TextSizes(vocab=20, width=16, depth=3, heads=2, ffn=32, positions=12, context=8, dropout=0.0)
 GATHER = """
 import torch, torch.distributed as dist
+from lavis.common import distributed
 from lavis.common.distributed import gather_rows
 dist.init_process_group("gloo")
 rank = dist.get_rank()
 rows = torch.arange(2 + rank)[:, None] + 10.0 * rank
 assert gather_rows(rows).flatten().tolist() == [0, 1, 10, 11, 12], gather_rows(rows)
 assert gather_rows(torch.arange(1 + rank)).tolist() == [0, 0, 1]
-dist.destroy_process_group()
+distributed.shutdown()
 """
 
 

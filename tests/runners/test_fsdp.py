@@ -9,15 +9,17 @@ import pytest
 import torch
 from torch import nn
 
+from lavis.common import distributed
 from lavis.common.checkpoint import load_checkpoint
 from lavis.common.errors import ConfigError
 from lavis.models.albef import AlbefRetrieval
 from lavis.models.clip import ClipModel
-from lavis.runners.fsdp import blocks, check_parallel
+from lavis.runners.fsdp import OLDEST, blocks, check_parallel
 from lavis.settings.schema import RunConfig
 from tests.processes import run
 from tests.small import write_world
 
+trains = pytest.mark.skipif(distributed.TORCH < OLDEST, reason="run.parallel=fsdp needs torch 2.7 or newer")
 # Adam turns rounding of gradients near zero into whole steps, hence the large epsilon.
 KEYS = {"batch_size_train": 4, "max_epoch": 2, "init_lr": 1e-3, "adam_eps": 1e-3, "max_grad_norm": 0.1}
 FOLDER = "unlearn-{}/clip/salmu_retrieval/16"
@@ -85,6 +87,7 @@ def away(one: dict, two: dict) -> float:
     return max((one[name] - two[name]).abs().max().item() for name in one)
 
 
+@trains
 def test_training_ends_with_the_same_weights_optimiser_and_metrics(original):
     one, two = (load_checkpoint(original[way] / "checkpoint_1.pth") for way in ("ddp", "fsdp"))
     assert away(one["model"], two["model"]) <= 1e-6
@@ -96,6 +99,7 @@ def test_training_ends_with_the_same_weights_optimiser_and_metrics(original):
     assert all("test_txt_r1" in log[1] for log in logs)
 
 
+@trains
 @pytest.mark.parametrize("method", ["vlul", "neggrad"])
 def test_unlearning_with_accumulation_is_that_of_whole_models(world, original, method):
     start = f"run.resume_ckpt_path={original['ddp'] / 'checkpoint_best.pth'}"
@@ -109,6 +113,7 @@ def test_unlearning_with_accumulation_is_that_of_whole_models(world, original, m
     assert away(*found) <= 1e-6
 
 
+@trains
 def test_a_run_goes_on_from_a_checkpoint(world, original):
     out = world.path / "resumed"
     options = (f"run.resume_ckpt_path={original['ddp'] / 'checkpoint_best.pth'}", f"run.output_dir={out}")
@@ -127,6 +132,7 @@ def test_a_run_goes_on_from_a_checkpoint(world, original):
     assert all(torch.equal(one[name], two[name]) for one, two in states for name in one)
 
 
+@trains
 def test_a_process_holds_its_part_of_weights_gradients_and_states(tmp_path):
     script = tmp_path / "part.py"
     script.write_text(PART)
@@ -140,7 +146,12 @@ def test_blocks_are_the_layers_of_the_towers():
     assert blocks(model) == list(inner)
 
 
-def test_what_cannot_be_sharded_is_refused():
+def test_what_cannot_be_sharded_is_refused(monkeypatch):
+    monkeypatch.setattr(distributed, "TORCH", (2, 6))
+    with pytest.raises(ConfigError, match=r"needs torch 2\.7 or newer, and \d.* is installed; use run\.parallel=ddp"):
+        check_parallel(RunConfig(parallel="fsdp"), ClipModel)
+    check_parallel(RunConfig(), ClipModel)
+    monkeypatch.setattr(distributed, "TORCH", (2, 10))  # 10 is more than 7
     with pytest.raises(ConfigError, match=r"does not support backbone 'albef'"):
         check_parallel(RunConfig(parallel="fsdp"), AlbefRetrieval)
     with pytest.raises(ConfigError, match="fp16"):
@@ -148,6 +159,7 @@ def test_what_cannot_be_sharded_is_refused():
     check_parallel(RunConfig(parallel="ddp", amp=True, amp_dtype="fp16"), AlbefRetrieval)
 
 
+@trains
 def test_one_process_ignores_it(world, original):
     out = world.path / "alone"
     options = (f"run.resume_ckpt_path={original['ddp'] / 'checkpoint_best.pth'}", f"run.output_dir={out}")

@@ -11,6 +11,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lavis.common import distributed
 from lavis.common.errors import ConfigError
 from lavis.common.features import PairFeatures
 from lavis.common.registry import registry
@@ -85,7 +86,7 @@ def work(rank: int, world: int, port: int, folder: str) -> None:
         results = {m: {gather: steps(m, gather, rank, world) for gather in (True, False)} for m in METHODS}
         torch.save(results, f"{folder}/{rank}.pt")
     finally:
-        dist.destroy_process_group()
+        distributed.shutdown()
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
