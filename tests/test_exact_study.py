@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+import statistics
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from benchmarks.exact_worlds import World, run_timed
 from lavis.common.files import read_json, write_json
 from lavis.settings.config import load_config
 from lavis.synthetic.mini.plan import PROXIES
+from tests.project import word
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 METRICS = {
@@ -184,6 +186,21 @@ def test_the_committed_page_is_the_one_of_the_committed_numbers(tmp_path):
             shutil.copyfile(RESULTS / name, tmp_path / name)
     assert exact_forgetting.main(["--work", "x", "--out", str(tmp_path / "exact_forgetting"), "--page-only"]) == 0
     assert page.read_bytes() == (RESULTS / page.name).read_bytes()
+
+
+def test_readmes_headline_is_the_studys():
+    study = read_json(RESULTS / "exact_forgetting.json", "study")
+    named = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+    area, others = (
+        [named[name].value(world["models"], "cpd_images") for world in study["worlds"]]
+        for name in ("relearning area ÷ retrained's", "X of other people ÷ retrained's")
+    )
+    low, high = interval(area)
+    text = " ".join((RESULTS.parents[1] / "README.md").read_text("utf-8").split())
+    assert f"{statistics.median(area):.2f} × as far as a retrained model" in text
+    assert f"95 % interval {low:.2f} to {high:.2f}" in text
+    assert f"keeps {statistics.median(others):.2f} of what that model knows about other people" in text
+    assert f"{word(len(study['worlds']))} of {word(len(study['planned']))} planned worlds" in text
 
 
 def attack(share: float | None, p: float | None, p_holm: float | None) -> dict:

@@ -12,15 +12,10 @@ import pytest
 from lavis.common.registry import registry
 from lavis.sweeps.schema import load_sweep
 from tests.processes import ROOT
+from tests.project import word
 
-WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
 RESULTS = "docs/results/salmu_mini"
 TIME = re.compile(r"(\d+) min (\d+) s in all")
-
-
-def word(count: int) -> str:
-    """13 as thirteen; larger numbers in figures."""
-    return WORDS[count] if count < len(WORDS) else str(count)
 
 
 @cache
