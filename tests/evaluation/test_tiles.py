@@ -12,7 +12,7 @@ from lavis.evaluation.partitions import partition_plan, ranks_from_partition
 from lavis.evaluation.ranking import ranks_from_features
 from lavis.evaluation.tiles import BLOCK, GPU_BYTES, Tiles, tile_rows
 from tests.evaluation import naive
-from tests.fake_cuda import CUDA
+from tests.fake_cuda import CUDA, fakes
 
 LARGE = 8192
 CPU = torch.device("cpu")
@@ -55,6 +55,7 @@ def test_both_sizes_rank_as_the_naive_loop(block):
     assert [list(r) for r in found] == [list(r) for r in expected]
 
 
+@fakes
 @pytest.mark.parametrize(("dtype", "side"), [(torch.float32, 8192), (torch.float64, 5760)])
 def test_cuda_ranks_in_large_tiles_within_the_bound(dtype, side, monkeypatch):
     """Fake tensors: shapes and devices fit in the whole count, and the buffers are as large as is said."""

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks import drawn
-from lavis.common.distributed import TORCH
 from lavis.common.registry import registry
 from lavis.common.transfer import to_device
 from lavis.datasets.loaders import MicroBatchLoader
@@ -25,11 +24,9 @@ from lavis.settings.parts_schema import AnchorConfig, SelectConfig
 from lavis.settings.schema import ModelConfig, RunConfig
 from lavis.trainers.anchor import Anchor
 from lavis.trainers.saliency import Held
-from tests.fake_cuda import CUDA, Watch, move, pretend_cuda
+from tests.fake_cuda import CUDA, Watch, fakes, move, pretend_cuda
 
-pytestmark = pytest.mark.skipif(
-    TORCH < (2, 10), reason="where there is no driver, the fake CUDA tensors of torch before 2.10 end the process"
-)
+pytestmark = fakes
 ROWS = 4
 METHODS = registry.names("trainer")
 TAUGHT = [method for method in METHODS if registry.get_trainer_class(method).needs_teacher]
