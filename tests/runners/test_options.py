@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +14,10 @@ from lavis.common.errors import ConfigError
 from lavis.common.registry import registry
 from lavis.runners.options import layers
 from lavis.settings.config import load_config
+from lavis.settings.parts_schema import AnchorConfig, SelectConfig
 from lavis.tasks.entry import unlearn as run_unlearn
 from tests.processes import run
+from tests.runners.weights import Weights, changed, folder_to_go_on_in, weights
 from tests.small import write_world
 from tests.tiny import CONFIG, draw_tiny, save_untrained
 
@@ -25,25 +26,10 @@ SALUN, SLUG = ("run.select.rule=salun", "run.select.share=0.25"), ("run.select.r
 L2_SP, EWC = ("run.anchor.l2_sp=0.5",), ("run.anchor.ewc=1e3",)
 OPTIONS = {"salun": SALUN, "slug": SLUG, "l2_sp": L2_SP, "ewc": EWC}
 METHODS = registry.names("trainer")
-Weights = dict[str, torch.Tensor]
-
-
-def weights(folder: Path, name: str = "checkpoint_best.pth") -> Weights:
-    return load_checkpoint(folder / name)["model"]
-
-
-def changed(one: Weights, two: Weights) -> set[str]:
-    assert one.keys() == two.keys()
-    return {name for name in one if not torch.equal(one[name], two[name])}
 
 
 def distance(one: Weights, two: Weights) -> float:
     return sum(float((one[name].double() - two[name].double()).pow(2).sum()) for name in one) ** 0.5
-
-
-@pytest.fixture
-def original(trained_world) -> Weights:
-    return weights(trained_world.output / "original" / "clip" / "salmu_retrieval")
 
 
 @pytest.mark.parametrize("method", ["erase", "ft"])
@@ -136,8 +122,7 @@ def test_the_term_is_in_the_log(unlearn, option) -> None:
 def test_a_run_goes_on_where_it_stood(unlearn, tmp_path, option) -> None:
     options = (*FAST, *option, "run.max_epoch=3", "run.keep_last=5")
     straight = unlearn("ft", *options, name="straight")
-    folder = tmp_path / "again" / straight.relative_to(tmp_path / "straight")
-    folder.mkdir(parents=True)
+    folder = folder_to_go_on_in(straight, tmp_path)
     shutil.copy(straight / "checkpoint_0.pth", folder)
     assert unlearn("ft", *options, name="again") == folder
     one, two = (load_checkpoint(path / "checkpoint_2.pth") for path in (straight, folder))
@@ -150,8 +135,7 @@ def test_the_checkpoint_says_which_weights_are_held(unlearn, tmp_path, original)
     """Another machine may round the gradients otherwise; the run goes on with the mask it began with."""
     options = (*FAST, *SALUN, "run.keep_last=5")
     straight = unlearn("erase", *options, name="straight")
-    folder = tmp_path / "again" / straight.relative_to(tmp_path / "straight")
-    folder.mkdir(parents=True)
+    folder = folder_to_go_on_in(straight, tmp_path)
     content = load_checkpoint(straight / "checkpoint_0.pth")
     content["measured"] = {name: torch.zeros_like(mask) for name, mask in content["measured"].items()}
     torch.save(content, folder / "checkpoint_0.pth")
@@ -162,8 +146,7 @@ def test_the_checkpoint_says_which_weights_are_held(unlearn, tmp_path, original)
 def test_another_layer_than_at_the_beginning_is_refused(unlearn, tmp_path) -> None:
     """Its optimiser's state would be of no use."""
     straight = unlearn("erase", *FAST, *SLUG, name="straight")
-    folder = tmp_path / "again" / straight.relative_to(tmp_path / "straight")
-    folder.mkdir(parents=True)
+    folder = folder_to_go_on_in(straight, tmp_path)
     content = load_checkpoint(straight / "checkpoint_1.pth")
     content["origin"]["layer chosen by run.select"] = "another"
     torch.save(content, folder / "checkpoint_1.pth")
@@ -206,7 +189,8 @@ def test_every_method_takes_every_option_or_says_why_not(method, option) -> None
     cannot = trainer.runner == "once" or method in ("original", "retrain", "redistill")
     cannot |= trainer.rewrites(load_config(CONFIG, [f"run.method={method}"], [method]).run) != ""
     if not cannot:
-        load_config(CONFIG, [f"run.method={method}", *option], [method])
+        taken = load_config(CONFIG, [f"run.method={method}", *option], [method]).run
+        assert (taken.select, taken.anchor) != (SelectConfig(), AnchorConfig())
         return
     reason = "starts from no original|is one change of the weights|itself replaces weights of the original"
     with pytest.raises(ConfigError, match=f"run.(select|anchor) is measured at .*'{method}' ({reason}).*; set run"):
@@ -221,7 +205,8 @@ def test_what_does_not_go_together_is_refused(option, other) -> None:
 
 
 def test_cpd_reset_takes_them_where_it_resets_nothing() -> None:
-    load_config(CONFIG, ["run.method=cpd_reset", "run.method_args.after=1", *SALUN], ["cpd_reset"])
+    keys = ["run.method=cpd_reset", "run.method_args.after=1", *SALUN]
+    assert load_config(CONFIG, keys, ["cpd_reset"]).run.select == SelectConfig(rule="salun", share=0.25)
 
 
 def test_batches_of_one_pair_have_no_gradient(unlearn) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,24 +14,10 @@ from lavis.models.clip import ClipModel
 from lavis.runners.mixing import has_forgotten, mixed
 from lavis.settings.schema import ModelConfig
 from tests.processes import run
+from tests.runners.weights import changed, folder_to_go_on_in, weights
 
 FAST = ("run.evaluate_after=false", "run.init_lr=1e-3", "run.weight_decay=0.1")
 LORA = (*FAST, "run.lora.rank=2", "run.lora.alpha=8")
-Weights = dict[str, torch.Tensor]
-
-
-def weights(folder: Path, name: str = "checkpoint_best.pth") -> Weights:
-    return load_checkpoint(folder / name)["model"]
-
-
-@pytest.fixture
-def original(trained_world) -> Weights:
-    return weights(trained_world.output / "original" / "clip" / "salmu_retrieval")
-
-
-def changed(one: Weights, two: Weights) -> set[str]:
-    assert one.keys() == two.keys()
-    return {name for name in one if not torch.equal(one[name], two[name])}
 
 
 def test_only_what_the_patterns_name_changes(unlearn, original) -> None:
@@ -60,14 +45,6 @@ def test_retraining_has_no_original_to_mix_with(unlearn) -> None:
         unlearn("retrain", *FAST, "run.interpolate=0.5")
 
 
-def test_fine_tuning_has_an_original_to_mix_with(unlearn, original) -> None:
-    """Though it trains as original models do."""
-    folder = unlearn("ft", *FAST, "run.interpolate=0.25")
-    found, end = weights(folder), weights(folder, "checkpoint_1.pth")
-    for name, value in found.items():
-        torch.testing.assert_close(value, 0.75 * original[name] + 0.25 * end[name], atol=1e-7, rtol=1e-6)
-
-
 def test_factors_are_merged_in_checkpoints(unlearn, original) -> None:
     """Two blocks with two linear layers each; what they gain has the rank of the factors."""
     folder = unlearn("erase", *LORA)
@@ -87,8 +64,7 @@ def test_factors_go_where_the_patterns_point(unlearn, original) -> None:
 def test_a_run_with_factors_goes_on_where_it_stood(unlearn, tmp_path) -> None:
     options = (*LORA, "run.max_epoch=3", "run.keep_last=5")
     straight = unlearn("ft", *options, name="straight")
-    folder = tmp_path / "again" / straight.relative_to(tmp_path / "straight")
-    folder.mkdir(parents=True)
+    folder = folder_to_go_on_in(straight, tmp_path)
     shutil.copy(straight / "checkpoint_0.pth", folder)
     assert unlearn("ft", *options, name="again") == folder
     one, two = (load_checkpoint(path / "checkpoint_2.pth") for path in (straight, folder))
@@ -97,12 +73,14 @@ def test_a_run_with_factors_goes_on_where_it_stood(unlearn, tmp_path) -> None:
     assert "logit_scale" in one["adapter"]
 
 
-def test_a_share_lies_between_the_original_and_the_end(unlearn, original) -> None:
-    folder = unlearn("erase", *FAST, "run.interpolate=0.25")
+@pytest.mark.parametrize("method", ["erase", "ft"])
+def test_a_share_lies_between_the_original_and_the_end(unlearn, original, method) -> None:
+    """Fine-tuning, too, has an original to mix with, though it trains as original models do."""
+    folder = unlearn(method, *FAST, "run.interpolate=0.25")
     found, end = weights(folder), weights(folder, "checkpoint_1.pth")
     for name, value in found.items():
         torch.testing.assert_close(value, 0.75 * original[name] + 0.25 * end[name], atol=1e-7, rtol=1e-6)
-    unlearn("erase", *FAST, "run.interpolate=0.25")
+    unlearn(method, *FAST, "run.interpolate=0.25")
     assert changed(weights(folder), found) == set()
 
 
