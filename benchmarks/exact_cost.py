@@ -75,17 +75,13 @@ def runs() -> dict[str, tuple[tuple[str, ...], int]]:
 
 def costs(world: World) -> dict[str, Any]:
     """By method, on mini: operations of a step and of a run, and the share of retraining's."""
-    start = world.original() / BEST
-    steps = {name: (step_operations(world, name, *of, start), n) for name, (*of, n) in _with_retraining().items()}
+    start, counted = world.original() / BEST, {"retrain": ((), RETRAINING), **runs()}
+    steps = {name: (step_operations(world, name, options, start), n) for name, (options, n) in counted.items()}
     whole = steps["retrain"][0] * steps["retrain"][1]
     return {
         name: {"step_gflop": round(one / 1e9, 3), "steps": count, "share": round(one * count / whole, 3)}
         for name, (one, count) in steps.items()
     }
-
-
-def _with_retraining() -> dict[str, tuple[tuple[str, ...], int]]:
-    return {"retrain": ((), RETRAINING), **runs()}
 
 
 def real_costs(world: World, methods: Sequence[str] = ()) -> dict[str, Any]:

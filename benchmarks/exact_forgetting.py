@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.common import say, where  # noqa: E402
-from benchmarks.exact_page import COMMON, PUBLISHED, area, write_page  # noqa: E402
+from benchmarks.exact_page import COMMON, PUBLISHED, area, world_name, write_page  # noqa: E402
 from benchmarks.exact_worlds import FROM_THE_START, World, run_timed, train_original  # noqa: E402
 from lavis.common.arguments import COUNT  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
@@ -196,12 +196,12 @@ def study(args: argparse.Namespace) -> None:
     content = begun(args)
     finish(content, args.out)
     for world in worlds(args.work):
-        there = [f"{one['variant']}-{one['seed']}" for one in content["worlds"]]
+        there = [world_name(one) for one in content["worlds"]]
         if world.name in there or (args.only and world.name not in args.only):
             continue
         found = studied(world, content["search"]["finalists"], args.jobs)
         content["worlds"].append(found | {"commit": where()["commit"]})
-        content["worlds"].sort(key=lambda one: content["planned"].index(f"{one['variant']}-{one['seed']}"))
+        content["worlds"].sort(key=lambda one: content["planned"].index(world_name(one)))
         finish(content, args.out)
 
 

@@ -97,6 +97,11 @@ ENDPOINTS = (
 EXCESS = Endpoint("relearning area above that of fresh people − retrained's", _excess)
 
 
+def world_name(world: Mapping[str, Any]) -> str:
+    """As the plan's list has it, such as web-101."""
+    return f"{world['variant']}-{world['seed']}"
+
+
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """A 95 % interval of the median, by drawing worlds again."""
     draws = np.random.default_rng(18).integers(len(values), size=(RESAMPLES, len(values)))
@@ -186,7 +191,7 @@ def _searched(row: Mapping[str, Any], chosen: bool) -> list[str]:
 
 def pages(content: Mapping[str, Any], plot: str, audits: Sequence[Mapping[str, Any]] = ()) -> str:
     """The generated part of the page."""
-    present = [f"{world['variant']}-{world['seed']}" for world in content["worlds"]]
+    present = [world_name(world) for world in content["worlds"]]
     missing = [name for name in content["planned"] if name not in present]
     parts = [
         "## What is in\n",

@@ -9,9 +9,9 @@ W times.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,8 +23,10 @@ from lavis.common.threads import cpus
 from lavis.common.workers import init_worker, signals_blocked
 from lavis.datasets.pairs import PairDataset
 
+if TYPE_CHECKING:
+    from lavis.models.base import Tokenize
+
 Rows = np.ndarray  # int64 (B,)
-Tokens = Callable[[list[str]], torch.Tensor]  # captions to ids (B, L)
 Item = tuple[int, int, dict[str, Rows]]  # the epoch, the micro-batch's number in it, the rows of each data set
 
 
@@ -142,7 +144,7 @@ class Fetch(Dataset):
     key "tokens" of a batch from its captions, so that this is a worker's work, too.
     """
 
-    def __init__(self, datasets: dict[str, PairDataset], label: str, tokens: Tokens | None = None) -> None:
+    def __init__(self, datasets: dict[str, PairDataset], label: str, tokens: Tokenize | None = None) -> None:
         self.datasets, self.label, self.tokens = datasets, label, tokens
 
     @property

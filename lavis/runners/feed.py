@@ -12,7 +12,7 @@ import torch
 from lavis.common import distributed
 from lavis.common.transfer import move
 from lavis.datasets.annotations import row_facts
-from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight, steps_per_epoch
+from lavis.datasets.loaders import BatchPlan, SinglePlan, row_weight
 from lavis.datasets.mapped import ImageNames
 from lavis.datasets.pairs import PairDataset
 from lavis.images.fingerprint import content_digest, rows_digest, sampled
@@ -88,33 +88,26 @@ class Feed:
             ((name, n),) = rows.items()
             forgets = name == "df"
             self.plan = SinglePlan(n, size // 2 if forgets else size, self.run.draw_seed, every_row=forgets)
-        self._sizes = self.plan.sizes(self._parts)
         where = (distributed.rank(), distributed.world_size(), self.run.accum_grad_iters)
-        share = Share(self.plan, tuple(self.datasets), *where, self.run.max_steps_per_epoch)
+        self._share = Share(self.plan, tuple(self.datasets), *where, self.run.max_steps_per_epoch)
         loading = (self.run.num_workers, self.device.type == "cuda", self.model.caption_tokens)
-        self._stream = Stream(self.datasets, share, self.run.max_epoch, *loading)
-
-    @property
-    def _parts(self) -> int:
-        """Micro-batches per optimiser step, of all processes."""
-        return distributed.world_size() * self.run.accum_grad_iters
+        self._stream = Stream(self.datasets, self._share, self.run.max_epoch, *loading)
 
     @property
     def steps(self) -> int:
         """Optimiser steps per epoch."""
-        accum, most = self.run.accum_grad_iters, self.run.max_steps_per_epoch
-        return steps_per_epoch(len(self._sizes), distributed.world_size(), accum, most)
+        return self._share.steps
 
     def batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
         """This process's micro-batches of an epoch, starting at an optimiser step; `close` ends the workers."""
-        world = distributed.world_size()
+        share, world = self._share, self._share.world
         for item in self._stream.epoch(epoch, start_step):
             number = item.pop("micro")
             sets = {name: move(self._inputs(name, rows, epoch), self.device) for name, rows in item.items()}
-            progress = TrainingStep(epoch, number // self._parts, self.steps)
+            progress = TrainingStep(epoch, number // share.parts, self.steps)
             together = number - number % world  # the micro-batches that the processes compute at the same time
-            rows = tuple(self._sizes[together : together + world])
-            weight = row_weight(self._sizes, number, self._parts, world if self.run.gather_similarity else 1)
+            rows = tuple(share.sizes[together : together + world])
+            weight = row_weight(share.sizes, number, share.parts, world if self.run.gather_similarity else 1)
             yield Batch(
                 sets, self.run.draw_seed, epoch, number, self.device, progress, self.run.gather_similarity, rows, weight
             )
@@ -142,5 +135,5 @@ class Feed:
 
     def rows_drawn(self) -> int:
         """Rows of each set that the whole run will use."""
-        micro_batches = self.steps * self.run.max_epoch * self.run.accum_grad_iters * distributed.world_size()
+        micro_batches = self.steps * self.run.max_epoch * self._share.parts
         return micro_batches * (self.run.batch_size_train // 2)

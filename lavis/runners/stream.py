@@ -14,11 +14,11 @@ from lavis.datasets.loaders import (
     MicroBatchLoader,
     Rows,
     SinglePlan,
-    Tokens,
     micro_numbers,
     steps_per_epoch,
 )
 from lavis.datasets.pairs import PairDataset
+from lavis.models.base import Tokenize
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,33 @@ class Share:
     accum: int = 1
     max_steps: int | None = None
 
+    @property
+    def parts(self) -> int:
+        """Micro-batches per optimiser step, of all processes."""
+        return self.world * self.accum
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The rows of every micro-batch of an epoch, of all processes."""
+        return self.plan.sizes(self.parts)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps per epoch. Raises DataError as `steps_per_epoch` does."""
+        return steps_per_epoch(len(self.sizes), self.world, self.accum, self.max_steps)
+
     @cached_property
     def numbers(self) -> list[int]:
-        """Their numbers, the same in every epoch, in order. Raises DataError as `steps_per_epoch` does."""
-        steps = steps_per_epoch(len(self.plan.sizes(self._parts)), self.world, self.accum, self.max_steps)
-        return micro_numbers(range(steps), self.rank, self.world, self.accum)
+        """The numbers of its micro-batches, the same in every epoch, in order. Raises DataError as `steps` does."""
+        return micro_numbers(range(self.steps), self.rank, self.world, self.accum)
 
     def items(self, epoch: int) -> list[Item]:
         """What a loader fetches for them in this epoch."""
-        micro = self.plan.micro_batches(epoch, self._parts)
+        micro = self.plan.micro_batches(epoch, self.parts)
         return [(epoch, number, self._named(micro[number])) for number in self.numbers]
 
     def _named(self, rows: Rows | tuple[Rows, Rows]) -> dict[str, Rows]:
         return dict(zip(self.names, rows if isinstance(rows, tuple) else (rows,), strict=True))
-
-    @property
-    def _parts(self) -> int:
-        return self.world * self.accum
 
 
 class Planned(Sequence[Item]):
@@ -91,7 +101,7 @@ class Stream:
         epochs: int,
         num_workers: int = 0,
         pin_memory: bool = False,
-        tokens: Callable[[], Tokens | None] = lambda: None,
+        tokens: Callable[[], Tokenize | None] = lambda: None,
     ) -> None:
         self.share, self.epochs, self._tokens = share, epochs, tokens
         self._fetch, self._num_workers, self._pin_memory = Fetch(datasets, "micro"), num_workers, pin_memory
