@@ -51,14 +51,25 @@ METRICS = "run.metrics=[retrieval,cosine,salmubench]"
 Row = dict[str, Any]
 
 
-def unlearned(world: World, name: str, method: str, options: Sequence[str], steps: int, proxies: bool = False) -> Path:
-    """The run folder of a method on a world; the CPU time is in `<name>.json` next to the world's other timings."""
+def unlearned(
+    world: World,
+    name: str,
+    method: str,
+    options: Sequence[str],
+    steps: int,
+    proxies: bool = False,
+    start: Path | None = None,
+) -> Path:
+    """The run folder of a method on a world; the CPU time is in `<name>.json` next to the world's other timings.
+
+    start: the run folder of the model to begin with (default: the world's original).
+    """
     config, marker = world.config(proxies), world.folder / f"run-{name}.json"
     size = world.forget_size(proxies)
     words = ["unlearn.py", "--unlearn_method", method, "--backbone", "clip", "--task", world.job]
     words += ["--df_size", str(size), "--cfg-path", str(config), "--options", *options]
     words += [f"run.max_epoch={max(1, round(steps / -(-size // HALF)))}", *FROM_THE_START]
-    words += [f"run.resume_ckpt_path={world.original() / BEST}", f"run.subfolder={name}"]
+    words += [f"run.resume_ckpt_path={(start or world.original()) / BEST}", f"run.subfolder={name}"]
     run_timed(words, marker)
     return world.run_folder(method, name, proxies)
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.common import markdown, number
 from benchmarks.exact_audit_page import audit_file, audit_section
+from benchmarks.exact_fresh_page import fresh_file, fresh_section
 from lavis.common.files import read_json, write_text
 
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
@@ -43,8 +44,8 @@ class Endpoint:
 
     @property
     def bound(self) -> str:
-        low = "" if np.isinf(self.least) else f"{self.least:g} ≤ "
-        return f"{low}· ≤ {self.most:g}" if not np.isinf(self.most) else f"· ≥ {self.least:g}"
+        low = "" if np.isinf(self.least) else f"{self.least:.3g} ≤ "
+        return f"{low}· ≤ {self.most:.3g}" if not np.isinf(self.most) else f"· ≥ {self.least:.3g}"
 
 
 def area(model: Mapping[str, Any], of: str = "x") -> float:
@@ -189,7 +190,29 @@ def _searched(row: Mapping[str, Any], chosen: bool) -> list[str]:
     return [*words, *map(number, numbers), number(row.get("score")), cost, "yes" if chosen else ""]
 
 
-def pages(content: Mapping[str, Any], plot: str, audits: Sequence[Mapping[str, Any]] = ()) -> str:
+def glance(content: Mapping[str, Any], names: Sequence[str]) -> str:
+    """A line per endpoint, a column per method: the median over worlds, and its verdict."""
+    several = [world["models"] for world in content["worlds"]]
+    lines, met = [], {name: [0] * len(several) for name in names}
+    for endpoint in ENDPOINTS:
+        cells = []
+        for name in names:
+            values = [endpoint.value(models, name) for models in several]
+            met[name] = [before + endpoint.met(value) for before, value in zip(met[name], values, strict=True)]
+            cells.append(f"{number(statistics.median(values))} {verdict(endpoint, values)}")
+        lines.append([endpoint.name, endpoint.bound, *cells])
+    best = [max(met[name]) for name in names]
+    places = [world_name(content["worlds"][met[name].index(most)]) for name, most in zip(names, best, strict=True)]
+    lines.append(["most met in one world", "10", *(f"{n} ({at})" for n, at in zip(best, places, strict=True))])
+    return markdown(["endpoint", "wanted", *names], lines)
+
+
+def pages(
+    content: Mapping[str, Any],
+    plot: str,
+    audits: Sequence[Mapping[str, Any]] = (),
+    fresh: Mapping[str, Any] | None = None,
+) -> str:
     """The generated part of the page."""
     present = [world_name(world) for world in content["worlds"]]
     missing = [name for name in content["planned"] if name not in present]
@@ -199,9 +222,11 @@ def pages(content: Mapping[str, Any], plot: str, audits: Sequence[Mapping[str, A
         f"Not yet: {', '.join(missing) or 'none'}. Commit {content['where'].get('commit')}.\n",
         f"## The search, on the planted people of {content['search']['world']}\n",
         search_table(content["search"]),
+        *(fresh_section(fresh) if fresh else []),
     ]
     if present:
         names = [row["name"] for row in content["search"]["finalists"]]
+        parts += ["## All endpoints\n", glance(content, names)]
         for name in names:
             parts += [f"## {name} against the endpoints\n", endpoints_table(content, name)]
         parts += [f"![Relearning areas of each world]({plot})\n", "## Each world\n"]
@@ -214,7 +239,7 @@ def draw(content: Mapping[str, Any], path: Path) -> None:
     """Relearning areas: a column per world, a point per model and draw; equal contents give equal bytes."""
     names = ["retrained", *(row["name"] for row in content["search"]["finalists"])]
     with rc_context({"svg.hashsalt": "exact", "font.size": 9}):
-        figure = Figure(figsize=(7, 3.2), layout="constrained")
+        figure = Figure(figsize=(max(7, 0.95 * len(content["worlds"])), 3.2), layout="constrained")
         ax = figure.subplots()
         for shift, name in enumerate(names):
             points = [(n + 0.14 * shift, y) for n, world in enumerate(content["worlds"])
@@ -237,4 +262,5 @@ def write_page(content: Mapping[str, Any], path: Path) -> None:
         path.read_text("utf-8").partition(BEGIN) if path.is_file() else ("# Exact forgetting\n\n", "", END)
     )
     audits = read_json(audit_file(path), "audits")["rows"] if audit_file(path).is_file() else ()
-    write_text(path, f"{before}{BEGIN}{pages(content, plot.name, audits)}{END}{rest.partition(END)[2]}")
+    fresh = read_json(fresh_file(path), "runs") if fresh_file(path).is_file() else None
+    write_text(path, f"{before}{BEGIN}{pages(content, plot.name, audits, fresh)}{END}{rest.partition(END)[2]}")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import exact_audit, exact_forgetting, exact_page
+from benchmarks import exact_audit, exact_forgetting, exact_fresh, exact_page
 from benchmarks.exact_audit_page import audit_file
+from benchmarks.exact_fresh_page import fresh_file
 from benchmarks.exact_page import BEGIN, END, ENDPOINTS, EXCESS, Endpoint, interval, verdict, write_page
 from benchmarks.exact_worlds import World, run_timed
 from lavis.common.files import read_json, write_json
@@ -166,6 +167,9 @@ def test_the_page_says_what_is_in_and_is_written_again_alike(content, tmp_path):
     assert text.startswith("# Mine\n\nbefore\n") and text.endswith("after\n") and "old" not in text
     assert "1 of 2 worlds: web-101. Not yet: web-102. Commit abc." in text
     assert "| relearning area ÷ retrained's | · ≤ 1.5 | 1.250 [1.250, 1.250] | 1 of 1 | too few |" in text
+    assert "| endpoint | wanted | cpd_images |" in text
+    assert "| distance D15 ÷ best published method's | · ≤ 0.333 | 0.200 too few |" in text
+    assert "| most met in one world | 10 | 7 (web-101) |" in text
 
 
 def test_the_pages_costs_are_the_counted_ones():
@@ -181,7 +185,7 @@ def test_the_pages_costs_are_the_counted_ones():
 
 def test_the_committed_page_is_the_one_of_the_committed_numbers(tmp_path):
     page = tmp_path / "exact_forgetting.md"
-    for name in (page.name, "exact_forgetting.json", "exact_forgetting_audit.json"):
+    for name in (page.name, *(f"exact_forgetting{part}.json" for part in ("", "_audit", "_fresh"))):
         if (RESULTS / name).is_file():
             shutil.copyfile(RESULTS / name, tmp_path / name)
     assert exact_forgetting.main(["--work", "x", "--out", str(tmp_path / "exact_forgetting"), "--page-only"]) == 0
@@ -248,6 +252,53 @@ def test_an_audit_replaces_that_of_its_model_and_world_alone():
     ]  # fmt: skip
     first = exact_audit.merged(found, audit_row("shared_names-101"), ["shared_names-101", "web-101"])[0]
     assert first["world"] == "shared_names-101"
+
+
+def test_longer_runs_on_planted_people_are_shares_of_retrainings_steps(content, tmp_path, monkeypatch):
+    """Six runs of 1,000 steps' 30, 60 and 100 %: redistill from the original, UNDO from the unlearned model."""
+    ran = []
+
+    def unlearned(world, name, method, options, steps, proxies=False, start=None):
+        assert proxies and load_config(world.config(True), options, job=[method]).run.method_args["fresh_tokens"]
+        ran.append((method, steps, start))
+        write_json(world.folder / f"run-{name}.json", {"cpu_seconds": steps / 10})
+        return tmp_path
+
+    row = content["search"]["rows"][0]
+    measured = {key: row[key] for key in ("relearning", "values", "others", "r1")}
+    monkeypatch.setattr(exact_fresh, "unlearned", unlearned)
+    monkeypatch.setattr(exact_fresh, "attacked", lambda *_, **__: measured)
+    monkeypatch.setattr(World, "original", lambda *_: tmp_path / "original")
+    world = World(tmp_path, *exact_forgetting.DEVELOPMENT)
+    trials = exact_fresh.trials(world, tmp_path / "unlearned")
+    rows = [exact_fresh.tried(world, trial, 1000, 200.0) for trial in trials]
+    starts = [tmp_path / "original", tmp_path / "unlearned"]
+    assert ran == [("redistill", steps, start) for steps in (1000, 600, 300) for start in starts]
+    assert [one["cpu_share"] for one in rows[::2]] == [0.5, 0.3, 0.15]
+
+    page, facts = tmp_path / "study.md", {"retraining_steps": 1000, "retraining_cpu_seconds": 200.0}
+    known = [{"name": "retrained", **measured}]
+    write_json(fresh_file(page), {"world": world.name, **facts, "rows": [*known, *rows]})
+    write_page(content, page)
+    text = page.read_text()
+    assert "the planted people of shared_names-40" in text and "took 1000 steps and 200 CPU seconds" in text
+    assert "| retrained | – | – | 0.100 | 0.020 | 0.500 | 0.600 | 0.800 | 0.900 |" in text
+    assert "| UNDO | 600 (60%) | 0.30 | 0.100 |" in text
+
+
+def test_the_reference_of_planted_people_has_all_pairs_but_theirs(tmp_path, monkeypatch):
+    """800 pairs of five files: 13 steps an epoch, 18 epochs."""
+    world, ran = World(tmp_path, *exact_forgetting.DEVELOPMENT), []
+    kept = [f"{split}.json" for split in ("train", "holdout_identity", "holdout_association", *PROXIES[1:])]
+    for name in kept:
+        write_json(world.folder / "data" / "annotations" / name, [{}] * (300 if name == "train.json" else 100))
+    write_json(world.folder / "without" / "original" / "results.json", {})
+    monkeypatch.setattr(exact_fresh, "run_timed", lambda words, marker: ran.append(words))
+    folder, steps = exact_fresh.without(world)
+    assert folder == world.folder / "without" / "original" and steps == 18 * 13
+    config = load_config(world.config(), ran[0][ran[0].index("--options") + 1 :], job=["original", "compromised"])
+    assert [Path(one).stem for one in config.dataset.build_info.annotations["proxy"].storage] == list(PROXIES[1:])
+    assert config.run.max_epoch == 18 and config.run.train_splits == ["train", "proxy"]
 
 
 def test_a_search_alone_has_a_page(content, tmp_path):

@@ -9,9 +9,12 @@
 | θ_init | the same tower as an untrained model has it; its token embedding only if `fresh_tokens` |
 | teacher | the original, which sees a fictitious person in the place of a forgotten one |
 
-With fresh = 1 nothing of the original's layers is left, so that what is not distilled is not known. With less it is the
-noise of UNDO (arXiv 2506.06278), which distils a suppressed model instead. `after` is 0: the token rows of forgotten
-names are drawn before the first step and stay.
+With fresh = 1 nothing of the original's layers is left, so that what is not distilled is not known. `after` is 0: the
+token rows of forgotten names are drawn before the first step and stay.
+
+UNDO (Lee et al., arXiv 2506.06278) distils an unlearned model into a noised copy of itself, on all data. That
+is this method on the checkpoint of an unlearned model with `imitate`, `after` 1, `level` at weight 0 and 0 < fresh < 1.
+UNDO's noise is Xavier's times 0.1 in the whole model; here it is an untrained text tower.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from lavis.models.base import BaseModel
 from lavis.settings.declaration import setting
 from lavis.settings.schema import RunConfig
 from lavis.trainers import cpd_images
+from lavis.trainers.base import Batch
 from lavis.trainers.cpd_images import CounterfactualImages
 
 
@@ -35,6 +39,7 @@ class Params(cpd_images.Params):
 
     fresh: float = setting(1.0, "share of untrained weights in the student before the first step", least=0, most=1)
     fresh_tokens: bool = setting(False, "the token embedding, too")
+    imitate: bool = setting(False, "imitate the checkpoint in forget captions, too: for one that is unlearned already")
 
 
 @registry.register_trainer("redistill")
@@ -54,6 +59,13 @@ class Redistilled(CounterfactualImages):
         for name, parameter in model.public_parameters().items():
             if id(parameter) in text:
                 parameter.data.lerp_(initial[name].to(parameter), self.params.fresh)
+
+    def groups(self, batch: Batch) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        shown, target = super().groups(batch)
+        if self.params.imitate:
+            shown["forget"] = target["forget"] = batch.sets["df"]["captions"]
+            target["names"] = shown["names"]
+        return shown, target
 
     @classmethod
     def rewrites(cls, run: RunConfig) -> str:

@@ -166,6 +166,16 @@ def test_a_fresh_text_tower_keeps_its_tokens_and_the_image_tower(small, prepared
     assert all(torch.equal(after[name], value) for name, value in again.model.state_dict().items())
 
 
+def test_an_imitator_keeps_its_checkpoints_targets_of_all_forget_captions(prepared):
+    subject, batch = prepared("redistill", method_args={"imitate": True, "fresh": 0, "after": 1}, weights={"level": 0})
+    batch.sets["df"]["captions"][0] = "a caption in which no name is found"
+    shown, target = subject.groups(batch)
+    assert shown == {**target, "level": []} and shown["forget"] == batch.sets["df"]["captions"]
+    assert shown["names"] == target["names"] and shown["names"]
+    terms = subject.loss(batch)[1]
+    assert [terms[name].item() for name in ("forget", "names", "retain", "hold")] == pytest.approx([0] * 4, abs=1e-6)
+
+
 def test_image_terms_of_a_student_like_its_teacher_are_0_but_for_the_target(prepared):
     subject, batch = prepared("cpd_images", method_args={"pictured": 3})
     terms = subject.loss(batch)[1]
