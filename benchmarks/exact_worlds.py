@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,17 +104,23 @@ class World:
 
 
 def run_timed(words: list[str], marker: Path) -> dict[str, Any]:
-    """Run a command of the project unless `marker` exists, and store its CPU seconds there. Exits if it fails."""
+    """Run a command of the project unless `marker` exists, and store its CPU seconds there. Exits if it fails.
+
+    They are the command's own, with those of processes that it waited for, whatever else runs at the same time.
+    """
     if marker.is_file():
         return read_json(marker, "timing")
-    began, before = time.monotonic(), os.times()
-    command = [sys.executable, *words]
+    began = time.monotonic()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        sys.exit(f"{' '.join(words)} failed ({done.returncode}):\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-    after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environment, stdout=said, stderr=said)  # noqa: S603
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            tail = said.read()[-6000:].decode(errors="replace")
+            sys.exit(f"{' '.join(words)} failed ({process.returncode}):\n{tail}")
+    spent = usage.ru_utime + usage.ru_stime
     facts = {"cpu_seconds": round(spent, 1), "seconds": round(time.monotonic() - began, 1), "command": words}
     write_json(marker, facts)
     return facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import copy
 import shutil
 import statistics
@@ -98,6 +99,17 @@ def test_a_command_runs_once_and_its_time_is_stored(tmp_path):
     with pytest.raises(SystemExit, match="failed \\(3\\)"):
         run_timed(["-c", "raise SystemExit(3)"], tmp_path / "other.json")
     assert not (tmp_path / "other.json").exists()
+
+
+def test_commands_side_by_side_have_their_own_times(tmp_path):
+    """One counts while the other waits for its file; the second, which ends last, has not spent what the first has."""
+    done = tmp_path / "done"
+    counts = f"import time\nwhile time.process_time() < 2: pass\nopen({str(done)!r}, 'w')"
+    waits = f"import os, time\nwhile not os.path.exists({str(done)!r}): time.sleep(0.05)\ntime.sleep(0.5)"
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        several = [(["-c", waits], tmp_path / "waits.json"), (["-c", counts], tmp_path / "counts.json")]
+        waited, counted = pool.map(lambda one: run_timed(*one), several)
+    assert counted["cpu_seconds"] >= 2 > waited["cpu_seconds"] and waited["seconds"] >= 0.5
 
 
 def test_the_searchs_score_by_hand():
