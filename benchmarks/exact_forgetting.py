@@ -152,7 +152,7 @@ def studied(world: World, finalists: Sequence[Row], jobs: int = 1) -> Row:
         timings = dict(zip(names, pool.map(lambda name: train_original(world, name), names), strict=True))
         cost = timings["retrained"]["cpu_seconds"]
         tasks = [lambda name=name: (name, _measured(world, name, world.original(name))) for name in names]
-        tasks += [lambda run=run: _run(world, run, cost) for run in _runs(finalists)]
+        tasks += [lambda run=run: _run(world, run, cost) for run in runs_of(finalists)]
         models = dict(pool.map(lambda task: task(), tasks))
     for model in models.values():
         model["distance"] = distance(model["metrics"], models["retrained"]["metrics"])
@@ -160,7 +160,7 @@ def studied(world: World, finalists: Sequence[Row], jobs: int = 1) -> Row:
     return {"variant": world.variant, "seed": world.seed, "retraining_cpu_seconds": cost, "models": models}
 
 
-def _runs(finalists: Sequence[Row]) -> Iterator[tuple[str, str, Sequence[str], int]]:
+def runs_of(finalists: Sequence[Row]) -> Iterator[tuple[str, str, Sequence[str], int]]:
     """(name, method, options, steps)"""
     yield from ((row["name"], row["method"], row["options"], STEPS) for row in finalists)
     yield from ((method, method, (), PUBLISHED_STEPS) for method in PUBLISHED)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import copy
+import os
 import shutil
 import statistics
 from pathlib import Path
 
 import pytest
 
-from benchmarks import exact_audit, exact_forgetting, exact_fresh, exact_page
+from benchmarks import exact_audit, exact_forgetting, exact_fresh, exact_page, exact_times
 from benchmarks.exact_audit_page import audit_file
 from benchmarks.exact_fresh_page import fresh_file
 from benchmarks.exact_page import BEGIN, END, ENDPOINTS, EXCESS, Endpoint, interval, verdict, write_page
@@ -110,6 +111,44 @@ def test_commands_side_by_side_have_their_own_times(tmp_path):
         several = [(["-c", waits], tmp_path / "waits.json"), (["-c", counts], tmp_path / "counts.json")]
         waited, counted = pool.map(lambda one: run_timed(*one), several)
     assert counted["cpu_seconds"] >= 2 > waited["cpu_seconds"] and waited["seconds"] >= 0.5
+
+
+def test_times_that_were_counted_together_are_separated():
+    """B ends within A, C within A and B, D begins as B ends: 3 = 3, 7 = 4 + 3, 12 = 5 + 4 + 3, 8 = 3 + 5."""
+    timings = [("a", 12.0, 0.0, 6.0), ("b", 7.0, 0.5, 5.0), ("c", 3.0, 1.0, 4.0), ("d", 8.0, 4.95, 9.0)]
+    own = exact_times.separated(exact_times.Timing(*one) for one in timings)
+    assert own == {"c": 3.0, "b": 4.0, "a": 5.0, "d": 3.0}
+    with pytest.raises(ValueError, match=r"a: 12.0 CPU seconds cannot be its own; use --again"):
+        exact_times.separated([exact_times.Timing(*timings[0])])
+
+
+def test_separated_times_go_into_shares(content, tmp_path):
+    """Retraining took 100 of 150 counted seconds: one method had ended within it. No other number changes."""
+    out, world = tmp_path / "study", World(tmp_path, "web", 101)
+    models = content["worlds"][0]["models"]
+    names = [f"run-{name}" for name, one in models.items() if "cpu_share" in one]
+    counted = {name: (50.0, 120.0 * n, 120.0 * n + 50) for n, name in enumerate(names)}
+    counted["retrained"] = (150.0, 0.5, 109.5)
+    for name, (spent, began, ended) in counted.items():
+        write_json(world.folder / f"{name}.json", {"cpu_seconds": spent, "seconds": ended - began})
+        os.utime(world.folder / f"{name}.json", (ended, ended))
+    write_json(world.folder / "attacked-x.json", {"relearning": 1})
+    exact_forgetting.finish(content, out)
+    assert exact_times.main(["--work", str(tmp_path), "--out", str(out), "--separate", "web-101"]) == 0
+    found = read_json(out.with_suffix(".json"), "study")["worlds"][0]
+    assert found["retraining_cpu_seconds"] == 100 and found["models"]["cpd_images"]["cpu_share"] == 0.5
+    assert found["models"]["cpd_images"]["relearning"] == models["cpd_images"]["relearning"]
+
+
+def test_the_searchs_times_are_measured_again(content, tmp_path, monkeypatch):
+    def unlearned(world, name, method, options, steps, proxies=False):
+        assert proxies and options == content["search"]["rows"][0]["options"]
+        write_json(world.folder / f"run-{name}.json", {"cpu_seconds": 12.5})
+
+    monkeypatch.setattr(exact_times, "unlearned", unlearned)
+    monkeypatch.setattr(exact_times, "train_original", lambda *_: None)
+    exact_times.of_search(tmp_path, content["search"], 1)
+    assert content["search"]["rows"][0]["cpu_seconds"] == content["search"]["finalists"][0]["cpu_seconds"] == 12.5
 
 
 def test_the_searchs_score_by_hand():
