@@ -75,10 +75,13 @@ def unlearned(
 
 
 def evaluated(world: World, name: str, folder: Path) -> Row:
-    """The benchmark's metrics of a run, by evaluate.py."""
+    """The benchmark's metrics of a run, by evaluate.py. Raises ValueError if it was trained again since."""
     words = ["evaluate.py", "--cfg-path", str(world.config()), "--options", f"run.checkpoint={folder / BEST}", METRICS]
-    run_timed(words, world.folder / f"evaluated-{name}.json")
-    return read_json(folder / "results.json", "results")["metrics"]
+    marker = world.folder / f"evaluated-{name}.json"
+    run_timed(words, marker)
+    if not (metrics := read_json(folder / "results.json", "results")["metrics"]):
+        raise ValueError(f"{folder} was trained again after its evaluation; delete {marker} and repeat the command")
+    return metrics
 
 
 def attacked(world: World, name: str, folder: Path, proxies: bool = False) -> Row:

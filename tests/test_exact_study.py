@@ -113,6 +113,14 @@ def test_commands_side_by_side_have_their_own_times(tmp_path):
     assert counted["cpu_seconds"] >= 2 > waited["cpu_seconds"] and waited["seconds"] >= 0.5
 
 
+def test_a_model_that_was_trained_again_is_evaluated_again(tmp_path):
+    world, folder = World(tmp_path, "plain", 101), tmp_path / "run"
+    write_json(world.folder / "evaluated-x.json", {"cpu_seconds": 1.0})
+    write_json(folder / "results.json", {"metrics": {}})
+    with pytest.raises(ValueError, match="trained again after its evaluation; delete .*evaluated-x.json"):
+        exact_forgetting.evaluated(world, "x", folder)
+
+
 def test_times_that_were_counted_together_are_separated():
     """B ends within A, C within A and B, D begins as B ends: 3 = 3, 7 = 4 + 3, 12 = 5 + 4 + 3, 8 = 3 + 5."""
     timings = [("a", 12.0, 0.0, 6.0), ("b", 7.0, 0.5, 5.0), ("c", 3.0, 1.0, 4.0), ("d", 8.0, 4.95, 9.0)]
