@@ -113,7 +113,8 @@ def search(work: Path, jobs: int = 1) -> dict[str, Any]:
     better = [row["method"] for row in sorted(rows, key=_score)[:SECOND]]
     rows += tried(1, {method: [*COMMON, *SPACES[method][1]] for method in better})
     rows += tried(2, {row["method"]: [*row["options"], NO_RESET] for row in _best(rows)})
-    return {"world": world.name, "before": before, "rows": rows, "finalists": _finalists(rows)}
+    found = {"world": world.name, "before": before, "rows": rows, "finalists": _finalists(rows)}
+    return found | {"commit": where()["commit"]}
 
 
 def _best(rows: Sequence[Row]) -> list[Row]:

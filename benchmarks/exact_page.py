@@ -207,6 +207,16 @@ def glance(content: Mapping[str, Any], names: Sequence[str]) -> str:
     return markdown(["endpoint", "wanted", *names], lines)
 
 
+def commits(content: Mapping[str, Any]) -> str:
+    """The commit of the search and of each world."""
+    first = content["where"].get("commit")
+    of: dict[str, list[str]] = {content["search"].get("commit", first): ["search"]}
+    for world in content["worlds"]:
+        of.setdefault(world.get("commit", first), []).append(world_name(world))
+    several = [f"{str(commit)[:7]} ({', '.join(names)})" for commit, names in of.items()]
+    return f"Commit {str(next(iter(of)))[:7]}." if len(several) == 1 else f"Commits: {'; '.join(several)}."
+
+
 def pages(
     content: Mapping[str, Any],
     plot: str,
@@ -219,7 +229,7 @@ def pages(
     parts = [
         "## What is in\n",
         f"{len(present)} of {len(content['planned'])} worlds: {', '.join(present) or 'none yet'}. "
-        f"Not yet: {', '.join(missing) or 'none'}. Commit {content['where'].get('commit')}.\n",
+        f"Not yet: {', '.join(missing) or 'none'}. {commits(content)}\n",
         f"## The search, on the planted people of {content['search']['world']}\n",
         search_table(content["search"]),
         *(fresh_section(fresh) if fresh else []),

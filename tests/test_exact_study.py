@@ -225,6 +225,9 @@ def test_the_page_says_what_is_in_and_is_written_again_alike(content, tmp_path):
     text = first.decode()
     assert text.startswith("# Mine\n\nbefore\n") and text.endswith("after\n") and "old" not in text
     assert "1 of 2 worlds: web-101. Not yet: web-102. Commit abc." in text
+    later = {**content["worlds"][0], "seed": 102, "commit": "def"}
+    write_page({**content, "worlds": [*content["worlds"], later]}, page)
+    assert "Not yet: none. Commits: abc (search, web-101); def (web-102)." in page.read_text("utf-8")
     assert "| relearning area ÷ retrained's | · ≤ 1.5 | 1.250 [1.250, 1.250] | 1 of 1 | too few |" in text
     assert "| endpoint | wanted | cpd_images |" in text
     assert "| distance D15 ÷ best published method's | · ≤ 0.333 | 0.200 too few |" in text
@@ -263,7 +266,8 @@ def test_readmes_headline_is_the_studys():
     assert f"{statistics.median(area):.2f} × as far as a retrained model" in text
     assert f"95 % interval {low:.2f} to {high:.2f}" in text
     assert f"keeps {statistics.median(others):.2f} of what that model knows about other people" in text
-    assert f"{word(len(study['worlds']))} of {word(len(study['planned']))} planned worlds" in text
+    done, planned = len(study["worlds"]), len(study["planned"])
+    assert (f"all {word(planned)} planned" if done == planned else f"{word(done)} of {word(planned)} planned") in text
 
 
 def attack(share: float | None, p: float | None, p_holm: float | None) -> dict:
