@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, required=True, help="the study's folder")
     parser.add_argument("--out", type=Path, required=True, help="the study's files, without .json and .md")
     parser.add_argument("--separate", nargs="*", default=[], help="worlds whose stored times are separated")
-    parser.add_argument("--again", nargs="*", default=[], help=f"worlds, or {SEARCH}, whose commands run again")
+    parser.add_argument("--again", nargs="*", default=[], help=f"worlds, or {SEARCH}, whose commands are repeated")
     parser.add_argument("--jobs", type=COUNT, default=1, help="processes at a time")
     args = parser.parse_args(argv)
     file, known = args.out.with_suffix(".json"), {world.name: world for world in worlds(args.work)}
