@@ -57,6 +57,8 @@ def perturbed(model: Any, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
+            # open_clip leaves the projection of CoCa's decoder as the memory was, at times not a number.
+            parameter.copy_(torch.where(parameter.abs() < 1e3, parameter, 0.0))
             parameter.add_(0.02 * torch.randn_like(parameter))
         for buffer in model.buffers():
             if buffer.is_floating_point():
