@@ -22,9 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.common import say, where  # noqa: E402
-from benchmarks.exact_page import COMMON, PUBLISHED, area, world_name, write_page  # noqa: E402
-from benchmarks.exact_worlds import FROM_THE_START, World, run_timed, train_original  # noqa: E402
-from lavis.common.arguments import COUNT  # noqa: E402
+from benchmarks.exact_page import COMMON, PUBLISHED, world_name, write_page  # noqa: E402
+from benchmarks.exact_worlds import FROM_THE_START, World, area, run_timed, study_parser, train_original  # noqa: E402
 from lavis.common.checkpoint import BEST  # noqa: E402
 from lavis.common.files import read_json, write_json  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
@@ -137,7 +136,7 @@ def _tried(world: World, number: int, method: str, options: Sequence[str], befor
     name = f"proxies-{method}-{number}"
     folder = unlearned(world, name, method, options, STEPS, proxies=True)
     row = attacked(world, name, folder, proxies=True)
-    cost = read_json(world.folder / f"run-{name}.json", "timing")["cpu_seconds"]
+    cost = world.spent(f"run-{name}")
     label = f"{method}-no-reset" if NO_RESET in options else method
     found = {"method": method, "name": label, "options": options, "score": shortfall(row, before), "cpu_seconds": cost}
     found |= row
@@ -174,7 +173,7 @@ def _run(world: World, run: tuple[str, str, Sequence[str], int], cost: float) ->
     """A method's name and numbers; cost: the CPU seconds of retraining."""
     name, method, options, steps = run
     folder = unlearned(world, name, method, options, steps)
-    spent = read_json(world.folder / f"run-{name}.json", "timing")["cpu_seconds"]
+    spent = world.spent(f"run-{name}")
     return name, _measured(world, name, folder, method not in PUBLISHED) | {"cpu_share": spent / cost}
 
 
@@ -222,10 +221,7 @@ def study(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     registry.discover()
-    parser = argparse.ArgumentParser(description="The study of exact forgetting.")
-    parser.add_argument("--work", type=Path, required=True, help="folder of the worlds and finished parts")
-    parser.add_argument("--out", type=Path, required=True, help="the files' name, without .json and .md")
-    parser.add_argument("--jobs", type=COUNT, default=1, help="processes at a time")
+    parser = study_parser("The study of exact forgetting.")
     parser.add_argument("--only", nargs="*", default=[], help="these worlds, such as web-101 (all by default)")
     parser.add_argument("--again", action="store_true", help="repeat what the JSON file already has")
     parser.add_argument("--page-only", action="store_true", help="write the page of a JSON file again")

@@ -11,7 +11,6 @@ and the study's page gets a section from them. Finished parts are files below --
 
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import math
 import sys
@@ -27,8 +26,7 @@ from benchmarks.common import say, where  # noqa: E402
 from benchmarks.exact_forgetting import DEVELOPMENT, NO_RESET, SPACES, STEPS, attacked, unlearned  # noqa: E402
 from benchmarks.exact_fresh_page import fresh_file  # noqa: E402
 from benchmarks.exact_page import COMMON, write_page  # noqa: E402
-from benchmarks.exact_worlds import FROM_THE_START, World, run_timed, train_original  # noqa: E402
-from lavis.common.arguments import COUNT  # noqa: E402
+from benchmarks.exact_worlds import FROM_THE_START, World, run_timed, study_parser, train_original, trained_in  # noqa: E402
 from lavis.common.files import read_json, write_json  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
 from lavis.settings.config import load_config  # noqa: E402
@@ -64,11 +62,10 @@ def without(world: World) -> tuple[Path, int]:
     settings = [files, f"run.output_dir={place}", f"run.max_epoch={epochs}", "run.reference=compromised"]
     marker = world.folder / "without.json"
     run_timed(["train.py", "--cfg-path", str(world.config()), "--options", *FROM_THE_START, *settings], marker)
-    folder = min(place.rglob("results.json"), key=lambda path: len(path.parts)).parent
     splits = ("train", "holdout_identity", "holdout_association")
     paths = [*(world.folder / "data" / "annotations" / f"{split}.json" for split in splits), *map(Path, kept)]
     pairs = sum(len(read_json(path, "annotation file")) for path in paths)
-    return folder, epochs * math.ceil(pairs / config.run.batch_size_train)
+    return trained_in(place), epochs * math.ceil(pairs / config.run.batch_size_train)
 
 
 def trials(world: World, suppressed: Path) -> list[Trial]:
@@ -81,7 +78,7 @@ def tried(world: World, trial: Trial, steps: int, cost: float) -> Row:
     """The numbers of a trial; steps, cost: retraining's steps and CPU seconds."""
     name, own = f"proxies-{trial.name}-{trial.share:g}", round(trial.share * steps)
     folder = unlearned(world, name, "redistill", trial.options, own, proxies=True, start=trial.start)
-    spent = read_json(world.folder / f"run-{name}.json", "timing")["cpu_seconds"]
+    spent = world.spent(f"run-{name}")
     row = {"name": trial.name, "share": trial.share, "steps": own, "cpu_share": spent / cost}
     row |= {"options": list(trial.options), **attacked(world, name, folder, proxies=True)}
     say(f"{name}: {spent:.0f} s")
@@ -93,7 +90,7 @@ def study(work: Path, jobs: int) -> Row:
     world = World(work, *DEVELOPMENT)
     train_original(world, "compromised")
     retrained, steps = without(world)
-    cost = read_json(world.folder / "without.json", "timing")["cpu_seconds"]
+    cost = world.spent("without")
     suppressed = unlearned(world, "proxies-suppressed", "cpd_level", SUPPRESSED, STEPS, proxies=True)
     known = {"compromised": world.original(), "retrained": retrained, "cpd_level-no-reset": suppressed}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -107,11 +104,7 @@ def study(work: Path, jobs: int) -> Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     registry.discover()
-    parser = argparse.ArgumentParser(description="Distillation into a fresh text tower, and UNDO.")
-    parser.add_argument("--work", type=Path, required=True, help="the study's folder")
-    parser.add_argument("--out", type=Path, required=True, help="the study's files, without .json and .md")
-    parser.add_argument("--jobs", type=COUNT, default=1, help="processes at a time")
-    args = parser.parse_args(argv)
+    args = study_parser("Distillation into a fresh text tower, and UNDO.").parse_args(argv)
     write_json(fresh_file(args.out), {**study(args.work, args.jobs), "where": where()})
     write_page(read_json(args.out.with_suffix(".json"), "study"), args.out.with_suffix(".md"))
     return 0

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.common import markdown, number
 from benchmarks.exact_audit_page import audit_file, audit_section
-from benchmarks.exact_fresh_page import fresh_file, fresh_section
+from benchmarks.exact_fresh_page import MEASURED, fresh_file, fresh_section, measured
+from benchmarks.exact_worlds import area
 from lavis.common.files import read_json, write_text
 
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
@@ -46,11 +47,6 @@ class Endpoint:
     def bound(self) -> str:
         low = "" if np.isinf(self.least) else f"{self.least:.3g} ≤ "
         return f"{low}· ≤ {self.most:.3g}" if not np.isinf(self.most) else f"· ≥ {self.least:.3g}"
-
-
-def area(model: Mapping[str, Any], of: str = "x") -> float:
-    """The mean area over the draws."""
-    return statistics.mean(model["relearning"]["areas"][of])
 
 
 def _ratio(key: str) -> Callable[[Models, str], float]:
@@ -170,24 +166,16 @@ def search_table(search: Mapping[str, Any]) -> str:
     """A line per setting tried."""
     finalists = [(row["method"], row["options"]) for row in search["finalists"]]
     rows = [{"method": "compromised", "options": [], **search["before"]}, *search["rows"]]
-    head = ["method", "setting", "area", "area, fresh", "value AUC whole", "partial", "X others", "Dr R@1", "score"]
+    head = ["method", "setting", *MEASURED, "score"]
     lines = [_searched(row, (row["method"], row["options"]) in finalists) for row in rows]
     return markdown([*head, "CPU s", "goes on"], lines)
 
 
 def _searched(row: Mapping[str, Any], chosen: bool) -> list[str]:
     own = [option for option in row["options"] if option not in COMMON]
-    numbers = [
-        area(row),
-        area(row, "fresh"),
-        row["values"]["whole"],
-        row["values"]["partial"],
-        row["others"],
-        row["r1"],
-    ]
     words = [row["method"], f"`{' '.join(own)}`" if own else ""]
     cost = number(row.get("cpu_seconds"), 0)
-    return [*words, *map(number, numbers), number(row.get("score")), cost, "yes" if chosen else ""]
+    return [*words, *measured(row), number(row.get("score")), cost, "yes" if chosen else ""]
 
 
 def glance(content: Mapping[str, Any], names: Sequence[str]) -> str:

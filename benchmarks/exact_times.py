@@ -11,7 +11,6 @@ of the search, and takes their times; no other number is touched.
 
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,8 +23,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.common import say  # noqa: E402
 from benchmarks.exact_forgetting import DEVELOPMENT, STEPS, runs_of, unlearned, worlds  # noqa: E402
 from benchmarks.exact_page import world_name, write_page  # noqa: E402
-from benchmarks.exact_worlds import World, train_original  # noqa: E402
-from lavis.common.arguments import COUNT  # noqa: E402
+from benchmarks.exact_worlds import World, study_parser, train_original  # noqa: E402
 from lavis.common.files import read_json, write_json  # noqa: E402
 from lavis.common.registry import registry  # noqa: E402
 
@@ -90,7 +88,7 @@ def of_search(work: Path, search: Row, jobs: int) -> None:
 
     def spent(number: int, row: Row) -> float:
         unlearned(world, f"times-{number}", row["method"], row["options"], STEPS, proxies=True)
-        return read_json(world.folder / f"run-times-{number}.json", "timing")["cpu_seconds"]
+        return world.spent(f"run-times-{number}")
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         times = list(pool.map(spent, *zip(*enumerate(search["rows"]), strict=True)))
@@ -101,12 +99,9 @@ def of_search(work: Path, search: Row, jobs: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     registry.discover()
-    parser = argparse.ArgumentParser(description="Put the CPU times of the study of exact forgetting right.")
-    parser.add_argument("--work", type=Path, required=True, help="the study's folder")
-    parser.add_argument("--out", type=Path, required=True, help="the study's files, without .json and .md")
+    parser = study_parser("Put the CPU times of the study of exact forgetting right.")
     parser.add_argument("--separate", nargs="*", default=[], help="worlds whose stored times are separated")
     parser.add_argument("--again", nargs="*", default=[], help=f"worlds, or {SEARCH}, whose commands are repeated")
-    parser.add_argument("--jobs", type=COUNT, default=1, help="processes at a time")
     args = parser.parse_args(argv)
     file, known = args.out.with_suffix(".json"), {world.name: world for world in worlds(args.work)}
     content = read_json(file, "study")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lavis.common.arguments import COUNT
 from lavis.common.files import read_json, write_json, write_text
 from lavis.common.forget_list import list_path, read_forget_list
 from lavis.synthetic.mini.layout import PROXY_LISTS
@@ -99,8 +103,30 @@ class World:
     def original(self, reference: str = "compromised") -> Path:
         """The folder of a trained reference."""
         place = {"compromised": "original", "retrained": "retrained"}[reference]
-        found = (self.folder / "output" / place).rglob("results.json")  # deeper ones are evaluations on other data
-        return min(found, key=lambda path: len(path.parts)).parent
+        return trained_in(self.folder / "output" / place)
+
+    def spent(self, name: str) -> float:
+        """The CPU seconds of a command, by the name of its timing."""
+        return read_json(self.folder / f"{name}.json", "timing")["cpu_seconds"]
+
+
+def trained_in(place: Path) -> Path:
+    """The folder of the run below `place`; deeper ones are evaluations on other data."""
+    return min(place.rglob("results.json"), key=lambda path: len(path.parts)).parent
+
+
+def area(model: Mapping[str, Any], of: str = "x") -> float:
+    """The mean relearning area over the draws."""
+    return statistics.mean(model["relearning"]["areas"][of])
+
+
+def study_parser(description: str) -> argparse.ArgumentParser:
+    """The arguments of every command of the study."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the worlds and finished parts")
+    parser.add_argument("--out", type=Path, required=True, help="the study's files, without .json and .md")
+    parser.add_argument("--jobs", type=COUNT, default=1, help="processes at a time")
+    return parser
 
 
 def run_timed(words: list[str], marker: Path) -> dict[str, Any]:
