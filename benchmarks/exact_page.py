@@ -191,7 +191,8 @@ def glance(content: Mapping[str, Any], names: Sequence[str]) -> str:
         lines.append([endpoint.name, endpoint.bound, *cells])
     best = [max(met[name]) for name in names]
     places = [world_name(content["worlds"][met[name].index(most)]) for name, most in zip(names, best, strict=True)]
-    lines.append(["most met in one world", "10", *(f"{n} ({at})" for n, at in zip(best, places, strict=True))])
+    most_met = [f"{n} ({at})" for n, at in zip(best, places, strict=True)]
+    lines.append(["most met in one world", str(len(ENDPOINTS)), *most_met])
     return markdown(["endpoint", "wanted", *names], lines)
 
 

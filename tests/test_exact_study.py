@@ -257,15 +257,18 @@ def test_the_committed_page_is_the_one_of_the_committed_numbers(tmp_path):
 def test_readmes_headline_is_the_studys():
     study = read_json(RESULTS / "exact_forgetting.json", "study")
     named = {endpoint.name: endpoint for endpoint in ENDPOINTS}
-    area, others = (
-        [named[name].value(world["models"], "cpd_images") for world in study["worlds"]]
-        for name in ("relearning area ÷ retrained's", "X of other people ÷ retrained's")
+    names = ("relearning area ÷ retrained's", "X of other people ÷ retrained's")
+    names = (*names, "Dr recall at 1 − compromised's", "value AUC, partial")
+    area, others, recall, values = (
+        [named[name].value(world["models"], "cpd_images") for world in study["worlds"]] for name in names
     )
     low, high = interval(area)
     text = " ".join((RESULTS.parents[1] / "README.md").read_text("utf-8").split())
     assert f"{statistics.median(area):.2f} × as far as a retrained model" in text
     assert f"95 % interval {low:.2f} to {high:.2f}" in text
     assert f"keeps {statistics.median(others):.2f} of what that model knows about other people" in text
+    assert f"loses {-statistics.median(recall):.3f} of recall on Dr".replace(" 0.", " .") in text
+    assert f"(AUC {statistics.median(values):.2f} instead of .5)".replace(" 0.", " .") in text
     done, planned = len(study["worlds"]), len(study["planned"])
     assert (f"all {word(planned)} planned" if done == planned else f"{word(done)} of {word(planned)} planned") in text
 
